@@ -1,0 +1,242 @@
+"""Every error the product raises, with its stable code.
+
+```
+OctospoolError            code, message, details
+├── InvalidRequest        a caller sent something wrong                      400
+├── Unauthorized          no token, or the wrong one                         401
+├── NotFound              FlowNotFound RunNotFound LockNotFound
+│                         ScheduleNotFound SecretNotFound                    404
+├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded 409
+├── SpecError             a file says something wrong: a list of Problems    422
+├── Unavailable           StoreUnavailable DiskFull ShuttingDown             503 (507)
+├── SettingsError         the environment or config.yml stops the start
+├── DataFolderInUse       another process has the data folder
+└── StepError             one attempt of a step failed; recorded, never an HTTP answer
+    └── StepTimeout PathRefused TemplateError JqError … (each step file has its own)
+```
+
+Codes are frozen once released. A code is looked up by machines, the message is read by people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class OctospoolError(Exception):
+    """Base of every error of the product; `code` is stable, `details` are JSON values."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, details: Mapping[str, Any] | None = None):
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+        self.details: dict[str, Any] = dict(details or {})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as the API answers it: `{"error", "code", ...details}`."""
+        return {"error": self.message, "code": self.code, **self.details}
+
+
+class InvalidRequest(OctospoolError):
+    """A caller sent something that cannot be understood."""
+
+    code = "invalid_request"
+
+
+class Unauthorized(OctospoolError):
+    """A call without the token, or with another one."""
+
+    code = "unauthorized"
+
+
+class NotFound(OctospoolError):
+    """Something named by the caller is not there."""
+
+    code = "not_found"
+
+
+class FlowNotFound(NotFound):
+    """There is no flow file of that path."""
+
+    code = "flow_not_found"
+
+
+class RunNotFound(NotFound):
+    """There is no run of that id (any more)."""
+
+    code = "run_not_found"
+
+
+class LockNotFound(NotFound):
+    """No lock is held for that flow."""
+
+    code = "lock_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """No flow was added under that id."""
+
+    code = "schedule_not_found"
+
+
+class SecretNotFound(NotFound):
+    """No secret of that name is configured."""
+
+    code = "secret_not_found"
+
+
+class Conflict(OctospoolError):
+    """The call is right, but not now."""
+
+    code = "conflict"
+
+
+class FlowRunning(Conflict):
+    """The flow's lock is held by another run."""
+
+    code = "flow_running"
+
+
+class FlowAlreadyAdded(Conflict):
+    """The flow is in the scheduler already."""
+
+    code = "flow_already_added"
+
+
+class RunIsLive(Conflict):
+    """The run has not ended, so it cannot be deleted."""
+
+    code = "run_is_live"
+
+
+class RunHasEnded(Conflict):
+    """The run has ended, so it cannot be cancelled."""
+
+    code = "run_has_ended"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a file that a person wrote."""
+
+    code: str
+    """Stable: `unknown_key`, `missing_key`, `invalid_value`, `unknown_step_type`, `yaml_invalid`, …"""
+    file: str
+    """Path as the person knows it: `flows/sub/a.yml`, `config.yml`."""
+    line: int | None
+    """1-based; None where the file as a whole is meant."""
+    column: int | None
+    """1-based; None where the file as a whole is meant."""
+    key: str
+    """Where in the document: `steps[1].rest.uri`; empty for the whole document."""
+    message: str
+    hint: str | None = None
+    """What to do next: `did you mean 'result_key'?`"""
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line is not None:
+            place += f":{self.line}"
+            if self.column is not None:
+                place += f":{self.column}"
+        key = f"{self.key}: " if self.key else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place}: {key}{self.message}{hint}"
+
+
+class SpecError(OctospoolError):
+    """A file says something wrong; holds every problem found in it, in file order."""
+
+    code = "flow_invalid"
+
+    def __init__(self, problems: Sequence[Problem], *, code: str | None = None):
+        self.problems = tuple(problems)
+        message = "; ".join(str(problem) for problem in self.problems)
+        super().__init__(message, code=code, details={"problems": [asdict(p) for p in self.problems]})
+
+
+class Unavailable(OctospoolError):
+    """The product cannot do it now; the same call may succeed later."""
+
+    code = "unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot be read or written."""
+
+    code = "store_unavailable"
+
+
+class DiskFull(StoreUnavailable):
+    """There is no space left to record the run, so it was not accepted."""
+
+    code = "disk_full"
+
+
+class ShuttingDown(Unavailable):
+    """The daemon is stopping and accepts nothing new."""
+
+    code = "shutting_down"
+
+
+class SettingsError(OctospoolError):
+    """The environment or config.yml says something that stops the start; all problems at once."""
+
+    code = "settings_invalid"
+
+
+class DataFolderInUse(OctospoolError):
+    """Another process has the data folder; the message says which."""
+
+    code = "data_folder_in_use"
+
+
+class StepError(OctospoolError):
+    """One attempt of a step failed. Recorded in the journal with code, message and details."""
+
+    code = "step_failed"
+
+    def as_record(self) -> dict[str, Any]:
+        """The error as journal and history keep it: `{"code", "message", "details"}`."""
+        return {"code": self.code, "message": self.message, "details": self.details}
+
+
+class StepTimeout(StepError):
+    """The attempt did not end within its `timeout_seconds`."""
+
+    code = "step_timeout"
+
+
+class StepCancelled(StepError):
+    """The run was cancelled while the step was under way."""
+
+    code = "cancelled"
+
+
+class PathRefused(StepError):
+    """A path leaves the folder it must stay in."""
+
+    code = "path_refused"
+
+
+class DataKeyMissing(StepError):
+    """`data_key` names something that is not in the flow data."""
+
+    code = "data_key_missing"
+
+
+class ExpressionError(StepError):
+    """A jq expression, a template or a condition is wrong or failed."""
+
+    code = "expression_failed"
+
+
+class WorkerLost(StepError):
+    """The worker process died while the step was under way."""
+
+    code = "worker_lost"

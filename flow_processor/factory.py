@@ -1,0 +1,110 @@
+"""The registry of step types, and the flow model that is built from it.
+
+A step type is registered once, by `@step_type("name")` over its `run` function. The name is the value of
+`type:` in a flow file and the key under which the step's own options stand.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, create_model
+
+from flow_processor.spec.base import Spec
+from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.step import StepSpec
+from flow_processor.step import StepContext, StepResult
+
+RunStep = Callable[[Any, StepContext], StepResult]
+
+
+@dataclass(frozen=True)
+class StepType:
+    """A kind of step."""
+
+    name: str
+    """As in `type:`."""
+    aliases: tuple[str, ...]
+    """Other names that mean the same."""
+    options: type[Spec]
+    """The model of the step's own options."""
+    run: RunStep
+    """`run(options, context) -> StepResult`."""
+    repeatable: Callable[[Any], bool]
+    """Given the options: may an attempt whose outcome is unknown simply be run again?"""
+    module: str
+    """Where it is written; its docstring is the reference page."""
+
+
+_registry: dict[str, StepType] = {}
+
+
+def step_type(
+    name: str, *, aliases: tuple[str, ...] = (), repeatable: bool | Callable[[Any], bool]
+) -> Callable[[Callable[..., StepResult]], Callable[..., StepResult]]:
+    """Register the decorated `run(options: OptionsModel, context)` as the step type `name`.
+
+    `repeatable` is True, False, or a function of the options. Raises ValueError for a name that is taken.
+    """
+
+    def register(run: Callable[..., StepResult]) -> Callable[..., StepResult]:
+        taken = {known for kind in _registry.values() for known in (kind.name, *kind.aliases)}
+        if taken & {name, *aliases}:
+            raise ValueError(f"step type {name!r} is registered twice")
+        options = typing.get_type_hints(run)["options"]
+        is_repeatable = repeatable if callable(repeatable) else _always(repeatable)
+        _registry[name] = StepType(name, aliases, options, run, is_repeatable, run.__module__)
+        flow_model.cache_clear()
+        return run
+
+    return register
+
+
+def _always(answer: bool) -> Callable[[Any], bool]:
+    return lambda options: answer
+
+
+def step_types() -> dict[str, StepType]:
+    """All step types by name, in the order of their registration."""
+    return dict(_registry)
+
+
+def step_type_of(step: StepSpec) -> StepType:
+    """The type of a validated step."""
+    return _registry[step.options_key]
+
+
+@cache
+def flow_model() -> type[FlowSpec]:
+    """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`)."""
+    members = tuple(_step_model(kind) for kind in _registry.values())
+    union = Annotated[typing.Union[members], Field(discriminator="type")]  # noqa: UP007  built at run time
+    for kind in _registry.values():
+        # Types that hold steps (switch) name them `AnyStep`; only here is it known what that is.
+        kind.options.model_rebuild(force=True, _types_namespace={"AnyStep": union})
+    for member in members:
+        member.model_rebuild(force=True)
+    return create_model(
+        "Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, steps=(tuple[union, ...], Field(min_length=1))
+    )
+
+
+def _step_model(kind: StepType) -> type[StepSpec]:
+    names = (kind.name, *kind.aliases)
+    required = any(field.is_required() for field in kind.options.model_fields.values())
+    options_field: Any = Field(
+        default=... if required else kind.options(),
+        validation_alias=AliasChoices(*names) if kind.aliases else None,
+        description=(kind.options.__doc__ or "").strip(),
+    )
+    fields: dict[str, Any] = {
+        "type": (Literal[names], Field(description="The step's type.")),
+        kind.name: (kind.options, options_field),
+    }
+    model = create_model(f"{kind.name}_step", __base__=StepSpec, __doc__=kind.options.__doc__, **fields)
+    model.options_key = kind.name
+    return model

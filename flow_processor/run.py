@@ -1,0 +1,242 @@
+"""A run: one execution of a flow. Its statuses, its journal rows, and how the one follows from the other.
+
+The state of a run is the fold of its journal (DESIGN.md). `fold` is that function, and the only one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXITED = "exited"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True for a status that never changes again."""
+        return not LEGAL_TRANSITIONS[self]
+
+
+LEGAL_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset(
+        {RunStatus.RUNNING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.INTERRUPTED}
+    ),
+    RunStatus.RUNNING: frozenset(
+        {
+            RunStatus.WAITING,
+            RunStatus.SUCCEEDED,
+            RunStatus.FAILED,
+            RunStatus.EXITED,
+            RunStatus.CANCELLED,
+            RunStatus.INTERRUPTED,
+        }
+    ),
+    RunStatus.WAITING: frozenset(
+        {RunStatus.RUNNING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.INTERRUPTED}
+    ),
+    RunStatus.SUCCEEDED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.EXITED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+    RunStatus.INTERRUPTED: frozenset(),
+    RunStatus.SKIPPED: frozenset(),
+}
+"""From each status the ones that may follow it. Terminal ones have none."""
+
+LIVE_STATUSES = frozenset(status for status in RunStatus if not status.is_terminal)
+TERMINAL_STATUSES = frozenset(status for status in RunStatus if status.is_terminal)
+
+
+class Trigger(StrEnum):
+    """What caused a run."""
+
+    API = "api"
+    CLI = "cli"
+    SCHEDULE = "schedule"
+    QUEUE = "queue"
+    FILE = "file"
+    FLOW = "flow"
+    WEBHOOK = "webhook"
+
+
+class Event(StrEnum):
+    """What a journal row says happened. Rows of the run itself have the path ''."""
+
+    # Of the run.
+    DISPATCHED = "dispatched"
+    """A worker was handed the run. data: {worker}"""
+    CANCEL_REQUESTED = "cancel_requested"
+    """Somebody asked for its end. data: {by}"""
+    FLOW_TIMED_OUT = "flow_timed_out"
+    """The run's time was up. data: {seconds}"""
+    ENDED = "ended"
+    """The run has its terminal status. data: {status, error}"""
+
+    # Of one attempt of a step.
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    """data: {result, started_at, control?}"""
+    FAILED = "failed"
+    """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
+    SKIPPED = "skipped"
+    """Its `when` did not hold."""
+    KILLED = "killed"
+    """The attempt was ended from outside (time limit, lost worker); the interpreter turns this into
+    FAILED by the step's policy when it comes by. data: {error}"""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One thing that happened in a run."""
+
+    seq: int
+    """1-based position in the run's journal; with the run's id it is the row's key."""
+    path: str
+    """Which visit of which step: `fetch`, `fetch#2` (after a goto), `tickets[7]/render`; '' is the run."""
+    attempt: int
+    """1 for the first try of the step; 0 for rows of the run."""
+    event: Event
+    at: float
+    """Seconds since 1970."""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class StepStatus(StrEnum):
+    """Where one attempt of a step stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    IGNORED = "ignored"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """One attempt of one step, as history shows it."""
+
+    path: str
+    attempt: int
+    status: StepStatus
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: dict[str, Any] | None = None
+    result: Any = None
+    control: dict[str, Any] | None = None
+    """`{"goto": name}` or `{"exit": message}` where the step changed the order."""
+    then: str | None = None
+    """After a failure: retry, ignore, goto or fail."""
+
+
+@dataclass(slots=True)
+class RunState:
+    """The fold of a journal: what the run has come to."""
+
+    steps: list[StepRecord] = field(default_factory=list)
+    """Attempts in the order in which they began."""
+    last_seq: int = 0
+    cancel_requested: bool = False
+    flow_timed_out: bool = False
+    status: RunStatus | None = None
+    """The terminal status, once the journal says `ended`."""
+    error: dict[str, Any] | None = None
+    workers: list[str] = field(default_factory=list)
+    """Workers the run was handed to, in order."""
+
+    def under_way(self) -> list[StepRecord]:
+        """Attempts that began and have no outcome."""
+        return [step for step in self.steps if step.status is StepStatus.RUNNING]
+
+
+_OUTCOMES = {
+    Event.SUCCEEDED: StepStatus.SUCCEEDED,
+    Event.SKIPPED: StepStatus.SKIPPED,
+    Event.FAILED: StepStatus.FAILED,
+    Event.KILLED: StepStatus.FAILED,
+}
+
+
+def fold(rows: Iterable[JournalRow]) -> RunState:
+    """The state of a run from its journal rows, in `seq` order. Any prefix of a journal is a legal state."""
+    state = RunState()
+    attempts: dict[tuple[str, int], StepRecord] = {}
+    for row in rows:
+        state.last_seq = max(state.last_seq, row.seq)
+        if not row.path:
+            _fold_run_row(state, row)
+            continue
+        key = (row.path, row.attempt)
+        record = attempts.get(key)
+        if record is None:
+            record = StepRecord(path=row.path, attempt=row.attempt, status=StepStatus.RUNNING)
+            attempts[key] = record
+            state.steps.append(record)
+        if row.event is Event.STARTED:
+            record.started_at = row.at
+            record.status = StepStatus.RUNNING
+        else:
+            _fold_outcome(record, row)
+    if state.status is not None:
+        _close(state)
+    return state
+
+
+def _fold_run_row(state: RunState, row: JournalRow) -> None:
+    if row.event is Event.DISPATCHED:
+        state.workers.append(str(row.data.get("worker", "")))
+    elif row.event is Event.CANCEL_REQUESTED:
+        state.cancel_requested = True
+    elif row.event is Event.FLOW_TIMED_OUT:
+        state.flow_timed_out = True
+    elif row.event is Event.ENDED:
+        state.status = RunStatus(row.data["status"])
+        state.error = row.data.get("error")
+
+
+def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
+    record.status = _OUTCOMES[row.event]
+    record.ended_at = row.at
+    record.started_at = row.data.get("started_at", record.started_at)
+    record.error = row.data.get("error")
+    record.result = row.data.get("result")
+    record.control = row.data.get("control")
+    record.then = row.data.get("then")
+    if record.then == "ignore":
+        record.status = StepStatus.IGNORED
+    if record.error is not None and record.error.get("code") == "cancelled":
+        record.status = StepStatus.CANCELLED
+
+
+def _close(state: RunState) -> None:
+    """What was still under way when the run ended was cut off with it."""
+    for record in state.under_way():
+        cut = StepStatus.INTERRUPTED if state.status is RunStatus.INTERRUPTED else StepStatus.CANCELLED
+        record.status = cut
+
+
+RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def new_run_id(now: datetime) -> str:
+    """A run id that people can read and that sorts by time: `20261121T074006123-k7x2m9qa` (UTC, ms)."""
+    stamp = now.strftime("%Y%m%dT%H%M%S") + f"{now.microsecond // 1000:03d}"
+    return stamp + "-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))

@@ -1,0 +1,210 @@
+"""What the service answers: the shapes that API, CLI and pages show, and OpenAPI describes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from flow_processor.clock import to_text
+from flow_processor.run import RunStatus, StepStatus, Trigger
+
+Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used="json")]
+"""ISO 8601, UTC, milliseconds."""
+
+
+class View(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class ErrorView(View):
+    """An error: in history of a step or a run."""
+
+    code: str
+    """Stable code."""
+    message: str
+    """For people."""
+    details: dict[str, Any] = {}
+    """Whatever the error knows, bounded; secrets redacted."""
+    step: str | None = None
+    """Path of the step that failed, where there is one."""
+
+
+class RunSummary(View):
+    """One run, as lists show it."""
+
+    run_id: str
+    """The run's id; sorts by time."""
+    flow: str
+    """Path of the flow below the flows folder."""
+    status: RunStatus
+    """Where the run stands."""
+    trigger: Trigger
+    """What caused the run."""
+    created_at: Moment
+    """When the run was accepted."""
+    started_at: Moment | None
+    """When a worker began it."""
+    ended_at: Moment | None
+    """When it reached its terminal status."""
+    duration_seconds: float | None
+    """From started_at to ended_at, or to now."""
+    reason: str | None
+    """Why it was skipped, failed, cancelled or interrupted; null otherwise."""
+    schedule_id: str | None = None
+    """The added flow whose schedule started it."""
+    slot: Moment | None = None
+    """The moment of the schedule that it stands for."""
+
+
+class StepView(View):
+    """One attempt of one step."""
+
+    path: str
+    """Which visit of which step: `fetch`, `fetch#2`, `tickets[7]/render`."""
+    attempt: int
+    """1 for the first try."""
+    status: StepStatus
+    """Where the attempt stands."""
+    started_at: Moment | None
+    """When it began; null for a skipped step."""
+    ended_at: Moment | None
+    """When it ended."""
+    duration_seconds: float | None
+    """Null while it is under way, and for a skipped step."""
+    error: ErrorView | None = None
+    """Why it failed."""
+
+
+class RunDetail(RunSummary):
+    """One run with its steps and data."""
+
+    flow_hash: str
+    """SHA-256 of the flow's (and its sub-flows') text as it was at launch."""
+    error: ErrorView | None
+    """Why the run did not succeed."""
+    steps: list[StepView]
+    """Every attempt of every step, in the order in which they began."""
+    steps_total: int
+    """How many there are; `steps` shows the first 1,000 unless asked for more."""
+    data: dict[str, Any] | None
+    """The flow data as far as it has come; null for a run that never started."""
+
+
+class RunPage(View):
+    """A page of runs, newest first."""
+
+    runs: list[RunSummary]
+    """At most `limit` runs."""
+    next_cursor: str | None
+    """Give it as `cursor` to get the next page; null on the last one."""
+
+
+class LogLine(View):
+    """A line of the run's own log."""
+
+    cursor: int
+    """Position in the run's log."""
+    at: Moment
+    """When it was written."""
+    level: str
+    """debug, info, warning or error."""
+    step: str
+    """Path of the step that wrote it; empty for the run itself."""
+    message: str
+    """The text."""
+
+
+class LogPage(View):
+    """A part of a run's log."""
+
+    lines: list[LogLine]
+    """Lines after the cursor."""
+    next_cursor: int
+    """Give it as `after` to go on from here."""
+    complete: bool
+    """True when the run has ended and nothing more will come."""
+
+
+class AddedFlow(View):
+    """A flow in the scheduler."""
+
+    flow_id: str
+    """The id to remove it by."""
+    path: str
+    """The flow file below the flows folder."""
+    origin: str
+    """`autostart` or `api`."""
+    cron: str | None
+    """The cron rule in force."""
+    every_seconds: float | None
+    """The interval in force, in seconds."""
+    timezone: str
+    """The zone in which cron is read."""
+    next_run: Moment | None
+    """The next slot; null if there is none, or the flow file is invalid."""
+    last_run: Moment | None
+    """The last slot that was handled."""
+    last_run_id: str | None
+    """The run that the last started slot became."""
+    running: bool
+    """Is a run of this flow live now?"""
+    problem: str | None
+    """Why it does not run, or which last good version it runs on; null if all is well."""
+
+
+class LockView(View):
+    """A lock that is held."""
+
+    filename: str
+    """The lock file below LOCK_PATH."""
+    flow: str
+    """The flow it guards."""
+    timestamp: Moment
+    """Since when."""
+    run_id: str
+    """The run that holds it."""
+
+
+class FlowFileView(View):
+    """A flow file."""
+
+    path: str
+    """Path below the flows folder."""
+    valid: bool
+    """False: it cannot be launched (or the last good version is in force)."""
+    name: str | None
+    """The flow's title."""
+    description: str | None
+    """What the flow is for."""
+    cron: str | None
+    """Its own cron rule."""
+    every_seconds: float | None
+    """Its own interval, in seconds."""
+    problems: list[dict[str, Any]]
+    """Everything wrong with it: `{code, file, line, column, key, message, hint}`."""
+    last_good_in_force: bool
+    """True: the file is broken now, and runs use the version from before."""
+
+
+class Check(View):
+    """One thing that readiness looks at."""
+
+    name: str
+    """store, scheduler, workers or autostart."""
+    ok: bool
+    """False: see `message`."""
+    message: str
+    """What was found."""
+
+
+class Readiness(View):
+    """Can the daemon do its work?"""
+
+    ready: bool
+    """True when every check is ok (autostart is told, but does not count)."""
+    checks: list[Check]
+    """What was looked at."""

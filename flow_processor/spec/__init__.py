@@ -1,0 +1,1 @@
+"""What a file may say: frozen pydantic models that refuse unknown keys."""

@@ -1,0 +1,79 @@
+"""What a flow file may say."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from flow_processor.spec.base import Seconds, Spec
+from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.spec.step import StepSpec
+
+GOTO_MARKS = ("__start__", "__end__", "__exit__")
+"""Targets of goto and on_error_goto that are no steps: first step, after the last step, end as `exited`."""
+
+
+class OnConflict(StrEnum):
+    """What happens to a launch while the flow's lock is taken."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
+    PARALLEL = "parallel"
+
+
+class ConcurrencySpec(Spec):
+    """How many runs of the flow at once, and what happens to one too many."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Runs of this flow at once."""
+    on_conflict: OnConflict = OnConflict.REJECT
+    """`reject`: an API call is refused, a schedule's slot is recorded as skipped. `skip`: recorded as a skipped
+    run. `queue`: waits for its turn. `replace`: the run under way is cancelled first. `parallel`: no lock."""
+
+
+class FlowSpec(Spec):
+    """One flow: ordered steps over shared data, and perhaps a schedule."""
+
+    name: str | None = None
+    """The flow's title, for people; default: its path."""
+    description: str | None = None
+    """What the flow is for."""
+    cron: str | None = None
+    """Short for `schedule: {cron: …}`."""
+    every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = None
+    """Short for `schedule: {every_seconds: …}`."""
+    schedule: ScheduleSpec | None = None
+    """When the flow runs by itself, once it is added or in `autostart`."""
+    timeout_seconds: Seconds | None = None
+    """Time limit of a run, in seconds; default: FLOW_TIMEOUT_SECONDS."""
+    concurrency: ConcurrencySpec = ConcurrencySpec()
+    """Runs of this flow at once; default: one."""
+    max_jumps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """How many times a run may jump by goto or on_error_goto."""
+    finally_step: str | None = None
+    """Name of a step that also runs after a failure, a cancel or a time limit. In a run without these it
+    runs in its place; if it has not come by then, at the end."""
+    steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+    """The steps, run in order."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_schedule(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("schedule") is not None:
+            for key in ("cron", "every_seconds"):
+                if raw.get(key) is not None:
+                    raise ValueError(f"give '{key}' either at the top level or under 'schedule', not both")
+        return raw
+
+    @property
+    def schedule_rule(self) -> ScheduleSpec | None:
+        """The schedule, wherever it stands."""
+        if self.schedule is not None:
+            return self.schedule
+        if self.cron is None and self.every_seconds is None:
+            return None
+        return ScheduleSpec(cron=self.cron, every_seconds=self.every_seconds)

@@ -1,0 +1,126 @@
+"""The contract of a step: what its `run` is given, and what it gives back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+JsonValue = Any
+"""None, bool, int, float, str, list or dict with text keys: what flow data is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go on at another step of the same flow, or `__start__`, `__end__`, `__exit__`."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """End the whole run here, with status `exited`."""
+
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step attempt came to. Control flow is returned, never thrown."""
+
+    value: JsonValue = None
+    control: Goto | Exit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutcome:
+    """What a sub-flow came to, as `flow` and `flow_loop` see it."""
+
+    status: str
+    """succeeded, failed or exited."""
+    data: dict[str, Any]
+    """The child's whole data."""
+    error: dict[str, Any] | None = None
+    """`{"code", "message", "details", "step"}` when it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A named secret as a step may use it. Its values are redacted wherever they would be shown."""
+
+    name: str
+    type: str
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """`username`, `password`, `token`, … by the secret's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders of the data folder that steps may reach, as absolute paths."""
+
+    data: Path
+    templates: Path
+    private: tuple[Path, ...] = ()
+    """Files and folders below `data` that no step may read or write: flows, secrets, config, store, locks."""
+
+
+class StepContext(Protocol):
+    """All that a step may touch. One context per attempt; never kept after `run` has returned."""
+
+    @property
+    def data(self) -> Mapping[str, JsonValue]:
+        """The flow's shared data. Read it; what a step gives back is its result."""
+
+    @property
+    def step_name(self) -> str:
+        """The step's name, for messages."""
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try."""
+
+    @property
+    def folders(self) -> Folders:
+        """Where files and templates lie."""
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set when the run is cancelled; waiting steps wait on it."""
+
+    def remaining_seconds(self) -> float | None:
+        """Seconds left of the step's time limit; None without one. Never below 0."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait; raises StepCancelled or StepTimeout when that comes first."""
+
+    def lookup(self, data_key: str) -> JsonValue:
+        """The value of a `data_key`: `.` is the whole data; raises DataKeyMissing."""
+
+    def render(self, value: JsonValue) -> JsonValue:
+        """Templates in a text, or in all texts of a list or mapping, rendered once against the data.
+
+        A text that is exactly one expression keeps the expression's type.
+        """
+
+    def render_template(self, *, path: str | None, text: str | None, extra: Mapping[str, JsonValue]) -> str:
+        """A template file (relative to the templates folder) or text, rendered with `extra` on top of data."""
+
+    def jq(self, expression: str, value: JsonValue) -> JsonValue:
+        """One output → it; none → None; several → a list of them."""
+
+    def secret(self, name: str) -> Secret:
+        """The named secret; raises StepError `secret_not_found`."""
+
+    def run_flow(self, path: str, *, payload: JsonValue, loop_index: int | None = None) -> FlowOutcome:
+        """Run a sub-flow in this run, with `payload` as its `__input__`. Safe to call from threads."""
+
+    def run_nested(self, step: Any, label: str) -> StepResult:
+        """Run a step that stands inside this one (a case of `switch`); `label` names it in the journal."""
+
+    def add_error(self, error: Mapping[str, Any]) -> None:
+        """Append to the flow's `__errors__` without failing."""
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """A line in the run's own log. level: debug, info, warning or error."""
