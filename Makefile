@@ -1,0 +1,59 @@
+# Needs Python 3.11 (with venv) and make; everything else is installed into .venv by the first target that needs it.
+#   make run      the daemon with its sample flows, on http://127.0.0.1:5000
+#   make test     the tests; one file: make test ARGS="tests/test_examples.py -x"
+#   make check    formatting, lint, types, layers, generated pages, tests
+#   make fix      repairs formatting and what lint can repair
+#   make docs     writes the generated pages of docs/ anew
+#   make bench    measures the product and a peer, writes bench/RESULTS.md
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+BIN := .venv/bin
+RUN_STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint fix docs bench clean
+
+help:
+	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
+
+run: $(RUN_STAMP)
+	@$(BIN)/python main.py $(ARGS)
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint test
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+fix: $(DEV_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(DEV_STAMP)
+	$(BIN)/python docs/generate.py
+
+bench: $(RUN_STAMP)
+	$(BIN)/python bench/run.py $(ARGS)
+
+clean:
+	rm -rf .venv .venv-peer
+
+# The product is installed in editable form, so that the `octospool` command is there and edits count at once.
+$(RUN_STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
