@@ -40,7 +40,7 @@ def inside(folder: Path, relative: str, *, what: str, private: Sequence[Path] = 
     `what` names the path in messages: 'file.path'. `private` files and folders are refused, by any name.
     Raises PathRefused.
     """
-    parts = _parts(relative, what=what)
+    parts = components(relative, what=what)
     try:
         root = folder.resolve()
         target = root.joinpath(*parts).resolve()
@@ -54,8 +54,11 @@ def inside(folder: Path, relative: str, *, what: str, private: Sequence[Path] = 
     return target
 
 
-def _parts(relative: str, *, what: str) -> list[str]:
-    """The components of a relative path; `\\` separates like `/`: a path means the same everywhere."""
+def components(relative: str, *, what: str) -> list[str]:
+    """The names that a relative path is made of; `\\` separates like `/`: a path means the same everywhere.
+
+    Raises PathRefused for everything that is no plain way downwards. Looks at the text only.
+    """
     text = relative.replace("\\", "/")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if not parts:
@@ -80,6 +83,7 @@ def _parts(relative: str, *, what: str) -> list[str]:
 
 def _refused(relative: str, what: str, reason: str) -> PathRefused:
     shown = relative if len(relative) <= 200 else relative[:200] + "…"
+    shown = shown.encode("utf-8", "backslashreplace").decode()
     return PathRefused(f"{what} {shown!r} {reason}", details={"path": shown})
 
 
