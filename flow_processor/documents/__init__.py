@@ -1,0 +1,28 @@
+"""YAML and JSON text that people write: read with positions, checked against a spec, written back.
+
+The only place that knows PyYAML. Reading is YAML 1.2 core: `on`, `no`, `12:30`, `0123` and dates are text.
+"""
+
+from flow_processor.documents.json_values import (
+    NotJson,
+    dump_yaml,
+    parse_all_data_yaml,
+    parse_data_yaml,
+    to_json_value,
+)
+from flow_processor.documents.reader import MAX_BYTES, MAX_DEPTH, Document, parse
+from flow_processor.documents.validation import problem_at, validate
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Document",
+    "NotJson",
+    "dump_yaml",
+    "parse",
+    "parse_all_data_yaml",
+    "parse_data_yaml",
+    "problem_at",
+    "to_json_value",
+    "validate",
+]
