@@ -18,27 +18,6 @@ from flow_processor.documents.scalars import plain_scalar
 _MERGE = "<<"
 
 
-def plain_scalar(text: str, mark: Any = None) -> bool | int | float | str | None:
-    """The value of an unquoted scalar by YAML 1.2 core, leading zeros being text. Raises Refused for numbers
-    that JSON cannot hold."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "-+.0123456789":
-        return text
-    if INTEGER.match(text):
-        if len(text) > _MAX_DIGITS:
-            raise Refused(
-                "yaml_invalid", f"a number of {len(text)} digits", mark, hint="quote it to make it text"
-            )
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    number = float(text) if FLOAT.match(text) else None
-    if number in (float("inf"), float("-inf")) or (number is None and _NOT_FINITE.match(text)):
-        raise Refused(
-            "yaml_invalid", f"{text} is no number that JSON can hold", mark, hint="quote it to make it text"
-        )
-    return text if number is None else number
-
-
 @dataclass(slots=True)
 class _Frame:
     """A list or mapping that is being filled."""
