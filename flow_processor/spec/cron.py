@@ -9,6 +9,7 @@ cronsim's own handling of zones errs where a change is not of one hour or falls 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,8 @@ MAX_LENGTH = 256
 _FIELDS = ("second", "minute", "hour", "day-of-month", "month", "day-of-week")
 _EPOCH = datetime(2000, 1, 1)
 """Where `parse` begins to look whether a rule ever comes; local time, no zone."""
+_SPAN_OF_ONE = re.compile(r"(?<![^,\s])(\w+)-\1/0*[1-9]\d*(?![^,\s])")
+"""`5-5/2`: only 5, but cronsim would take it for `5/2`, which goes on to the end of the field."""
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -70,35 +73,42 @@ class CronRule:
 
     def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
         """The first slot later than the aware `moment`, in UTC; None if there is none within 50 years."""
-        try:
-            if self.is_fixed:
-                return self._next_fixed(moment.astimezone(UTC), zone)
-            return self._next_wild(moment.astimezone(UTC), zone)
-        except OverflowError:  # the calendar of datetime ends with the year 9999
-            return None
+        return next(self.slots_after(moment, zone), None)
 
-    def _next_fixed(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    def slots_after(self, moment: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+        """All slots later than the aware `moment`, in UTC, in order; no slot comes twice."""
+        moment = moment.astimezone(UTC)
+        slots = self._fixed_slots(moment, zone) if self.is_fixed else self._wild_slots(moment, zone)
+        try:
+            yield from slots
+        except OverflowError:  # the calendar of datetime ends with the year 9999
+            return
+
+    def _fixed_slots(self, moment: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+        last = moment
         for local in self._local_times(moment.astimezone(zone).replace(tzinfo=None)):
             slot = _first_moment(local, zone)
-            if slot > moment:  # in the hour that comes twice, the second time is no slot
-                return slot
-        return None
+            # The second time in the hour that comes twice is no slot; skipped times meet after the gap.
+            if slot > last:
+                yield slot
+                last = slot
 
-    def _next_wild(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    def _wild_slots(self, moment: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         """Walks the stretches of time between two changes of clocks; inside one, local time runs evenly."""
-        begin = moment
+        begin, after = moment, moment
         while True:
             offset = _offset(begin, zone)
-            # From the second stretch on, its first second is a possible slot as well.
-            after = begin if begin == moment else begin - _SECOND
-            local = next(self._local_times((after + offset).replace(tzinfo=None)), None)
-            if local is None:
-                return None
-            slot = local.replace(tzinfo=UTC) - offset
-            change = _next_change(begin, zone, until=slot)
+            change = None
+            for local in self._local_times((after + offset).replace(tzinfo=None)):
+                slot = local.replace(tzinfo=UTC) - offset
+                change = _next_change(begin, zone, until=slot)
+                if change is not None:
+                    break
+                yield slot
+                begin = slot
             if change is None:
-                return slot
-            begin = change
+                return
+            begin, after = change, change - _SECOND  # a change may itself be a slot
 
     def _local_times(self, after: datetime) -> Iterator[datetime]:
         """The rule's local times later than `after`, all without a zone."""
@@ -113,7 +123,7 @@ def _expression_of(text: str) -> str:
         if name not in ALIASES:
             raise ValueError(f"cron '{text}' is unknown; there are {', '.join(ALIASES)}")
         return ALIASES[name]
-    return text.strip().upper()
+    return _SPAN_OF_ONE.sub(r"\1", text.strip().upper())
 
 
 def _why_refused(text: str, parts: list[str], complaint: str) -> str:
