@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,6 +82,8 @@ class Event(StrEnum):
     # Of the run.
     DISPATCHED = "dispatched"
     """A worker was handed the run. data: {worker}"""
+    WORKER_LOST = "worker_lost"
+    """The worker died. data: {worker, exit_code, under_way: [[path, attempt], …]}"""
     CANCEL_REQUESTED = "cancel_requested"
     """Somebody asked for its end. data: {by}"""
     FLOW_TIMED_OUT = "flow_timed_out"
@@ -90,6 +93,7 @@ class Event(StrEnum):
 
     # Of one attempt of a step.
     STARTED = "started"
+    """data: {timeout_seconds?, once?}; with `once` the attempt must not silently be made a second time."""
     SUCCEEDED = "succeeded"
     """data: {result, started_at, control?}"""
     FAILED = "failed"
@@ -106,7 +110,8 @@ class JournalRow:
     """One thing that happened in a run."""
 
     seq: int
-    """1-based position in the run's journal; with the run's id it is the row's key."""
+    """Orders the rows of a run; with the run's id it is the row's key. Each dispatch to a worker has a range
+    of its own (see `DISPATCH_SPAN`), so that daemon and worker can both write without asking each other."""
     path: str
     """Which visit of which step: `fetch`, `fetch#2` (after a goto), `tickets[7]/render`; '' is the run."""
     attempt: int
@@ -115,6 +120,18 @@ class JournalRow:
     at: float
     """Seconds since 1970."""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+DISPATCH_SPAN = 1_000_000_000
+"""How many sequence numbers each dispatch has."""
+
+DAEMON_SPAN = 900_000_000
+"""Where, in a dispatch's range, the daemon's own rows begin; the worker's rows stay below."""
+
+
+def dispatch_of(seq: int) -> int:
+    """Which dispatch (1 is the first) a sequence number belongs to."""
+    return seq // DISPATCH_SPAN
 
 
 class StepStatus(StrEnum):
@@ -144,6 +161,12 @@ class StepRecord:
     """`{"goto": name}` or `{"exit": message}` where the step changed the order."""
     then: str | None = None
     """After a failure: retry, ignore, goto or fail."""
+    key: str | None = None
+    """The key of the flow data that took the result."""
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    """What the attempt added to the flow's `__errors__`."""
+    once: bool = False
+    """True once the attempt may have touched the world: it must not silently be made a second time."""
 
 
 @dataclass(slots=True)
@@ -158,8 +181,12 @@ class RunState:
     status: RunStatus | None = None
     """The terminal status, once the journal says `ended`."""
     error: dict[str, Any] | None = None
-    workers: list[str] = field(default_factory=list)
-    """Workers the run was handed to, in order."""
+    dispatches: int = 0
+    """How often the run was handed to a worker."""
+    worked_seconds: float = 0.0
+    """How long workers have had it; downtime between two of them does not count."""
+    losses: Counter[str] = field(default_factory=Counter)
+    """For each step path: how often a worker died while it was under way; '' counts all losses."""
 
     def under_way(self) -> list[StepRecord]:
         """Attempts that began and have no outcome."""
@@ -178,8 +205,14 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
     """The state of a run from its journal rows, in `seq` order. Any prefix of a journal is a legal state."""
     state = RunState()
     attempts: dict[tuple[str, int], StepRecord] = {}
+    last_at: float | None = None
     for row in rows:
         state.last_seq = max(state.last_seq, row.seq)
+        if row.event is Event.DISPATCHED:
+            last_at = row.at
+        elif last_at is not None and row.at > last_at:
+            state.worked_seconds += row.at - last_at
+            last_at = row.at
         if not row.path:
             _fold_run_row(state, row)
             continue
@@ -192,6 +225,7 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
         if row.event is Event.STARTED:
             record.started_at = row.at
             record.status = StepStatus.RUNNING
+            record.once = bool(row.data.get("once"))
         else:
             _fold_outcome(record, row)
     if state.status is not None:
@@ -201,7 +235,10 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
 
 def _fold_run_row(state: RunState, row: JournalRow) -> None:
     if row.event is Event.DISPATCHED:
-        state.workers.append(str(row.data.get("worker", "")))
+        state.dispatches = dispatch_of(row.seq)
+    elif row.event is Event.WORKER_LOST:
+        state.losses[""] += 1
+        state.losses.update(path for path, _attempt in row.data["under_way"])
     elif row.event is Event.CANCEL_REQUESTED:
         state.cancel_requested = True
     elif row.event is Event.FLOW_TIMED_OUT:
@@ -219,6 +256,8 @@ def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.result = row.data.get("result")
     record.control = row.data.get("control")
     record.then = row.data.get("then")
+    record.key = row.data.get("key")
+    record.errors = row.data.get("errors", [])
     if record.then == "ignore":
         record.status = StepStatus.IGNORED
     if record.error is not None and record.error.get("code") == "cancelled":
@@ -230,6 +269,31 @@ def _close(state: RunState) -> None:
     for record in state.under_way():
         cut = StepStatus.INTERRUPTED if state.status is RunStatus.INTERRUPTED else StepStatus.CANCELLED
         record.status = cut
+
+
+def fold_data(data: dict[str, Any], record: StepRecord) -> None:
+    """Apply what one attempt of a step of the flow itself did to the flow data."""
+    data["__errors__"].extend(record.errors)
+    if record.status is StepStatus.SUCCEEDED and record.key is not None:
+        data[record.key] = record.result
+
+
+def first_data(
+    *, run_id: str, flow: str, timestamp: str, payload: Any, params: dict[str, Any] | None, loop_index: int | None
+) -> dict[str, Any]:
+    """The flow data before the first step."""
+    data: dict[str, Any] = {
+        "__input__": payload,
+        "__errors__": [],
+        "__loop_index__": loop_index,
+        "__timestamp__": timestamp,
+        "__run_id__": run_id,
+        "__job_id__": run_id,
+        "__flow_path__": flow,
+    }
+    if params is not None:
+        data["params"] = params
+    return data
 
 
 RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")

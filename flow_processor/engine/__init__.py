@@ -1,0 +1,1 @@
+"""What hands runs to workers, and what runs inside a worker."""

@@ -1,0 +1,168 @@
+"""One attempt of one step: started in the journal, run, its outcome in the journal."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from flow_processor.engine.policies import Then, decide
+from flow_processor.engine.signals import FlowFailed, Stopped
+from flow_processor.errors import StepError
+from flow_processor.expressions.when import holds
+from flow_processor.factory import step_type_of
+from flow_processor.run import Event, StepRecord, StepStatus
+from flow_processor.spec.step import StepSpec
+from flow_processor.step import Exit, Goto, StepContext, StepResult
+
+if TYPE_CHECKING:
+    from flow_processor.engine.interpreter import FlowFrame
+
+
+class Attempt:
+    """Runs a step once; whatever happens comes back as the record that the journal has of it."""
+
+    def __init__(
+        self, frame: FlowFrame, step: StepSpec, *, path: str, number: int, deadline: float | None, key: str | None
+    ) -> None:
+        self._frame = frame
+        self._journal = frame.journal
+        self._clock = frame.clock
+        self._step = step
+        self._kind = step_type_of(step)
+        self._path = path
+        self._number = number
+        self._key = key
+        self._deadline = frame.deadline_of(step, deadline)
+        self._once = not self._kind.repeatable(step.options)
+        self._errors: list[dict[str, Any]] = []
+
+    def run(self) -> StepRecord:
+        """Do it. Only the signals that end a whole run pass through."""
+        started_at = self._clock.now().timestamp()
+        asks_when = self._number == 1 and self._step.when is not None
+        try:
+            self._announce(once=self._once and not asks_when)
+            if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
+                return self._skipped()
+            if asks_when and self._once:
+                self._announce(once=True)
+            result, value = self._call()
+            return self._succeeded(result, value, started_at)
+        except StepError as error:
+            return self.fail(error, started_at)
+        except FlowFailed as inside:  # a step that stands inside this one
+            error = inside.error
+            return self.fail(
+                StepError(error["message"], code=error["code"], details=error["details"]), started_at
+            )
+        except Stopped as stopped:  # a sub-flow was ended; the step that called it ends with it
+            self.fail(stopped.reason, started_at)
+            raise
+        except Exception as error:  # noqa: BLE001  a defect in a step must not take the run down without a record
+            self._journal.log(self._path, "error", traceback.format_exc())
+            crash = StepError(f"{type(error).__name__}: {error}", code="step_crashed")
+            return self.fail(crash, started_at)
+
+    def _announce(self, *, once: bool) -> None:
+        """The row that says it begins. A step that may run only once waits until that is durable."""
+        data: dict[str, Any] = {}
+        if self._deadline is not None:
+            data["timeout_seconds"] = max(0.0, round(self._deadline - self._clock.monotonic(), 3))
+        if once:
+            data["once"] = True
+        self._journal.append(self._path, self._number, Event.STARTED, data)
+        if once:
+            self._journal.barrier()
+        else:
+            self._journal.flush()
+
+    def _call(self) -> tuple[StepResult, Any]:
+        context = self._frame.context(self._step, path=self._path, attempt=self._number, deadline=self._deadline)
+        self._errors = context.errors
+        as_contract: StepContext = context
+        result = self._kind.run(self._step.options, as_contract)
+        value = result.value
+        if self._step.jq_expression is not None:
+            value = context.jq(self._step.jq_expression, value)
+        return result, value
+
+    def _succeeded(self, result: StepResult, value: Any, started_at: float) -> StepRecord:
+        control = _as_record(result.control)
+        data: dict[str, Any] = {"result": value, "started_at": started_at}
+        if self._key is not None:
+            data["key"] = self._key
+        if control is not None:
+            data["control"] = control
+        if self._errors:
+            data["errors"] = self._errors
+        self._journal.append(self._path, self._number, Event.SUCCEEDED, data)
+        if self._once:
+            self._journal.flush()
+        return StepRecord(
+            path=self._path,
+            attempt=self._number,
+            status=StepStatus.SUCCEEDED,
+            started_at=started_at,
+            result=value,
+            control=control,
+            key=self._key,
+            errors=self._errors,
+        )
+
+    def _skipped(self) -> StepRecord:
+        self._journal.append(self._path, self._number, Event.SKIPPED)
+        return StepRecord(path=self._path, attempt=self._number, status=StepStatus.SKIPPED)
+
+    def fail(self, error: StepError, started_at: float | None) -> StepRecord:
+        """Record a failed attempt together with what the step's policy makes of it."""
+        decision = decide(self._step, self._number, error)
+        errors = list(self._errors)
+        if decision.then is not Then.RETRY:
+            entry = {
+                "step": self._step.name,
+                "code": error.code,
+                "error": error.message,
+                "details": error.details,
+            }
+            if decision.pattern is not None:
+                entry["ignored"] = decision.pattern
+            errors.append(entry)
+        control = None if decision.target is None else {"goto": decision.target}
+        data: dict[str, Any] = {
+            "error": error.as_record(),
+            "started_at": started_at,
+            "then": decision.then.value,
+            "errors": errors,
+        }
+        if control is not None:
+            data["control"] = control
+        self._journal.append(self._path, self._number, Event.FAILED, data)
+        self._journal.flush()
+        return StepRecord(
+            path=self._path,
+            attempt=self._number,
+            status=StepStatus.IGNORED if decision.then is Then.IGNORE else StepStatus.FAILED,
+            started_at=started_at,
+            ended_at=self._clock.now().timestamp(),
+            error=error.as_record(),
+            control=control,
+            then=decision.then.value,
+            errors=errors,
+        )
+
+
+def _as_record(control: Goto | Exit | None) -> dict[str, Any] | None:
+    if isinstance(control, Goto):
+        return {"goto": control.step}
+    if isinstance(control, Exit):
+        return {"exit": control.message}
+    return None
+
+
+def control_of(record: StepRecord) -> Goto | Exit | None:
+    """The control flow that a record stands for."""
+    if record.control is None:
+        return None
+    if "goto" in record.control:
+        return Goto(record.control["goto"])
+    return Exit(record.control["exit"])

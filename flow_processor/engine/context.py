@@ -1,0 +1,164 @@
+"""What a step sees of the run it is part of: the one implementation of `StepContext`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flow_processor.clock import Clock
+from flow_processor.engine.run_journal import RunJournal
+from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.expressions import data_key, jq
+from flow_processor.expressions.jinja import Templates
+from flow_processor.spec.step import StepSpec
+from flow_processor.step import FlowOutcome, Folders, Secret, StepResult
+
+
+WAIT_SLICE_SECONDS = 0.5
+"""A waiting step looks up so often whether its daemon is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all runs of a worker share."""
+
+    templates: Templates
+    folders: Folders
+    clock: Clock
+
+
+class Surroundings(Protocol):
+    """The flow frame that an attempt belongs to, as far as its context needs it."""
+
+    data: dict[str, Any]
+
+    def stop_reason(self) -> StepError | None:
+        """Why steps must end now (cancel, the flow's time limit); None while they need not."""
+
+    def run_child(
+        self, path: str, *, payload: Any, loop_index: int | None, below: str, deadline: float | None
+    ) -> FlowOutcome:
+        """Run a sub-flow; `below` is the path of the step that calls it."""
+
+    def run_inside(self, step: StepSpec, *, path: str, deadline: float | None) -> StepResult:
+        """Run one step that stands inside another."""
+
+
+class AttemptContext:
+    """The context of one attempt of one step."""
+
+    def __init__(
+        self,
+        frame: Surroundings,
+        step: StepSpec,
+        *,
+        path: str,
+        attempt: int,
+        deadline: float | None,
+        stop: threading.Event,
+        journal: RunJournal,
+        tools: Tools,
+        fetch_secret: Callable[[str], Secret],
+    ) -> None:
+        self._frame = frame
+        self._step = step
+        self._path = path
+        self._attempt = attempt
+        self._deadline = deadline
+        self._stop = stop
+        self._journal = journal
+        self._tools = tools
+        self._fetch_secret = fetch_secret
+        self.errors: list[dict[str, Any]] = []
+        """What the step added to `__errors__`."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The flow's shared data."""
+        return self._frame.data
+
+    @property
+    def step_name(self) -> str:
+        """The step's name."""
+        return self._step.name
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try."""
+        return self._attempt
+
+    @property
+    def folders(self) -> Folders:
+        """Where files and templates lie."""
+        return self._tools.folders
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set when the run is cancelled or its time is up."""
+        return self._stop
+
+    def remaining_seconds(self) -> float | None:
+        """Seconds left of the time limit; None without one."""
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - self._tools.clock.monotonic())
+
+    def wait(self, seconds: float) -> None:
+        """Wait; raises StepCancelled or StepTimeout when that comes first."""
+        end = self._tools.clock.monotonic() + seconds
+        is_short = self._deadline is not None and self._deadline < end
+        if is_short and self._deadline is not None:
+            end = self._deadline
+        while (left := end - self._tools.clock.monotonic()) > 0:
+            if self._tools.clock.wait(self._stop, min(left, WAIT_SLICE_SECONDS)):
+                raise self._frame.stop_reason() or StepCancelled("the run was cancelled")
+            self._journal.check_daemon()
+        if is_short:
+            raise timeout_error(self._step)
+
+    def lookup(self, key: str) -> Any:
+        """The value of a `data_key`."""
+        return data_key.lookup(self._frame.data, key)
+
+    def render(self, value: Any) -> Any:
+        """Templates in `value` rendered once against the data."""
+        return self._tools.templates.render(value, self._frame.data)
+
+    def render_template(self, *, path: str | None, text: str | None, extra: Mapping[str, Any]) -> str:
+        """A template file or text, rendered with `extra` on top of the data."""
+        data = {**self._frame.data, **extra}
+        return self._tools.templates.render_template(path=path, text=text, data=data)
+
+    def jq(self, expression: str, value: Any) -> Any:
+        """A jq expression applied to `value`."""
+        return jq.run(expression, value)
+
+    def secret(self, name: str) -> Secret:
+        """The named secret."""
+        return self._fetch_secret(name)
+
+    def run_flow(self, path: str, *, payload: Any, loop_index: int | None = None) -> FlowOutcome:
+        """Run a sub-flow in this run."""
+        return self._frame.run_child(
+            path, payload=payload, loop_index=loop_index, below=self._path, deadline=self._deadline
+        )
+
+    def run_nested(self, step: StepSpec, label: str) -> StepResult:
+        """Run a step that stands inside this one."""
+        return self._frame.run_inside(step, path=f"{self._path}/{label}", deadline=self._deadline)
+
+    def add_error(self, error: Mapping[str, Any]) -> None:
+        """Append to the flow's `__errors__` without failing."""
+        self.errors.append(dict(error))
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """A line in the run's own log."""
+        self._journal.log(self._path, level, message)
+
+
+def timeout_error(step: StepSpec) -> StepTimeout:
+    """The error of an attempt whose time is up."""
+    limit = "" if step.timeout_seconds is None else f" of {step.timeout_seconds:g} s"
+    return StepTimeout(f"step '{step.name}' did not end within its time limit{limit}")

@@ -1,0 +1,49 @@
+"""How daemon and worker talk: frames of JSON over a pair of pipes, each with its length in front.
+
+JSON and not pickle: a worker evaluates users' expressions, and what it sends must not run in the daemon.
+
+Daemon to worker: `{"run": order}`, `{"committed": seq}`, `{"abort": error}`, `{"secret": id, …}`, `{"exit": true}`.
+Worker to daemon: `{"ready": pid}`, `{"rows": […], "logs": […], "ack": bool}`, `{"ended": …}`, `{"secret": …}`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from typing import Any, BinaryIO
+
+Frame = dict[str, Any]
+
+_LENGTH = struct.Struct(">I")
+MAX_FRAME_BYTES = 1 << 30
+
+
+class FrameWriter:
+    """The writing end; thread safe."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, frame: Frame) -> None:
+        """Write a frame. Raises OSError (BrokenPipeError) when nobody reads any more."""
+        body = json.dumps(frame, separators=(",", ":")).encode()
+        with self._lock:
+            self._stream.write(_LENGTH.pack(len(body)) + body)
+            self._stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> Frame | None:
+    """The next frame; None when the other end is gone, also in the middle of a frame."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if length > MAX_FRAME_BYTES:
+        return None
+    body = stream.read(length)
+    if len(body) < length:
+        return None
+    frame: Frame = json.loads(body)
+    return frame

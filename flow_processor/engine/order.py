@@ -1,0 +1,52 @@
+"""What a worker is told to do: one run, with all that its execution depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """One dispatch of one run. JSON values only: it crosses a pipe."""
+
+    run_id: str
+    flow: str
+    """Path of the flow below the flows folder."""
+    flow_hash: str
+    """SHA-256 over `flows`."""
+    flows: dict[str, str]
+    """The flow and its sub-flows as they were at launch: `{path: text}`."""
+    payload: Any
+    """`__input__`."""
+    params: dict[str, Any] | None
+    timestamp: str
+    """`__timestamp__`: YYYYMMDDHHMMSS in the configured zone, when the run was accepted."""
+    dispatch: int
+    """1 for the first worker that gets the run; gives the range of its sequence numbers."""
+    timeout_seconds: float | None
+    """How long the run may still take, in seconds."""
+    rows: Sequence[Sequence[Any]]
+    """The journal so far, as wire rows."""
+
+    def as_frame(self) -> dict[str, Any]:
+        """The order as a frame's content."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker process needs to know, once, at its start. No secret of the daemon is among it."""
+
+    worker_id: str
+    data_path: str
+    templates_path: str
+    private_paths: Sequence[str]
+    """What no step may touch: flows, secrets, config, store, locks."""
+    workers_path: str
+    """Folder of the worker's own lock file."""
+    handover_path: str
+    """Folder for the last rows of a worker whose daemon is gone."""
+    memory_mb: int
+    """Limit of the process's address space, in MiB; 0 for none."""

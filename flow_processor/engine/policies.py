@@ -1,0 +1,68 @@
+"""What follows from a failed attempt: pure functions of (step, attempt, error), so that a replay of the journal
+comes to the same decision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flow_processor.errors import StepError
+from flow_processor.expressions import patterns
+from flow_processor.spec.step import RetrySpec, StepSpec
+
+NEVER_RETRIED = frozenset({"cancelled", "flow_timeout"})
+"""Codes of errors that come from outside the step: no retry, no ignore_errors."""
+
+
+class Then(StrEnum):
+    """What the flow does after a failed attempt."""
+
+    RETRY = "retry"
+    IGNORE = "ignore"
+    GOTO = "goto"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The policy's answer to one failed attempt."""
+
+    then: Then
+    delay_seconds: float = 0.0
+    """With `retry`: the pause before the next attempt."""
+    pattern: str | None = None
+    """With `ignore`: the pattern of ignore_errors that matched."""
+    target: str | None = None
+    """With `goto`: the step to go on at."""
+
+
+def error_text(error: StepError) -> str:
+    """What patterns are searched in: message and details."""
+    details = f" {json.dumps(error.details, ensure_ascii=False)}" if error.details else ""
+    return f"{error.message}{details}"
+
+
+def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
+    """Retry while the step has tries left, then ignore, then go elsewhere, else fail."""
+    if error.code in NEVER_RETRIED:
+        return Decision(Then.FAIL)
+    text = error_text(error)
+    retry: RetrySpec | None = step.retry or getattr(step.options, "retry", None)
+    if retry is not None and attempt <= retry.attempts and _is_retried(retry, text):
+        return Decision(Then.RETRY, delay_seconds=retry_delay(retry, attempt))
+    pattern = patterns.first_match(step.ignore_errors, text)
+    if pattern is not None:
+        return Decision(Then.IGNORE, pattern=pattern)
+    if step.on_error_goto is not None:
+        return Decision(Then.GOTO, target=step.on_error_goto)
+    return Decision(Then.FAIL)
+
+
+def _is_retried(retry: RetrySpec, text: str) -> bool:
+    return retry.on is None or patterns.first_match(retry.on, text) is not None
+
+
+def retry_delay(retry: RetrySpec, attempt: int) -> float:
+    """Seconds between the failed `attempt` (1 is the first) and the next."""
+    return min(retry.delay_seconds * retry.backoff ** (attempt - 1), retry.max_delay_seconds)

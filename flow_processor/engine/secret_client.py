@@ -1,0 +1,86 @@
+"""How a worker gets a named secret: it asks the daemon, which alone can read them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from flow_processor.engine.frames import Frame
+from flow_processor.engine.run_journal import Orphaned
+from flow_processor.errors import StepError
+from flow_processor.expressions import jq
+from flow_processor.secrets.redaction import Redactor
+from flow_processor.step import Secret
+
+
+class SecretClient:
+    """Secrets of one run; thread safe. Each is asked for once and redacted from then on."""
+
+    def __init__(self, send: Callable[[Frame], None], redactor: Redactor) -> None:
+        self._send = send
+        self._redactor = redactor
+        self._changed = threading.Condition()
+        self._asked: set[str] = set()
+        self._answers: dict[str, Secret | StepError] = {}
+        self._is_orphan = False
+
+    def fetch(self, name: str) -> Secret:
+        """The secret. Raises StepError where there is none, or it cannot be had."""
+        with self._changed:
+            if name not in self._asked:
+                self._asked.add(name)
+                try:
+                    self._send({"secret": name})
+                except OSError:
+                    self._is_orphan = True
+            self._changed.wait_for(lambda: name in self._answers or self._is_orphan)
+            answer = self._answers.get(name)
+        if answer is None:
+            raise Orphaned
+        if isinstance(answer, StepError):
+            raise answer
+        return answer
+
+    def answer(self, frame: Frame) -> None:
+        """The daemon's answer: `{"secret", "type", "values"}` or `{"secret", "error"}`."""
+        name = frame["secret"]
+        answer: Secret | StepError
+        try:
+            if "error" in frame:
+                answer = StepError(frame["error"]["message"], code=frame["error"]["code"])
+            else:
+                answer = Secret(name, frame["type"], self._values(frame["values"]))
+        except StepError as error:
+            answer = error
+        with self._changed:
+            self._answers[name] = answer
+            if isinstance(answer, StepError):
+                self._asked.discard(name)
+            self._changed.notify_all()
+
+    def lose_daemon(self) -> None:
+        """Nobody will answer any more."""
+        with self._changed:
+            self._is_orphan = True
+            self._changed.notify_all()
+
+    def _values(self, values: dict[str, Any]) -> dict[str, Any]:
+        self._redact(values)
+        if "jq_expression" not in values:
+            return values
+        # The daemon evaluates no expression, not even the data folder's owner's.
+        picked = jq.run(values["jq_expression"], values["data"])
+        self._redact(picked)
+        return picked if isinstance(picked, dict) else {"token": picked}
+
+    def _redact(self, value: Any) -> None:
+        if isinstance(value, str):
+            self._redactor.add(value)
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                if key != "jq_expression":
+                    self._redact(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                self._redact(inner)

@@ -1,0 +1,23 @@
+"""The store: what the program remembers. One database, one writer, any number of readers."""
+
+from __future__ import annotations
+
+from flow_processor.store.database import open_database
+from flow_processor.store.journal import JournalReader
+from flow_processor.store.runs import RunReader
+from flow_processor.store.writer import Writer
+
+
+class Store:
+    """Opens the database at `url` (SQLAlchemy form) and brings it up to date. Raises StoreUnavailable."""
+
+    def __init__(self, url: str):
+        self.engine = open_database(url)
+        self.writer = Writer(self.engine)
+        self.runs = RunReader(self.engine)
+        self.journal = JournalReader(self.engine)
+
+    def close(self) -> None:
+        """Commit what is queued and close every connection."""
+        self.writer.close()
+        self.engine.dispose()

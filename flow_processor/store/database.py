@@ -1,0 +1,81 @@
+"""Opening the database: connection settings and numbered migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from flow_processor.errors import DiskFull, StoreUnavailable
+from flow_processor.store import tables
+
+SCHEMA_VERSION = 1
+"""The version that this program writes and reads."""
+
+
+def open_database(url: str) -> Engine:
+    """An engine over `url`, its schema brought up to date. Raises StoreUnavailable."""
+    engine = create_engine(url, pool_size=20, max_overflow=20)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    try:
+        with engine.begin() as connection:
+            _migrate(connection)
+    except DBAPIError as error:
+        raise store_error(error) from error
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # WAL: readers never wait for the writer. FULL: a commit that was reported survives a power cut.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _create_first_version(connection: Connection) -> None:
+    tables.metadata.create_all(connection)
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_first_version}
+"""What brings the store to each version from the one before."""
+
+
+def _migrate(connection: Connection) -> None:
+    version = 0
+    if inspect(connection).has_table("meta"):
+        found = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.key == "schema_version"))
+        version = int(found or 0)
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"the store was written by a newer version of octospool (schema {version}, this program knows "
+            f"{SCHEMA_VERSION}); install that version, or use another data folder",
+            code="store_too_new",
+        )
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        MIGRATIONS[number](connection)
+    if version == 0:
+        connection.execute(insert(tables.meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+    elif version < SCHEMA_VERSION:
+        connection.execute(
+            update(tables.meta).where(tables.meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION))
+        )
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that leaves rows alone whose key is there already."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def store_error(error: Exception) -> StoreUnavailable:
+    """The product's error for a database driver's."""
+    text = str(getattr(error, "orig", None) or error)
+    if "disk is full" in text or "No space left" in text or "disk full" in text:
+        return DiskFull(f"no space left to record anything ({text}); free some space on the store's disk")
+    return StoreUnavailable(f"the store cannot be used: {text}")

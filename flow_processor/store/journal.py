@@ -1,0 +1,101 @@
+"""Journal rows and log lines of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, select
+
+from flow_processor.run import Event, JournalRow
+from flow_processor.store.database import insert_or_ignore
+from flow_processor.store.tables import journal, logs
+
+WireRow = tuple[int, str, int, str, float, str | None]
+"""A journal row as workers send it and the table keeps it: seq, path, attempt, event, at, data as JSON text."""
+
+WireLog = tuple[int, float, str, str, str]
+"""A log line likewise: seq, at, level, step, message."""
+
+
+def to_wire(row: JournalRow) -> WireRow:
+    """The row with its data as JSON text (None for no data)."""
+    return (
+        row.seq,
+        row.path,
+        row.attempt,
+        row.event.value,
+        row.at,
+        json.dumps(row.data) if row.data else None,
+    )
+
+
+def from_wire(row: Sequence[Any]) -> JournalRow:
+    """The row with its data parsed."""
+    seq, path, attempt, event, at, data = row
+    return JournalRow(seq, path, attempt, Event(event), at, json.loads(data) if data else {})
+
+
+def append_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Add rows to a run's journal. A row whose seq is there already is left alone (handed over twice)."""
+    values = [
+        {
+            "run_id": run_id,
+            "seq": seq,
+            "path": path,
+            "attempt": attempt,
+            "event": event,
+            "at": at,
+            "data": data,
+        }
+        for seq, path, attempt, event, at, data in rows
+    ]
+    if values:
+        connection.execute(insert_or_ignore(connection, journal), values)
+
+
+def append_logs(connection: Connection, run_id: str, lines: Iterable[Sequence[Any]]) -> None:
+    """Add lines to a run's log; a repeated seq is left alone."""
+    values = [
+        {"run_id": run_id, "seq": seq, "at": at, "level": level, "step": step, "message": message}
+        for seq, at, level, step, message in lines
+    ]
+    if values:
+        connection.execute(insert_or_ignore(connection, logs), values)
+
+
+def delete_history(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Delete journal and log of these runs."""
+    connection.execute(delete(journal).where(journal.c.run_id.in_(run_ids)))
+    connection.execute(delete(logs).where(logs.c.run_id.in_(run_ids)))
+
+
+class JournalReader:
+    """Reads journals and logs; every call uses a connection of its own."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def rows(self, run_id: str) -> list[WireRow]:
+        """The whole journal of a run, in order."""
+        columns = journal.c
+        query = (
+            select(columns.seq, columns.path, columns.attempt, columns.event, columns.at, columns.data)
+            .where(columns.run_id == run_id)
+            .order_by(columns.seq)
+        )
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def log_lines(self, run_id: str, *, after: int, limit: int) -> list[WireLog]:
+        """At most `limit` lines with a seq over `after`, in order."""
+        columns = logs.c
+        query = (
+            select(columns.seq, columns.at, columns.level, columns.step, columns.message)
+            .where(columns.run_id == run_id, columns.seq > after)
+            .order_by(columns.seq)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]

@@ -1,0 +1,185 @@
+"""The table of runs: what was accepted, and what it has come to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+
+from flow_processor.clock import from_epoch
+from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
+from flow_processor.store.database import insert_or_ignore
+from flow_processor.store.journal import delete_history
+from flow_processor.store.tables import flow_versions, runs
+
+DELETE_BATCH = 500
+"""Runs deleted in one transaction, so that a large clean-up delays no launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the store keeps it."""
+
+    id: str
+    flow: str
+    flow_hash: str
+    trigger: Trigger
+    trigger_by: str
+    status: RunStatus
+    input: Any
+    created_at: float
+    params: dict[str, Any] | None = None
+    timeout_seconds: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: dict[str, Any] | None = None
+    schedule_id: str | None = None
+    slot: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list shows; empty means all."""
+
+    flow: str | None = None
+    status: tuple[RunStatus, ...] = ()
+    trigger: tuple[Trigger, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def insert_run(connection: Connection, run: RunRow) -> None:
+    """Record an accepted run."""
+    connection.execute(
+        insert(runs),
+        {
+            "id": run.id,
+            "flow": run.flow,
+            "flow_hash": run.flow_hash,
+            "trigger": run.trigger.value,
+            "trigger_by": run.trigger_by,
+            "status": run.status.value,
+            "input": json.dumps(run.input),
+            "params": None if run.params is None else json.dumps(run.params),
+            "timeout_seconds": run.timeout_seconds,
+            "created_at": run.created_at,
+            "started_at": run.started_at,
+            "ended_at": run.ended_at,
+            "error": None if run.error is None else json.dumps(run.error),
+            "schedule_id": run.schedule_id,
+            "slot": run.slot,
+        },
+    )
+
+
+def insert_flow_version(connection: Connection, *, version: str, path: str, flows: dict[str, str]) -> None:
+    """Keep the flow text of a run; the same text is kept once."""
+    connection.execute(
+        insert_or_ignore(connection, flow_versions),
+        {"hash": version, "path": path, "flows": json.dumps(flows)},
+    )
+
+
+def move_run(
+    connection: Connection,
+    run_id: str,
+    status: RunStatus,
+    *,
+    at: float,
+    error: dict[str, Any] | None = None,
+) -> bool:
+    """Give a run its next status; False (and nothing done) where that transition is not legal."""
+    legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
+    values: dict[str, Any] = {"status": status.value}
+    if status.is_terminal:
+        values |= {"ended_at": at, "error": None if error is None else json.dumps(error)}
+    statement = update(runs).where(runs.c.id == run_id, runs.c.status.in_(legal)).values(values)
+    moved = connection.execute(statement).rowcount == 1
+    if moved and status is RunStatus.RUNNING:
+        first = update(runs).where(runs.c.id == run_id, runs.c.started_at.is_(None))
+        connection.execute(first.values(started_at=at))
+    return moved
+
+
+def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
+    """Delete runs with journal and log; live ones are left alone. Returns how many went."""
+    ended = [status.value for status in TERMINAL_STATUSES]
+    query = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.status.in_(ended))
+    found = list(connection.scalars(query))
+    delete_history(connection, found)
+    connection.execute(delete(runs).where(runs.c.id.in_(found)))
+    return len(found)
+
+
+def _to_row(row: Row[Any]) -> RunRow:
+    values = dict(row._mapping)
+    values["trigger"] = Trigger(values["trigger"])
+    values["status"] = RunStatus(values["status"])
+    values["input"] = json.loads(values["input"])
+    for key in ("params", "error"):
+        values[key] = None if values[key] is None else json.loads(values[key])
+    return RunRow(**values)
+
+
+def _id_bound(moment: datetime) -> str:
+    """Run ids begin with their moment, so a bound on time is a bound on the key."""
+    return from_epoch(moment.timestamp()).strftime("%Y%m%dT%H%M%S") + f"{moment.microsecond // 1000:03d}"
+
+
+class RunReader:
+    """Reads runs; every call uses a connection of its own."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def get(self, run_id: str) -> RunRow | None:
+        """One run."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+        return None if row is None else _to_row(row)
+
+    def live(self) -> list[RunRow]:
+        """Every run that has not ended, oldest first."""
+        statuses = [status.value for status in LIVE_STATUSES]
+        query = select(runs).where(runs.c.status.in_(statuses)).order_by(runs.c.id)
+        with self._engine.connect() as connection:
+            return [_to_row(row) for row in connection.execute(query)]
+
+    def page(self, wanted: RunFilter, *, limit: int, before_id: str | None) -> list[RunRow]:
+        """At most `limit` runs, newest first, older than `before_id`."""
+        query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if wanted.flow is not None:
+            query = query.where(runs.c.flow == wanted.flow)
+        if wanted.status:
+            query = query.where(runs.c.status.in_([status.value for status in wanted.status]))
+        if wanted.trigger:
+            query = query.where(runs.c.trigger.in_([trigger.value for trigger in wanted.trigger]))
+        if wanted.since is not None:
+            query = query.where(runs.c.id >= _id_bound(wanted.since))
+        if wanted.until is not None:
+            query = query.where(runs.c.id < _id_bound(wanted.until))
+        if before_id is not None:
+            query = query.where(runs.c.id < before_id)
+        with self._engine.connect() as connection:
+            return [_to_row(row) for row in connection.execute(query)]
+
+    def ended_ids(self, *, ended_before: float | None, status: Sequence[RunStatus]) -> list[str]:
+        """Ids of at most DELETE_BATCH ended runs, oldest first."""
+        statuses = [wanted.value for wanted in (status or TERMINAL_STATUSES) if wanted.is_terminal]
+        query = select(runs.c.id).where(runs.c.status.in_(statuses)).order_by(runs.c.id).limit(DELETE_BATCH)
+        if ended_before is not None:
+            query = query.where(runs.c.ended_at < ended_before)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(query))
+
+    def flow_texts(self, version: str) -> dict[str, str]:
+        """The flow and its sub-flows, `{path: text}`, as they were when a run with that hash was launched."""
+        query = select(flow_versions.c.flows).where(flow_versions.c.hash == version)
+        with self._engine.connect() as connection:
+            found = connection.scalar(query)
+        texts: dict[str, str] = json.loads(found) if found else {}
+        return texts

@@ -1,0 +1,114 @@
+"""All tables of the store. Moments are seconds since 1970 (REAL, UTC); documents are JSON text."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Facts about the store itself: `schema_version`."""
+
+flow_versions = Table(
+    "flow_versions",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("flows", Text, nullable=False),
+)
+"""Each flow text a run was ever started with: the flow and its sub-flows as `{path: text}`, by their hash."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("flow_hash", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("trigger_by", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("params", Text),
+    Column("timeout_seconds", Float),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("error", Text),
+    Column("schedule_id", Text),
+    Column("slot", Float),
+    Index("runs_by_flow", "flow", "id"),
+    Index("runs_by_status", "status", "id"),
+)
+"""Every run that was accepted. `status`, `started_at`, `ended_at` and `error` repeat what the journal says,
+so that lists need not fold it; they are written in one transaction with the journal row they repeat."""
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("data", Text),
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+"""What happened in each run, row by row; see `flow_processor.run.JournalRow`."""
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+"""The lines that steps wrote into their run's own log."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("rule", Text),
+    Column("timeout_seconds", Float),
+    Column("active", Integer, nullable=False),
+    Column("added_at", Float, nullable=False),
+    Column("anchor", Float),
+    Column("last_slot", Float),
+    UniqueConstraint("flow", "origin"),
+)
+"""Flows in the scheduler. `rule` is null where the flow file's own schedule counts."""
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("schedule_id", Text, nullable=False),
+    Column("slot", Float, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("run_id", Text),
+    Column("reason", Text),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("schedule_id", "slot"),
+)
+"""Each moment of each schedule that was handled; the key makes a second start impossible."""

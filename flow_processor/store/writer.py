@@ -1,0 +1,135 @@
+"""The one writer: a thread that commits what others hand it, in groups.
+
+Several SQLite writers starve each other; one writer with group commit does not (LIBRARIES §7, measured).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from flow_processor.errors import StoreUnavailable
+from flow_processor.store.database import store_error
+
+logger = logging.getLogger("octospool.store")
+
+T = TypeVar("T")
+
+LINGER_SECONDS = 0.02
+"""How long lazy operations may wait for company: long enough for a run of quick steps to share a commit,
+short enough for a live view."""
+
+RETRY_SECONDS = 0.5
+"""Pause before operations that must not be lost are tried again while the store cannot be written."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    operation: Callable[[Connection], Any]
+    future: Future[Any] = field(default_factory=Future)
+    keep: bool = False
+
+
+class Writer:
+    """Runs operations in its own thread, many in one transaction; each gets its own outcome.
+
+    An operation is a function of the connection. One that fails does not harm its neighbours: the group is
+    rolled back and each is tried alone. Thread safe.
+    """
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._wake = threading.Condition()
+        self._entries: list[_Entry] = []
+        self._urgent = False
+        self._stopping = False
+        self.problem: StoreUnavailable | None = None
+        """The last failure, until a commit succeeds again."""
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, operation: Callable[[Connection], T], *, lazy: bool = False, keep: bool = False
+    ) -> Future[T]:
+        """Queue an operation; the future is done when it is committed.
+
+        `lazy`: nobody waits for it, so it may linger for company. `keep`: it must not be lost, so it is tried
+        again for as long as the store refuses (a full disk, say) instead of failing.
+        """
+        entry = _Entry(operation, keep=keep)
+        with self._wake:
+            if self._stopping:
+                raise StoreUnavailable("the store is closed")
+            self._entries.append(entry)
+            if not lazy:
+                self._urgent = True
+            if not lazy or len(self._entries) == 1:
+                self._wake.notify()
+        return entry.future
+
+    def run(self, operation: Callable[[Connection], T]) -> T:
+        """Do an operation and wait until it is committed. Raises StoreUnavailable or DiskFull."""
+        return self.submit(operation).result()
+
+    def close(self) -> None:
+        """Commit what is queued and end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._entries and not self._stopping:
+                    self._wake.wait()
+                if not self._urgent and not self._stopping:
+                    self._wake.wait_for(lambda: self._urgent or self._stopping, LINGER_SECONDS)
+                entries, self._entries, self._urgent = self._entries, [], False
+                if not entries:
+                    return
+            retry = self._commit(entries)
+            if retry:
+                self._wait_and_requeue(retry)
+
+    def _wait_and_requeue(self, entries: list[_Entry]) -> None:
+        with self._wake:
+            if self._stopping:
+                for entry in entries:
+                    entry.future.set_exception(self.problem or StoreUnavailable("the store is closed"))
+                return
+            self._wake.wait_for(lambda: self._urgent or self._stopping, RETRY_SECONDS)
+            self._entries[:0] = entries
+
+    def _commit(self, entries: list[_Entry]) -> list[_Entry]:
+        """Commit the group; what has to be tried again is returned."""
+        try:
+            with self._engine.begin() as connection:
+                results = [entry.operation(connection) for entry in entries]
+        except Exception as error:  # noqa: BLE001  any operation's failure; each is then tried alone
+            if len(entries) > 1:
+                return [again for entry in entries for again in self._commit([entry])]
+            return self._failed(entries[0], error)
+        self.problem = None
+        for entry, result in zip(entries, results, strict=True):
+            entry.future.set_result(result)
+        return []
+
+    def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
+        if not isinstance(error, SQLAlchemyError | OSError):
+            entry.future.set_exception(error)
+            return []
+        if self.problem is None:
+            logger.error("the store cannot be written: %s", error)
+        self.problem = store_error(error)
+        if entry.keep:
+            return [entry]
+        entry.future.set_exception(self.problem)
+        return []
