@@ -1,0 +1,147 @@
+"""What is measured: each function starts what it needs and gives back named figures."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from daemon import Client, Daemon
+from processes import cpu_seconds, pss_megabytes
+
+Figures = dict[str, float]
+
+CLIENTS = 8
+STEP = "  - {{name: s{number}, type: jq, jq: {{expression: .n + 1, data_key: __input__}}}}\n"
+PARALLEL = "concurrency: {on_conflict: parallel}\n"
+
+
+def flow_of(steps: int) -> str:
+    """A flow of so many jq steps; any number of its runs may go on side by side."""
+    return PARALLEL + "steps:\n" + "".join(STEP.format(number=number) for number in range(steps))
+
+
+LOOP = "steps:\n  - {name: loop, type: flow_loop, flow_loop: {path: item.yml, data_key: __input__}}\n"
+ITEM = "steps:\n  - {name: one, type: jq, jq: {expression: .n + 1, data_key: __input__}}\n"
+
+FLOWS = {
+    "steps1.yml": flow_of(1),
+    "steps10.yml": flow_of(10),
+    "steps100.yml": flow_of(100),
+    "steps1000.yml": flow_of(1000),
+    "loop.yml": LOOP,
+    "item.yml": ITEM,
+}
+PAYLOAD = {"n": 7}
+
+
+def timed(client: Client, flow: str, data: object = PAYLOAD) -> float:
+    """Seconds from the call to the outcome of one run."""
+    begun = time.perf_counter()
+    client.run(flow, data)
+    return time.perf_counter() - begun
+
+
+def cold_start(rounds: int) -> Figures:
+    """Process start to the first answer, and to the first outcome; each time with an empty data folder."""
+    healthy, first_run = [], []
+    for _ in range(rounds):
+        with Daemon(FLOWS) as daemon:
+            healthy.append(daemon.seconds_to_health)
+            daemon.client().run("steps1.yml", PAYLOAD)
+            first_run.append(time.perf_counter() - daemon.begun)
+    return {
+        "cold_start_seconds": statistics.median(healthy),
+        "first_run_seconds": statistics.median(first_run),
+    }
+
+
+def idle(seconds: float) -> Figures:
+    """Memory and processor time of all processes while nothing happens, after one run and a short rest."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        return {}
+    with Daemon(FLOWS) as daemon:
+        daemon.client().run("steps1.yml", PAYLOAD)
+        time.sleep(3)
+        before = cpu_seconds(daemon.process.pid)
+        time.sleep(seconds)
+        used = cpu_seconds(daemon.process.pid) - before
+        return {"idle_pss_mb": pss_megabytes(daemon.process.pid), "idle_cpu_percent": used / seconds * 100}
+
+
+def steps(client: Client, rounds: int) -> Figures:
+    """Cost of a journaled jq step by the run's own clock: long runs and short ones in turns."""
+
+    def median_of(flow: str, count: int) -> float:
+        return statistics.median(float(client.run(flow, PAYLOAD)["duration_seconds"]) for _ in range(count))
+
+    median_of("steps1000.yml", 1)
+    single = median_of("steps1.yml", 20)
+    short, long = [], []
+    for _ in range(rounds):
+        short.append(median_of("steps100.yml", 3))
+        long.append(median_of("steps1000.yml", 1))
+    per_step_short = (statistics.median(short) - single) / 99
+    per_step_long = (statistics.median(long) - single) / 999
+    return {"per_step_ms": per_step_long * 1000, "long_to_short_ratio": per_step_long / per_step_short}
+
+
+def one_step_runs(client: Client, count: int) -> Figures:
+    """Call to outcome of one-step runs, one after the other."""
+    seconds = [timed(client, "steps1.yml") for _ in range(count)]
+    return {
+        "one_step_p50_ms": statistics.median(seconds) * 1000,
+        "one_step_p99_ms": statistics.quantiles(seconds, n=100)[98] * 1000,
+    }
+
+
+def loop(client: Client, rounds: int) -> Figures:
+    """One run that runs a sub-flow for each of 1,000 items."""
+    items = [{"n": number} for number in range(1000)]
+    return {"loop_1000_seconds": statistics.median(timed(client, "loop.yml", items) for _ in range(rounds))}
+
+
+def throughput(daemon: Daemon, seconds: float) -> Figures:
+    """Ten-step runs a second over HTTP, from eight clients that each wait for the outcome."""
+    counts = [0] * CLIENTS
+    go, end = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        client = daemon.client()
+        client.run("steps10.yml", PAYLOAD)
+        go.wait()
+        while not end.is_set():
+            client.run("steps10.yml", PAYLOAD)
+            counts[number] += 1
+        client.close()
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)  # every worker has been started and is warm
+    go.set()
+    begun = time.perf_counter()
+    time.sleep(seconds)
+    end.set()
+    total, elapsed = sum(counts), time.perf_counter() - begun
+    for thread in threads:
+        thread.join(120)
+    if not all(counts):
+        raise SystemExit(f"a client got no outcome: {counts}")
+    return {"ten_step_runs_per_second": total / elapsed}
+
+
+def fsync_ms() -> float:
+    """Median of writing 4 KB durably on the disk that is measured on: what every accepted run must pay."""
+    seconds = []
+    with tempfile.TemporaryFile() as file:
+        for _ in range(200):
+            begun = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds) * 1000
