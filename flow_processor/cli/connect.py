@@ -1,0 +1,155 @@
+"""Who does a command's work: the daemon that has the data folder, or this process by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flow_processor.cli.daemon import Daemon
+from flow_processor.cli.output import say
+from flow_processor.errors import DataFolderInUse
+from flow_processor.locks import DataFolderLock
+from flow_processor.run import RunStatus, Trigger
+from flow_processor.service import Service
+
+if TYPE_CHECKING:
+    from flow_processor.service.views import (
+        AddedFlow,
+        FlowFileView,
+        LockView,
+        LogPage,
+        RunDetail,
+        RunPage,
+        RunSummary,
+    )
+    from flow_processor.settings import Settings
+
+TURN_SECONDS = 0.3
+"""How often a waiting `octospool run` looks whether its turn has come, in seconds."""
+START_SECONDS = 5.0
+"""How long a daemon that has the data folder may take until it answers, in seconds."""
+
+
+class Spooler(Protocol):
+    """The verbs that commands need; Service has them, and Daemon has them over HTTP."""
+
+    def launch(
+        self,
+        path: str,
+        *,
+        data: Any = None,
+        params: dict[str, Any] | None = None,
+        trigger: Trigger = Trigger.CLI,
+        by: str = "cli",
+    ) -> RunSummary:
+        """Start a run."""
+
+    def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
+        """The run when it has ended, or as it is after `seconds`."""
+
+    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
+        """The run as it is."""
+
+    def runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: Sequence[RunStatus] = (),
+        trigger: Sequence[Trigger] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """A page of runs, newest first."""
+
+    def run_logs(
+        self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0
+    ) -> LogPage:
+        """Lines of the run's log after a cursor."""
+
+    def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
+        """Ask for the run's end."""
+
+    def locks(self) -> list[LockView]:
+        """The locks that are held."""
+
+    def remove_lock(self, name: str) -> LockView:
+        """Remove one lock."""
+
+    def remove_locks(self) -> list[LockView]:
+        """Remove all locks."""
+
+    def flow_files(self) -> list[FlowFileView]:
+        """Every flow file."""
+
+    def added_flows(self) -> list[AddedFlow]:
+        """The flows in the scheduler."""
+
+
+def daemon_of(settings: Settings) -> Daemon | None:
+    """The daemon that has the data folder; None if none has, or an `octospool run`.
+
+    Raises Unavailable if there is one that does not answer.
+    """
+    holder = DataFolderLock(settings.data_path).holder()
+    if holder is None or holder.get("kind") != "serve":
+        return None
+    daemon = Daemon(str(holder["url"]), settings.api_token, certificate=settings.tls_cert)
+    daemon.wait_until_up(START_SECONDS)
+    return daemon
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Spooler]:
+    """The daemon, or the store read by a service that is not started: no scheduler, no workers."""
+    spooler = daemon_of(settings) or Service(settings)
+    try:
+        yield spooler
+    finally:
+        _leave(spooler)
+
+
+@contextmanager
+def running(settings: Settings, *, wait: bool, gave_up: Callable[[], bool]) -> Iterator[Spooler | None]:
+    """The daemon, or a service started here that has the data folder for as long as the block lasts.
+
+    While another `octospool run` has the folder this waits, until `gave_up()` is true (then None), or raises
+    DataFolderInUse at once if `wait` is False.
+    """
+    told = False
+    spooler: Daemon | Service | None = None
+    while spooler is None and not gave_up():
+        try:
+            spooler = daemon_of(settings) or _started(settings)
+        except DataFolderInUse as busy:
+            if not wait:
+                raise
+            if not told:
+                say(f"{busy.message}; waiting for its turn (--no-wait leaves at once)")
+                told = True
+            threading.Event().wait(TURN_SECONDS)
+    try:
+        yield spooler
+    finally:
+        _leave(spooler)
+
+
+def _started(settings: Settings) -> Service:
+    service = Service(settings)
+    try:
+        service.start(schedule=False)
+    except BaseException:
+        service.stop()
+        raise
+    return service
+
+
+def _leave(spooler: Daemon | Service | None) -> None:
+    if isinstance(spooler, Daemon):
+        spooler.close()
+    elif spooler is not None:
+        spooler.stop()

@@ -1,0 +1,229 @@
+"""The running daemon, over its HTTP API, with the verbs of the service that commands need."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from flow_processor import errors
+from flow_processor.clock import to_text
+from flow_processor.run import RunStatus, Trigger
+from flow_processor.service.views import (
+    AddedFlow,
+    FlowFileView,
+    LockView,
+    LogPage,
+    RunDetail,
+    RunPage,
+    RunSummary,
+)
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+"""How long the daemon may think before its answer begins; a call that waits adds its waiting time."""
+
+
+class Daemon:
+    """Speaks to one daemon. Raises the errors that the service would raise, rebuilt from the answer."""
+
+    def __init__(self, url: str, token: str, *, certificate: Path | None = None):
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        # The daemon is on this machine: no proxy stands between, and ~/.netrc must not replace the token.
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {token}"
+        if certificate is not None:
+            self._session.mount("https://", _PinnedCertificate(certificate))
+            self._session.verify = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def wait_until_up(self, seconds: float) -> None:
+        """Return when the daemon answers; Unavailable if it does not within `seconds` (it may be starting)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self._call("GET", "/healthz")
+                return
+            except errors.Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+                threading.Event().wait(0.1)
+
+    def launch(
+        self,
+        path: str,
+        *,
+        data: Any = None,
+        params: dict[str, Any] | None = None,
+        trigger: Trigger = Trigger.CLI,
+        by: str = "cli",
+    ) -> RunSummary:
+        """Start a run. Never sent twice: whether it was accepted is not known after a broken connection."""
+        body = {"path": path, "data": data} | ({"params": params} if params else {})
+        return RunSummary.model_validate(self._call("POST", "/api/flows/launch", json=body))
+
+    def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
+        """The run when it has ended, or as it is after `seconds`."""
+        query = {"wait": seconds}
+        answer = self._call("GET", f"/api/runs/{quote(run_id)}", query=query, extra_seconds=seconds)
+        return RunDetail.model_validate(answer)
+
+    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
+        """The run as it is."""
+        answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query={"max_steps": max_steps})
+        return RunDetail.model_validate(answer)
+
+    def runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: Sequence[RunStatus] = (),
+        trigger: Sequence[Trigger] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """A page of runs, newest first."""
+        query = {
+            "flow": flow,
+            "status": [one.value for one in status],
+            "trigger": [one.value for one in trigger],
+            "since": to_text(since) if since else None,
+            "until": to_text(until) if until else None,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return RunPage.model_validate(self._call("GET", "/api/runs", query=query))
+
+    def run_logs(
+        self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0
+    ) -> LogPage:
+        """Lines of the run's log after a cursor; waits until there are some or the run has ended."""
+        query = {"after": after, "limit": limit, "wait": wait_seconds}
+        path = f"/api/runs/{quote(run_id, safe='')}/logs"
+        return LogPage.model_validate(self._call("GET", path, query=query, extra_seconds=wait_seconds))
+
+    def cancel_run(self, run_id: str, *, by: str = "cli") -> RunSummary:
+        """Ask for the run's end."""
+        return RunSummary.model_validate(self._call("POST", f"/api/runs/{quote(run_id, safe='')}/cancel"))
+
+    def locks(self) -> list[LockView]:
+        """The locks that are held."""
+        return [LockView.model_validate(lock) for lock in self._call("GET", "/api/locks")["locks"]]
+
+    def remove_lock(self, name: str) -> LockView:
+        """Remove one lock; its run goes on."""
+        return LockView.model_validate(self._call("DELETE", f"/api/locks/{quote(name, safe='')}"))
+
+    def remove_locks(self) -> list[LockView]:
+        """Remove all locks; their runs go on."""
+        return [LockView.model_validate(lock) for lock in self._call("DELETE", "/api/locks")["locks"]]
+
+    def flow_files(self) -> list[FlowFileView]:
+        """Every flow file, valid or not."""
+        return [FlowFileView.model_validate(file) for file in self._call("GET", "/api/flows/files")["files"]]
+
+    def added_flows(self) -> list[AddedFlow]:
+        """The flows in the scheduler."""
+        return [AddedFlow.model_validate(flow) for flow in self._call("GET", "/api/flows")["flows"]]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        query: dict[str, Any] | None = None,
+        extra_seconds: float = 0.0,
+    ) -> Any:
+        try:
+            response = self._session.request(
+                method,
+                self.url + path,
+                json=json,
+                params=query,
+                timeout=(CONNECT_SECONDS, READ_SECONDS + extra_seconds),
+                allow_redirects=False,
+            )
+            body = response.json()
+        except requests.JSONDecodeError as error:
+            raise errors.Unavailable(
+                f"what answers at {self.url} is not an Octospool daemon (HTTP {response.status_code}, no JSON)",
+                code="daemon_unreachable",
+            ) from error
+        except requests.RequestException as error:
+            raise errors.Unavailable(
+                f"the daemon at {self.url} does not answer: {_cause(error)}", code="daemon_unreachable"
+            ) from error
+        if response.ok:
+            return body
+        raise _error(response.status_code, body)
+
+
+class _PinnedCertificate(HTTPAdapter):
+    """Accepts exactly the certificate that the settings name, whatever host name it was made for.
+
+    The daemon's own certificate lies at hand, which is a better proof than any authority's.
+    """
+
+    def __init__(self, certificate: Path):
+        der = ssl.PEM_cert_to_DER_cert(_first_certificate(certificate.read_text(encoding="ascii")))
+        self._fingerprint = hashlib.sha256(der).hexdigest()
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(  # type: ignore[no-untyped-call]
+            *args, assert_fingerprint=self._fingerprint, assert_hostname=False, **kwargs
+        )
+
+
+def _first_certificate(pem: str) -> str:
+    """The daemon's own certificate stands first in its file; those of authorities follow."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return begin + pem.split(begin, 1)[1].split(end, 1)[0] + end
+
+
+def _cause(error: requests.RequestException) -> str:
+    reason: Any = error.args[0] if error.args else error
+    return str(getattr(reason, "reason", reason)).rsplit(": ", 1)[-1]
+
+
+_BY_STATUS: dict[int, type[errors.OctospoolError]] = {
+    400: errors.InvalidRequest,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.InvalidRequest,
+    503: errors.Unavailable,
+    507: errors.DiskFull,
+}
+
+
+def _error(status: int, body: Any) -> errors.OctospoolError:
+    """The error of the service, as far as its answer tells."""
+    details = dict(body) if isinstance(body, dict) else {}
+    message = str(details.pop("error", f"HTTP {status}"))
+    code = str(details.pop("code", "error"))
+    if status == requests.codes.unauthorized:
+        message = (
+            "the running daemon refuses the token. Give this command the same API_TOKEN as the daemon: "
+            "in the environment, or as 'api_token' in config.yml"
+        )
+        return errors.Unauthorized(message, code=code)
+    if status == requests.codes.unprocessable_entity and details.get("problems"):
+        return errors.SpecError([errors.Problem(**problem) for problem in details["problems"]], code=code)
+    kind = errors.FlowRunning if code == errors.FlowRunning.code else _BY_STATUS.get(status)
+    return (kind or errors.OctospoolError)(message, code=code, details=details)

@@ -1,0 +1,72 @@
+"""`octospool init`: a data folder to begin with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+
+import click
+
+from flow_processor.cli.output import say
+from flow_processor.cli.programs import program
+from flow_processor.errors import InvalidRequest
+
+SCHEMA_FILE = "flow.schema.json"
+
+
+@click.command("init")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Make a data folder in DIR: settings, an example for secrets, a flow that works.
+
+    What is there already is kept as it is.
+
+    \b
+    Example:
+      octospool init demo
+      octospool run hello --data-path demo
+    """
+    try:
+        for name, content in _starter_files():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            say(f"{'made' if _write_new(target, content) else 'kept'}  {target}")
+    except OSError as error:
+        raise InvalidRequest(f"cannot make {folder}: {error}", code="folder_unwritable") from error
+    option = "" if folder.resolve() == Path("data").resolve() else f' --data-path "{folder}"'
+    say("")
+    say("Next:")
+    say(f"  {program()} run hello{option}")
+    say(f"  {program()} serve{option}")
+
+
+def _starter_files() -> Iterator[tuple[PurePosixPath, bytes]]:
+    yield from _walk(files("flow_processor") / "starter", PurePosixPath())
+    yield PurePosixPath(SCHEMA_FILE), _schema()
+
+
+def _walk(folder: Traversable, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+        if entry.is_dir():
+            yield from _walk(entry, below / entry.name)
+        else:
+            yield below / entry.name, entry.read_bytes()
+
+
+def _schema() -> bytes:
+    from flow_processor.schema import flow_schema
+
+    return json.dumps(flow_schema(), indent=2).encode() + b"\n"
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    """Write a file that is not there yet; False if something is. Mode x: nothing is ever overwritten."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True

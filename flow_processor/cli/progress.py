@@ -1,0 +1,117 @@
+"""Live step lines of a run: each attempt when it has ended, a loop's items as a count."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from flow_processor.cli.output import duration, say
+from flow_processor.logs import escape
+from flow_processor.run import StepStatus
+
+if TYPE_CHECKING:
+    from flow_processor.service.views import RunDetail, StepView
+
+LOOP_LINE_SECONDS = 5.0
+"""Where lines cannot be rewritten: how long between two lines about the same loop, in seconds."""
+
+_ITEM = re.compile(r"([^\[]*)\[(\d+)\](/.*)?")
+"""A path inside a loop: the outermost loop, and which item."""
+
+
+class Progress:
+    """Shows a run on stderr. Given the same run again and again, says only what is new."""
+
+    def __init__(self, *, items_of: Callable[[str, RunDetail], int | None], live: bool | None = None):
+        """`items_of(path of a loop, run)` tells how many items it has, if it can; `live`: is stderr a terminal
+        whose last line may be rewritten (default: find out)."""
+        self._items_of = items_of
+        self._live = sys.stderr.isatty() if live is None else live
+        self._said: set[tuple[str, int]] = set()
+        self._loops: dict[str, _Loop] = {}
+        self._line = ""
+
+    def show(self, run: RunDetail) -> None:
+        """Say what is new since the last call."""
+        items: dict[str, dict[int, list[StepView]]] = {}
+        for step in run.steps:
+            if inside := _ITEM.fullmatch(step.path):
+                items.setdefault(inside[1], {}).setdefault(int(inside[2]), []).append(step)
+        # A finished loop's last count stands before the loop's own line.
+        for path, steps in items.items():
+            self._show_loop(path, steps, run)
+        for step in run.steps:
+            key = (step.path, step.attempt)
+            if step.status is not StepStatus.RUNNING and key not in self._said and not _ITEM.fullmatch(step.path):
+                self._said.add(key)
+                self._say(_line_of(step))
+        self._rewrite(self._now_running(run))
+
+    def close(self) -> None:
+        """Leave the terminal on a clean line."""
+        self._rewrite("")
+
+    def _show_loop(self, path: str, items: dict[int, list[StepView]], run: RunDetail) -> None:
+        loop = self._loops.setdefault(path, _Loop())
+        ended = sum(all(step.status is not StepStatus.RUNNING for step in steps) for steps in items.values())
+        failed = sum(any(step.status is StepStatus.FAILED for step in steps) for steps in items.values())
+        # Between two steps of an item none is under way: the count must not go back for that.
+        loop.ended = max(loop.ended, ended)
+        total = self._items_of(path, run)
+        loop.text = f"{path}: {loop.ended}{f'/{total}' if total is not None else ''} items"
+        loop.text += f", {failed} with a failed step" if failed else ""
+        over = (path, 1) not in self._said and any(
+            step.path == path and step.status is not StepStatus.RUNNING for step in run.steps
+        )
+        quiet_for = time.monotonic() - loop.said_at
+        if loop.text != loop.said and (over or (not self._live and quiet_for >= LOOP_LINE_SECONDS)):
+            loop.said, loop.said_at = loop.text, time.monotonic()
+            self._say(f"  {'':<11}{loop.text}")
+
+    def _now_running(self, run: RunDetail) -> str:
+        running = [step for step in run.steps if step.status is StepStatus.RUNNING]
+        if not running:
+            return ""
+        newest = running[-1]
+        inside = _ITEM.fullmatch(newest.path)
+        if inside and inside[1] in self._loops:
+            return f"  {'running':<11}{self._loops[inside[1]].text}"
+        return f"  {'running':<11}{newest.path}  {duration(newest.duration_seconds)}"
+
+    def _say(self, text: str) -> None:
+        self._rewrite("")
+        say(text)
+
+    def _rewrite(self, text: str) -> None:
+        """Replace the terminal's last line; blanks and \\r do on every terminal."""
+        if not self._live:
+            return
+        width = shutil.get_terminal_size().columns - 1
+        shown = escape(text)[:width]
+        if shown == self._line:
+            return
+        click.echo("\r" + shown.ljust(len(self._line)) + ("" if shown else "\r"), err=True, nl=False)
+        self._line = shown
+
+
+class _Loop:
+    """What was last said about a loop."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.text = ""
+        self.said = ""
+        self.said_at = time.monotonic()
+
+
+def _line_of(step: StepView) -> str:
+    attempt = f" (try {step.attempt})" if step.attempt > 1 else ""
+    took = "" if step.duration_seconds is None else f"  {duration(step.duration_seconds)}"
+    error = f"  {step.error.message} ({step.error.code})" if step.error else ""
+    return f"  {step.status.value:<11}{step.path}{attempt}{took}{error}"

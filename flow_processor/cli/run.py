@@ -1,0 +1,129 @@
+"""`octospool run`: one flow in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flow_processor.cli import exits
+from flow_processor.cli.exits import ExitCode
+from flow_processor.cli.options import data_path_option, flow_path, load_settings
+from flow_processor.cli.output import duration, echo_json, say
+from flow_processor.run import RunStatus, Trigger
+
+if TYPE_CHECKING:
+    from flow_processor.service.views import RunDetail
+
+LAUNCH_FAILED_HELP = "; ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
+
+
+@click.command("run", epilog=f"Exit codes: {LAUNCH_FAILED_HELP}.")
+@click.argument("flow")
+@click.option("--data", "-d", metavar="JSON|@FILE|@-", help="The flow's __input__; @- reads it from stdin.")
+@click.option(
+    "--param", "-p", "pairs", multiple=True, metavar="K=V", help="A parameter; K:=V for JSON. Repeatable."
+)
+@click.option("--no-wait", is_flag=True, help="Leave with 75 if another `octospool run` has the data folder.")
+@click.option("--quiet", "-q", is_flag=True, help="No step lines.")
+@data_path_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    flow: str,
+    data: str | None,
+    pairs: tuple[str, ...],
+    no_wait: bool,
+    quiet: bool,
+    data_path: Path | None,
+) -> None:
+    """Run FLOW here and now and print its data as JSON on stdout; what happens is told on stderr.
+
+    FLOW is a path below the flows folder; .yml may be left out. Where a daemon has the data folder the run is
+    launched there, else this process runs it by itself: locks and history are the same. Ctrl-C cancels the run
+    (its finally_step still runs); a second one leaves at once.
+
+    \b
+    Example:
+      octospool run hello --data '{"name": "Ada"}'
+      octospool run report --data @input.json --param day=2026-11-21 > report.json
+    """
+    from flow_processor.cli.connect import running
+    from flow_processor.cli.interrupts import Interrupts
+    from flow_processor.cli.watch import watch
+
+    payload, params = _payload(data), _params(pairs)
+    settings = load_settings(data_path)
+    path = flow_path(flow, settings.flows_path)
+    with (
+        Interrupts(second_says="left; nothing was started") as interrupts,
+        running(settings, wait=not no_wait, gave_up=lambda: interrupts.asked) as spooler,
+    ):
+        if spooler is None or interrupts.asked:
+            say("cancelled before anything was started")
+            ctx.exit(ExitCode.CANCELLED)
+        run = spooler.launch(path, data=payload, params=params, trigger=Trigger.CLI, by="cli")
+        say(f"run {run.run_id} of {run.flow}")
+        ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
+    say(_outcome(ended))
+    if ended.data is not None:
+        echo_json(ended.data)
+    ctx.exit(exits.of_status(ended.status))
+
+
+def _outcome(run: RunDetail) -> str:
+    text = f"{run.status.value} in {duration(run.duration_seconds)}"
+    if run.error is not None:
+        at = f" at step {run.error.step}" if run.error.step else ""
+        return f"{text}{at}: {run.error.message} ({run.error.code})"
+    if run.status is RunStatus.INTERRUPTED:
+        text += "; look at it with: octospool runs show " + run.run_id
+    return f"{text}: {run.reason}" if run.reason else text
+
+
+def _payload(text: str | None) -> Any:
+    """The value of --data; BadParameter (exit 2) says where it stops being JSON."""
+    if text is None:
+        return None
+    source = "--data"
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+            # -sig: PowerShell and editors of Windows put a byte order mark in front.
+            text = raw.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"cannot read {source}: {error}", param_hint="--data") from error
+    return _json(text, source, hint="--data")
+
+
+def _json(text: str, source: str, *, hint: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        advice = "" if hint != "--data" else "; quote it as your shell asks, or use @FILE"
+        raise click.BadParameter(f"{source} is not JSON: {error}{advice}", param_hint=hint) from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _params(pairs: tuple[str, ...]) -> dict[str, Any] | None:
+    """`k=v` is a text, `k:=v` is JSON."""
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        typed = key.endswith(":")
+        key = key.removesuffix(":").strip()
+        if not equals or not key:
+            raise click.BadParameter(f"{pair!r} is not K=V", param_hint="--param")
+        if key in params:
+            raise click.BadParameter(f"{key!r} is given twice", param_hint="--param")
+        reader: Callable[[str], Any] = (lambda text: _json(text, key, hint="--param")) if typed else str  # noqa: B023
+        params[key] = reader(value)
+    return params or None

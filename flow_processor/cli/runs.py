@@ -1,0 +1,228 @@
+"""`octospool runs`: the history of runs, and the live ones."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flow_processor.cli.exits import ExitCode
+from flow_processor.cli.options import Since, data_path_option, in_zone, json_option, load_settings, zone_of
+from flow_processor.cli.output import duration, echo_json, moment, say, table
+from flow_processor.logs import escape
+from flow_processor.run import RunStatus, Trigger
+
+if TYPE_CHECKING:
+    from flow_processor.cli.connect import Spooler
+    from flow_processor.service.views import LogLine, RunDetail
+    from flow_processor.settings import Settings
+
+PAGE = 200
+"""Runs or steps asked for at once."""
+FOLLOW_SECONDS = 10.0
+"""How long one call waits for further log lines, in seconds."""
+
+
+@click.group("runs", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List runs (the default), show one, follow its log, cancel it.
+
+    \b
+    Example:
+      octospool runs
+      octospool runs show 20261121T074006123-k7x2m9qa
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_runs)
+
+
+@command.command("list")
+@click.option("--flow", help="Only runs of this flow.")
+@click.option(
+    "--status", multiple=True, type=click.Choice([s.value for s in RunStatus]), help="Only these; repeatable."
+)
+@click.option("--trigger", multiple=True, type=click.Choice([t.value for t in Trigger]), help="Repeatable.")
+@click.option("--since", type=Since(), help="Accepted since: 90s, 30m, 2h, 7d, or an ISO time.")
+@click.option("--until", type=Since(), help="Accepted before: likewise.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@data_path_option
+@json_option
+def list_runs(
+    flow: str | None = None,
+    status: tuple[str, ...] = (),
+    trigger: tuple[str, ...] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 20,
+    data_path: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """List runs, newest first.
+
+    \b
+    Example:
+      octospool runs list --status failed --since 2h --json
+    """
+    from flow_processor.cli.connect import reading
+
+    settings = load_settings(data_path)
+    found = []
+    cursor: str | None = None
+    with reading(settings) as spooler:
+        while len(found) < limit:
+            page = spooler.runs(
+                flow=flow,
+                status=[RunStatus(one) for one in status],
+                trigger=[Trigger(one) for one in trigger],
+                since=in_zone(since, settings.timezone),
+                until=in_zone(until, settings.timezone),
+                limit=min(PAGE, limit - len(found)),
+                cursor=cursor,
+            )
+            found += page.runs
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if as_json:
+        echo_json({"runs": [run.model_dump(mode="json") for run in found]})
+        return
+    zone = zone_of(settings.timezone)
+    rows = [
+        (
+            run.run_id,
+            run.status.value,
+            moment(run.created_at, zone),
+            duration(run.duration_seconds),
+            run.trigger.value,
+            run.flow,
+            run.reason or "",
+        )
+        for run in found
+    ]
+    heads = ("run", "status", "accepted", "duration", "trigger", "flow", "reason")
+    table(heads, rows, empty="no such runs" if flow or status or trigger or since else "no runs yet")
+    if cursor is not None:
+        say(f"there are more; --limit {limit * 5} shows them")
+
+
+@command.command("show")
+@click.argument("run_id", metavar="ID")
+@data_path_option
+@json_option
+def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
+    """Show a run: status, times, error, every step. With --json also its data.
+
+    \b
+    Example:
+      octospool runs show 20261121T074006123-k7x2m9qa
+    """
+    from flow_processor.cli.connect import reading
+
+    settings = load_settings(data_path)
+    with reading(settings) as spooler:
+        run = spooler.run(run_id)
+    if as_json:
+        echo_json(run.model_dump(mode="json"))
+    else:
+        _show(run, settings)
+
+
+def _show(run: RunDetail, settings: Settings) -> None:
+    zone = zone_of(settings.timezone)
+    facts = {
+        "run": run.run_id,
+        "flow": run.flow,
+        "status": run.status.value,
+        "trigger": run.trigger.value,
+        "accepted": moment(run.created_at, zone),
+        "started": moment(run.started_at, zone),
+        "ended": moment(run.ended_at, zone),
+        "duration": duration(run.duration_seconds),
+        "reason": run.reason,
+        "error": f"{run.error.message} ({run.error.code})" if run.error else None,
+        "at step": run.error.step if run.error else None,
+    }
+    for name, value in facts.items():
+        if value is not None:
+            click.echo(f"{name:<9} {escape(value)}")
+    rows = [
+        (
+            step.path,
+            str(step.attempt),
+            step.status.value,
+            duration(step.duration_seconds),
+            f"{step.error.message} ({step.error.code})" if step.error else "",
+        )
+        for step in run.steps
+    ]
+    click.echo("")
+    table(("step", "try", "status", "duration", "error"), rows, empty="no step has begun")
+    if run.steps_total > len(run.steps):
+        say(f"and {run.steps_total - len(run.steps)} more steps")
+
+
+@command.command("logs")
+@click.argument("run_id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends (or Ctrl-C).")
+@data_path_option
+@json_option
+@click.pass_context
+def logs(ctx: click.Context, run_id: str, follow: bool, data_path: Path | None, as_json: bool) -> None:
+    """Print a run's own log. With --json one object a line.
+
+    \b
+    Example:
+      octospool runs logs 20261121T074006123-k7x2m9qa --follow
+    """
+    from flow_processor.cli.connect import reading
+
+    settings = load_settings(data_path)
+    try:
+        with reading(settings) as spooler:
+            _print_log(spooler, run_id, settings, follow=follow, as_json=as_json)
+    except KeyboardInterrupt:
+        ctx.exit(ExitCode.LEFT)
+
+
+def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: bool, as_json: bool) -> None:
+    after = 0
+    while True:
+        page = spooler.run_logs(run_id, after=after, wait_seconds=FOLLOW_SECONDS if follow else 0)
+        after = page.next_cursor
+        for line in page.lines:
+            click.echo(line.model_dump_json() if as_json else _log_line(line, settings))
+        if page.complete or not (follow or page.lines):
+            return
+        if not page.lines:
+            threading.Event().wait(0.2)  # where the run is another process's, nobody tells that there is more
+
+
+def _log_line(line: LogLine, settings: Settings) -> str:
+    at = line.at.astimezone(zone_of(settings.timezone)).strftime("%H:%M:%S.%f")[:-3]
+    step = f"{line.step}: " if line.step else ""
+    return f"{at} {line.level.upper():<7} {escape(step + line.message)}"
+
+
+@command.command("cancel")
+@click.argument("run_id", metavar="ID")
+@data_path_option
+@json_option
+def cancel(run_id: str, data_path: Path | None, as_json: bool) -> None:
+    """Cancel a run. Its finally_step still runs.
+
+    \b
+    Example:
+      octospool runs cancel 20261121T074006123-k7x2m9qa
+    """
+    from flow_processor.cli.connect import reading
+
+    with reading(load_settings(data_path)) as spooler:
+        run = spooler.cancel_run(run_id, by="cli")
+    if as_json:
+        echo_json(run.model_dump(mode="json"))
+    else:
+        say(f"run {run.run_id} of {run.flow}: {run.status.value if run.status.is_terminal else 'cancelling'}")
