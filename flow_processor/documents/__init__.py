@@ -11,18 +11,21 @@ from flow_processor.documents.json_values import (
     to_json_value,
 )
 from flow_processor.documents.reader import MAX_BYTES, MAX_DEPTH, Document, parse
-from flow_processor.documents.validation import problem_at, validate
+from flow_processor.documents.validation import did_you_mean, in_file_order, problem_at, said_of, validate
 
 __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "Document",
     "NotJson",
+    "did_you_mean",
     "dump_yaml",
+    "in_file_order",
     "parse",
     "parse_all_data_yaml",
     "parse_data_yaml",
     "problem_at",
+    "said_of",
     "to_json_value",
     "validate",
 ]

@@ -94,7 +94,7 @@ def _coerced(loc: Loc, data: Any, value: Any) -> Iterator[tuple[Loc, str, Any]]:
                 if key not in data:
                     continue
                 item, result = data[key], getattr(value, name)
-                if item is not result and not (type(result) is bool and _takes_text(info.annotation)):
+                if item is not result and not (isinstance(item, str) and _takes_text(info.annotation)):
                     yield from _coerced((*loc, key), item, result)
     elif type(value) in _NUMBERS:
         if type(data) is not type(value) and not _is_number_pair(data, value):
@@ -117,9 +117,9 @@ def _is_number_pair(data: Any, value: Any) -> bool:
 
 
 def _takes_text(annotation: Any) -> bool:
-    """Does the field take plain text as well as a boolean, as `when` does?"""
+    """Does the field take any text, as `when` does beside booleans?"""
     members = typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else ()
-    return any(_bare(member) in (str, tuple) for member in members)
+    return any(member is str or _bare(member) is tuple for member in members)
 
 
 _UNIONS = (Union, types.UnionType)

@@ -35,10 +35,17 @@ class Document:
     """Path as its author knows it."""
     data: Any
     text: str = field(default="", repr=False)
+    base: Loc = ()
+    """Where `data` stands in the file; () is the whole file."""
+
+    def part(self, loc: Loc, data: Any) -> Document:
+        """The part of the file at `loc` as a document of its own, which says `data`."""
+        return Document(self.file, data, self.text, (*self.base, *loc))
 
     def position(self, loc: Loc, *, of_value: bool = False) -> tuple[int, int] | None:
         """Line and column (1-based) of the key at `loc` (or of its value), or of the nearest part around it
         that is there; None for an empty file."""
+        loc = (*self.base, *loc)
         for length in range(len(loc), -1, -1):
             places = self._places.get(loc[:length])
             if places:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,16 +22,24 @@ TagCodes = Mapping[type[BaseModel], tuple[str, str]]
 
 
 def validate(
-    model: type[M], document: Document, *, code: str = "flow_invalid", tags: TagCodes | None = None
+    model: type[M],
+    document: Document,
+    *,
+    code: str = "flow_invalid",
+    tags: TagCodes | None = None,
+    secret_keys: Collection[str] = (),
 ) -> M:
     """The document's data as `model`. Raises SpecError with all problems, in file order.
 
-    Text is never silently taken for a number or a boolean: `0123`, `"5"` and `no` are problems there.
+    Text is never silently taken for a number or a boolean: `0123`, `"5"` and `no` are problems there. What
+    stands under one of the `secret_keys` is not shown in a problem.
     """
     try:
         value = model.model_validate(document.data)
     except ValidationError as error:
-        problems = _problems(error.errors(include_url=False), model, document, tags or {})
+        problems = _problems(
+            error.errors(include_url=False), model, document, tags=tags or {}, hidden=secret_keys
+        )
         raise SpecError(problems, code=code) from None
     coerced = coerced_texts(model, document.data, value)
     if coerced:
@@ -45,7 +53,16 @@ def problem_at(
 ) -> Problem:
     """A problem at a place of the document; `of_value` points at the value instead of its key."""
     line, column = document.position(loc, of_value=of_value) or (None, None)
-    return Problem(code, document.file, line, column, key_path(loc), message, hint)
+    return Problem(code, document.file, line, column, key_path((*document.base, *loc)), message, hint)
+
+
+def said_of(error: ValidationError, *, show_value: bool = True) -> tuple[str, str | None]:
+    """(message, hint) of a value that stands alone, such as an environment variable."""
+    first = error.errors(include_url=False)[0]
+    said = wording(first)
+    shown = f"; found {found(first['input'])}" if said.shows_value and show_value else ""
+    near = did_you_mean(first["input"], said.allowed) if show_value and said.allowed else None
+    return said.sentence + shown, near or said.hint
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -79,9 +96,17 @@ def one_of(known: Iterable[str]) -> str:
 
 
 def _problems(
-    errors: list[ErrorDetails], model: type[BaseModel], document: Document, tags: TagCodes
+    errors: list[ErrorDetails],
+    model: type[BaseModel],
+    document: Document,
+    *,
+    tags: TagCodes,
+    hidden: Collection[str],
 ) -> list[Problem]:
     spots = [(walk(model, document.data, error["loc"]), error) for error in errors]
+    for spot, error in spots:
+        if hidden and not {str(part) for part in spot.loc}.isdisjoint(hidden):
+            spot.data = error["input"] = "***"
     groups: dict[Loc, list[tuple[Spot, ErrorDetails]]] = {}
     for spot, error in spots:
         groups.setdefault(spot.union_at if spot.union_at is not None else spot.loc, []).append((spot, error))

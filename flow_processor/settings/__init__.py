@@ -1,0 +1,190 @@
+"""Settings: environment and config.yml become one frozen value. The environment wins.
+
+The only module that knows where settings come from; everything below the service is given values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flow_processor.errors import Problem, SettingsError
+from flow_processor.settings.config_file import ApiSettings, AutostartEntry
+from flow_processor.settings.sources import Sources
+from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
+
+__all__ = ["VARIABLES", "ApiSettings", "AutostartEntry", "Settings", "Variable"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set. Paths are absolute. One field per variable of the table."""
+
+    data_path: Path
+    lock_path: Path
+    log_path: Path
+    flows_path: Path
+    templates_path: Path
+    secrets_path: Path
+    config_file: Path
+    api_host: str
+    api_port: int
+    api_protocol: str
+    """`http`, `https` or `http,https`."""
+    api_token: str = field(repr=False)
+    tls_cert: Path | None
+    tls_key: Path | None
+    timezone: str
+    """A name of the IANA time zone database."""
+    log_level: str
+    log_format: str
+    max_workers: int
+    spare_workers: int
+    worker_memory_mb: int
+    flow_timeout_seconds: float
+    shutdown_grace_seconds: float
+    database_url: str = field(repr=False)
+    engine: str
+    broker_url: str | None = field(repr=False)
+    hashicorp_vault_token: str | None = field(repr=False)
+    hashicorp_vault_cache_ttl: float
+    """In seconds."""
+    api: ApiSettings
+    """CORS origins, largest body (bytes) and threads; from config.yml only."""
+    autostart: tuple[AutostartEntry, ...]
+    """From config.yml only."""
+    autostart_problems: tuple[Problem, ...]
+    """Entries of `autostart` that are wrong; they do not stop the start."""
+    environment: Mapping[str, str] = field(repr=False)
+    """The environment as it was at start, for `${NAME}` in secrets."""
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        base: Path | None = None,
+    ) -> Settings:
+        """Settings from overrides (field -> value, None: not given), environment, config.yml and defaults, in
+        this order. Relative paths are relative to `base`, by default the working folder.
+
+        Reads config.yml and creates nothing. Raises SettingsError with all problems.
+        """
+        sources = Sources(environ, overrides or {}, (base or Path.cwd()).absolute())
+        values = sources.values()
+        settings = cls(
+            **values,
+            api=sources.api,
+            autostart=sources.autostart,
+            autostart_problems=sources.autostart_problems,
+            environment=dict(environ),
+        )
+        problems = [*sources.problems, *_contradictions(settings, sources)]
+        if problems:
+            raise settings_error(problems)
+        return settings
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The configured time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def api_protocols(self) -> tuple[str, ...]:
+        """The protocols of API_PROTOCOL."""
+        return tuple(self.api_protocol.split(","))
+
+    @property
+    def weak_token(self) -> bool:
+        """True: the token is the default one or short, so only loopback is served."""
+        return self.api_token == DEFAULT_TOKEN or len(self.api_token) < MIN_TOKEN_LENGTH
+
+    def create_folders(self) -> None:
+        """Create the missing folders, with parents. Raises SettingsError."""
+        folders = [self.data_path, self.lock_path, self.log_path, self.flows_path, self.templates_path]
+        problems = []
+        for folder in folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                message = f"the folder {folder} cannot be created: {error.strerror or error}"
+                problems.append(Problem("folder_unusable", "settings", None, None, "", message))
+        if problems:
+            raise settings_error(problems)
+
+
+def settings_error(problems: list[Problem]) -> SettingsError:
+    """All problems in one error."""
+    text = "\n".join(str(problem) for problem in problems)
+    details = [vars(problem) for problem in problems]
+    return SettingsError(text, details={"problems": details})
+
+
+def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
+    """What is wrong between settings that are right one by one."""
+    found = [
+        *_token_problems(settings, sources),
+        *_tls_problems(settings, sources),
+        *_not_yet(settings, sources),
+    ]
+    return [problem for problem in found if problem]
+
+
+def _token_problems(settings: Settings, sources: Sources) -> list[Problem]:
+    if not settings.weak_token or _is_loopback(settings.api_host):
+        return []
+    why = (
+        "the default"
+        if settings.api_token == DEFAULT_TOKEN
+        else f"shorter than {MIN_TOKEN_LENGTH} characters"
+    )
+    message = f"{settings.api_host} is not loopback, and API_TOKEN is {why}"
+    hint = (
+        f"set API_TOKEN to a random text of at least {MIN_TOKEN_LENGTH} characters, or API_HOST to 127.0.0.1"
+    )
+    return [sources.problem("api_host", message, code="weak_token", hint=hint)]
+
+
+def _tls_problems(settings: Settings, sources: Sources) -> list[Problem]:
+    problems = []
+    paths = {"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}
+    missing = [key.upper() for key, path in paths.items() if path is None]
+    if len(missing) == 1:
+        given = "tls_key" if settings.tls_cert is None else "tls_cert"
+        problems.append(sources.problem(given, f"stands alone; {missing[0]} is missing"))
+    if "https" in settings.api_protocols and len(missing) == 2:
+        problems.append(sources.problem("api_protocol", "https needs TLS_CERT and TLS_KEY"))
+    for key, path in paths.items():
+        if path is not None and not path.is_file():
+            problems.append(sources.problem(key, f"there is no file {path}"))
+    return problems
+
+
+def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
+    """What the documents promise and this version does not have: refused, never ignored."""
+    problems = []
+    if settings.engine == "celery":
+        hint = "leave it out, or set it to local"
+        problems.append(sources.problem("engine", "celery is not available yet in this version", hint=hint))
+    if not settings.database_url.startswith("sqlite:///"):
+        message = "only sqlite:/// is available in this version"
+        problems.append(sources.problem("database_url", message, hint="leave it out for the default"))
+    if settings.broker_url is not None:
+        message = "a message broker is not available yet in this version"
+        problems.append(sources.problem("broker_url", message, hint="leave it out"))
+    return problems
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

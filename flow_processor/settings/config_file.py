@@ -1,0 +1,134 @@
+"""config.yml: settings that may also stand in the environment, and those that stand only here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+
+from flow_processor.documents import Document, problem_at, validate
+from flow_processor.errors import Problem, SpecError
+from flow_processor.settings.variables import VARIABLES
+from flow_processor.spec.base import RelativePath, Seconds, Spec
+from flow_processor.spec.cron import CronRule
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_SIZE = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?", re.IGNORECASE)
+
+
+def _bytes(value: Any) -> Any:
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1]) * _UNITS[(match[2] or "").lower()] if match else value
+
+
+def _checked_size(value: int | str) -> int:
+    if isinstance(value, str) or not 1024 <= value <= 1024**3:
+        raise ValueError("must be a size from 1 KiB to 1 GiB, in bytes or like '2 MiB'")
+    return value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", value):
+        raise ValueError("must be an origin like https://app.example.org (no path; '*' is not allowed)")
+    return value.lower()
+
+
+class ApiSettings(Spec):
+    """The API's own settings, under `api:` in config.yml."""
+
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    """Web origins whose pages may call the API from a browser; without any, no CORS header is sent."""
+    max_body: Annotated[int | str, BeforeValidator(_bytes), AfterValidator(_checked_size)] = 1024 * 1024
+    """Largest request body, in bytes or like `2 MiB`; a larger one is refused with 413."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    """Threads that answer requests; a request that waits for a run's outcome takes one."""
+
+
+class AutostartSpec(Spec):
+    """A flow that is added to the scheduler at start, perhaps with a rule that replaces its own."""
+
+    path: RelativePath
+    """The flow file, relative to FLOWS_PATH."""
+    cron: str | None = None
+    """Replaces the flow's own schedule."""
+    every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = None
+    """Replaces the flow's own schedule: seconds between two starts."""
+    timeout_seconds: Seconds | None = None
+    """Time limit of the runs started by this entry, in seconds."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> AutostartSpec:
+        if self.cron is not None and self.every_seconds is not None:
+            raise ValueError("give either 'cron' or 'every_seconds'")
+        if self.cron is not None:
+            CronRule.parse(self.cron)
+        return self
+
+
+@dataclass(frozen=True)
+class AutostartEntry:
+    """One entry of `autostart`."""
+
+    path: str
+    """The flow file, relative to FLOWS_PATH."""
+    cron: str | None = None
+    every_seconds: float | None = None
+    timeout_seconds: float | None = None
+
+
+_FROM_TABLE: dict[str, Any] = {
+    variable.key: (variable.kind | None, Field(default=None, description=variable.sentence))
+    for variable in VARIABLES
+    if variable.name != "CONFIG_FILE"
+}
+
+
+class _Base(Spec):
+    """What config.yml may say."""
+
+    autostart: Any = None
+    """Flows that are added to the scheduler at start: paths, or mappings with `path` and a rule."""
+    api: ApiSettings | None = None
+    """Settings of the API that stand only here."""
+
+
+ConfigFile: type[Any] = create_model("ConfigFile", __base__=_Base, __doc__=_Base.__doc__, **_FROM_TABLE)
+"""The spec of config.yml: all variables in lower case, `autostart` and `api`."""
+
+
+def read_config(document: Document) -> Any:
+    """The file's settings; an empty file sets nothing. Raises SpecError; `autostart` is not looked at."""
+    if document.data is None:
+        return ConfigFile()
+    secret_keys = [variable.key for variable in VARIABLES if variable.is_secret]
+    return validate(ConfigFile, document, code="settings_invalid", secret_keys=secret_keys)
+
+
+def read_autostart(document: Document) -> tuple[tuple[AutostartEntry, ...], tuple[Problem, ...]]:
+    """The good entries of `autostart`, and what is wrong with the others."""
+    given = document.data.get("autostart") if isinstance(document.data, dict) else None
+    if given is None:
+        return (), ()
+    if not isinstance(given, list):
+        problem = problem_at(
+            document, ("autostart",), "autostart_invalid", "must be a list", hint="begin each entry with '- '"
+        )
+        return (), (problem,)
+    entries: list[AutostartEntry] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(given):
+        data = {"path": item} if isinstance(item, str) else item
+        try:
+            part = document.part(("autostart", index), data)
+            spec = validate(AutostartSpec, part, code="autostart_invalid")
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if any(entry.path == spec.path for entry in entries):
+            message = f"the flow '{spec.path}' is listed twice; the first entry counts"
+            problems.append(problem_at(part, (), "autostart_invalid", message))
+            continue
+        entries.append(AutostartEntry(spec.path, spec.cron, spec.every_seconds, spec.timeout_seconds))
+    return tuple(entries), tuple(problems)
