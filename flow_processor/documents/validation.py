@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from flow_processor.documents.model_walk import Spot, coerced_texts, walk
 from flow_processor.documents.reader import Document
 from flow_processor.documents.refusal import Loc
-from flow_processor.documents.wording import describe, found, wording
+from flow_processor.documents.wording import HIDDEN, describe, found, wording
 from flow_processor.errors import Problem, SpecError
 
 M = TypeVar("M", bound=BaseModel)
@@ -106,7 +106,7 @@ def _problems(
     spots = [(walk(model, document.data, error["loc"]), error) for error in errors]
     for spot, error in spots:
         if hidden and not {str(part) for part in spot.loc}.isdisjoint(hidden):
-            spot.data = error["input"] = "***"
+            spot.data = error["input"] = HIDDEN
     groups: dict[Loc, list[tuple[Spot, ErrorDetails]]] = {}
     for spot, error in spots:
         groups.setdefault(spot.union_at if spot.union_at is not None else spot.loc, []).append((spot, error))

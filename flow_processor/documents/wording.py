@@ -52,6 +52,8 @@ _LENGTHS = {
     "too_short": ("at least", "min_length", "entries long"),
     "too_long": ("at most", "max_length", "entries long"),
 }
+HIDDEN: Any = object()
+"""Stands for a value that is secret, so that no message can show it."""
 TEMPLATE_MARK = r"\{[\{%]"
 """The pattern of texts that must hold a template."""
 
@@ -90,6 +92,8 @@ def wording(error: ErrorDetails) -> Wording:
 
 def found(value: Any) -> str:
     """A value as its author wrote it, short: `the text 'abc'`, `a list`, `12`."""
+    if value is HIDDEN:
+        return "something else"
     if isinstance(value, str):
         shown = value if len(value) <= 60 else value[:57] + "…"
         return f"the text {shown!r}"

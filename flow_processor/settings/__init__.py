@@ -128,12 +128,11 @@ def settings_error(problems: list[Problem]) -> SettingsError:
 
 def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
     """What is wrong between settings that are right one by one."""
-    found = [
+    return [
         *_token_problems(settings, sources),
         *_tls_problems(settings, sources),
         *_not_yet(settings, sources),
     ]
-    return [problem for problem in found if problem]
 
 
 def _token_problems(settings: Settings, sources: Sources) -> list[Problem]:

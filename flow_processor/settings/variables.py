@@ -95,7 +95,7 @@ VARIABLES: tuple[Variable, ...] = (
         PathText,
         "data",
         "path",
-        "The data folder, with everything that is yours. Relative to the working folder, like all paths here.",
+        "The data folder, with all that is yours. Relative to the working folder, as every path here.",
     ),
     Variable("LOCK_PATH", PathText, "locks", "path", "Folder of the lock files of running flows."),
     Variable("LOG_PATH", PathText, "logs", "path", "Folder of the log file."),
@@ -129,8 +129,8 @@ VARIABLES: tuple[Variable, ...] = (
         Token,
         DEFAULT_TOKEN,
         "text",
-        f"The bearer token of the API. With the default, or fewer than {MIN_TOKEN_LENGTH} characters, the daemon "
-        "serves loopback only.",
+        "The bearer token of the API. With the default, or with fewer than "
+        f"{MIN_TOKEN_LENGTH} characters, the daemon serves loopback only.",
         is_secret=True,
     ),
     Variable("TLS_CERT", PathText, None, "path", "Certificate (chain) for https, a PEM file."),
