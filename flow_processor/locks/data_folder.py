@@ -14,7 +14,6 @@ from flow_processor.errors import DataFolderInUse, Unavailable
 from flow_processor.locks.lock_file import LockFile
 from flow_processor.paths import write_atomic
 
-
 _TRIES = 100
 """How often, 2 ms apart, the lock must be found taken: a daemon that is just leaving gets that long."""
 

@@ -1,0 +1,95 @@
+"""Secret values are replaced by `***` wherever something is shown or kept.
+
+By plain text search, never by patterns: a masking pattern can itself hang on unlucky text (RELIABILITY 25).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from flow_processor.step import Secret
+
+MASK = "***"
+SHORTEST = 4
+"""Shorter values would mask half of all words; they are not redacted."""
+
+
+class Redactor:
+    """Knows the secret values of one run (or of the daemon). Adding and redacting are safe between threads."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+        """Every spelling of every value, longest first, so that no rest of a longer one stays."""
+
+    def add(self, value: str) -> None:
+        """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64."""
+        if len(value) >= SHORTEST:
+            self._forms = tuple(
+                sorted({*self._forms, *_spellings(value)}, key=lambda form: (-len(form), form))
+            )
+
+    def add_secret(self, secret: Secret) -> None:
+        """Redact every value of the secret except names (`type`, `username`, the header of an API key)."""
+        for text in _texts(secret.values, key=""):
+            self.add(text)
+        username, password = secret.values.get("username"), secret.values.get("password")
+        if isinstance(username, str) and isinstance(password, str):
+            # As HTTP's Basic authentication sends it.
+            self.add(base64.b64encode(f"{username}:{password}".encode()).decode())
+
+    def text(self, text: str) -> str:
+        """The text without the secret values."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """The JSON value with its texts (keys too) redacted; the same object if there is nothing to redact."""
+        if not self._forms:
+            return value
+        return self._redacted(value)
+
+    def _redacted(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(key): self._redacted(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._redacted(item) for item in value]
+        return value
+
+
+_NAMES = frozenset({"username", "key", "jq_expression"})
+"""Values of these keys are names, not secrets."""
+
+
+def _texts(value: Any, *, key: str) -> list[str]:
+    if isinstance(value, str):
+        return [] if key in _NAMES else [value]
+    if isinstance(value, Mapping):
+        return [text for name, item in value.items() for text in _texts(item, key=str(name))]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item, key=key)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [str(value)]
+    return []
+
+
+def _spellings(value: str) -> set[str]:
+    raw = value.encode("utf-8", "surrogatepass")
+    found = {
+        value,
+        quote(raw, safe=""),
+        quote(raw),
+        quote_plus(raw),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        base64.b64encode(raw).decode(),
+        base64.urlsafe_b64encode(raw).decode(),
+    }
+    return {form for form in found | {form.rstrip("=") for form in found} if len(form) >= SHORTEST}
