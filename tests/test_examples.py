@@ -283,6 +283,19 @@ def test_a_ticket_can_be_told_by_itself(daemon: Daemon):
     assert data["answer"] == 200
 
 
+def test_the_api_page_lists_every_call(daemon: Daemon):
+    """docs/api.md and the daemon's own OpenAPI document name the same calls."""
+    document = daemon.call("GET", "/api/openapi.json").json()
+    served = {
+        f"{method.upper()} {re.sub(r'{.*?}', '{}', path)}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    table = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("| --- |")[2]
+    written = {re.sub(r"{.*?}", "{}", call) for call in re.findall(r"`((?:GET|POST|DELETE) [^ `?]+)", table)}
+    assert written == served
+
+
 def test_every_shipped_flow_is_run_here():
     """A new example needs a test of its own."""
     source = Path(__file__).read_text(encoding="utf-8")
