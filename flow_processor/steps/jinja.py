@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from flow_processor.documents import parse_data_yaml
 from flow_processor.errors import StepError
@@ -36,17 +36,32 @@ class ParseAs(StrEnum):
     YAML = "yaml"
 
 
+def _one_of_both(schema: dict[str, Any]) -> None:
+    """What the validators below say, for editors."""
+    schema.pop("required", None)
+    schema["oneOf"] = [{"required": ["path"]}, {"required": ["template"]}]
+
+
 class JinjaOptions(Spec):
     """Writes a text with a Jinja template."""
 
+    model_config = ConfigDict(json_schema_extra=_one_of_both)
+
     path: RelativePath | None = None
     """The template file, relative to TEMPLATES_PATH."""
-    template: str | None = None
+    template: str | None
     """The template itself, instead of `path`."""
     data_key: str | None = None
     """Key of the flow data whose value the template sees as `data` (and its keys, if it is a mapping)."""
     parse: ParseAs | None = None
     """Read the text as `json` or `yaml`; absent: the result is the text."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_is_enough(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("path") is not None:
+            return {"template": None, **raw}
+        return raw
 
     @model_validator(mode="after")
     def _one_source(self) -> JinjaOptions:
