@@ -14,9 +14,11 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
+
+from filelock import lock_descriptor
 
 from flow_processor.errors import PathRefused
 
@@ -155,6 +157,26 @@ def write_atomic(path: Path, data: bytes, *, below: Path | None = None, mode: in
             _sync_folder(name, folder)
         except OSError as error:
             raise _clear(error, path) from error
+
+
+def append_whole(path: Path, make: Callable[[BinaryIO], bytes], *, below: Path | None = None) -> int:
+    """Append what `make` gives for the open file, whole or not at all; returns the number of bytes.
+
+    Appenders of all threads and processes take turns, so `make` may look at what is there. Missing parents are
+    created. Raises PathRefused, OSError, or what `make` raises.
+    """
+    with open_regular(path, "ab", below=below) as file:
+        lock_descriptor(file.fileno(), poll_interval=0.002)
+        data = make(file)
+        before = file.seek(0, os.SEEK_END)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.ftruncate(file.fileno(), before)
+            raise
+    return len(data)
 
 
 def _permissions(name: str, folder: int | None) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -19,18 +20,19 @@ SHORTEST = 4
 
 
 class Redactor:
-    """Knows the secret values of one run (or of the daemon). Adding and redacting are safe between threads."""
+    """Knows the secret values of one run, or of the daemon. Safe between threads."""
 
     def __init__(self) -> None:
+        self._mutex = threading.Lock()
         self._forms: tuple[str, ...] = ()
         """Every spelling of every value, longest first, so that no rest of a longer one stays."""
 
     def add(self, value: str) -> None:
         """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64."""
         if len(value) >= SHORTEST:
-            self._forms = tuple(
-                sorted({*self._forms, *_spellings(value)}, key=lambda form: (-len(form), form))
-            )
+            with self._mutex:
+                known = {*self._forms, *_spellings(value)}
+                self._forms = tuple(sorted(known, key=lambda form: (-len(form), form)))
 
     def add_secret(self, secret: Secret) -> None:
         """Redact every value of the secret except names (`type`, `username`, the header of an API key)."""
@@ -49,7 +51,7 @@ class Redactor:
         return text
 
     def value(self, value: Any) -> Any:
-        """The JSON value with its texts (keys too) redacted; the same object if there is nothing to redact."""
+        """The JSON value with its texts (keys too) redacted; the very same object if no secret is known."""
         if not self._forms:
             return value
         return self._redacted(value)

@@ -75,7 +75,7 @@ class SecretStore:
             variable = found[1]
             if variable not in self._environ:
                 raise StepError(
-                    f"secret {name!r} needs the environment variable {variable}, which the daemon does not have",
+                    f"secret {name!r} needs the environment variable {variable}, which is not set",
                     code="secret_unavailable",
                     details={"secret": name, "variable": variable},
                 )

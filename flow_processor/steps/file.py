@@ -27,19 +27,18 @@ crash; appending only with `on_interrupt: rerun`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from flow_processor.documents.data_files import DataFileType, append_bytes, read_value, write_bytes
+from flow_processor.data_files import DataFileType, append_bytes, read_value, write_bytes
 from flow_processor.errors import PathRefused, StepError
 from flow_processor.factory import step_type
 from flow_processor.paths import append_whole, components, inside, open_regular, write_atomic
 from flow_processor.spec.base import Spec
-from flow_processor.step import StepContext, StepResult
+from flow_processor.step import JsonValue, StepContext, StepResult
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest file that is read, in bytes: flow data is kept in memory and in the journal."""
@@ -102,8 +101,8 @@ class FileOptions(Spec):
     method: Annotated[Mode | None, Field(json_schema_extra={"deprecated": True})] = None
     """Old name of `mode`."""
     type: DataFileType | None = None
-    """What the file holds; default: by the path's ending (.json, .jsonl, .csv, .txt, .md, .log, .html, .xml), else
-    yaml."""
+    """What the file holds; default: by the path's ending (.json, .jsonl, .csv, .txt, .md, .log, .html, .xml),
+    else yaml."""
     data_key: str | None = None
     """Key of the flow data that is written; `.` is the whole data."""
 
@@ -140,7 +139,9 @@ def run(options: FileOptions, context: StepContext) -> StepResult:
         raise FileError(f"cannot {options.action} {relative!r}: {reason}", code=code) from error
 
 
-def _act(options: FileOptions, context: StepContext, *, path: Path, kind: DataFileType, shown: str) -> object:
+def _act(
+    options: FileOptions, context: StepContext, *, path: Path, kind: DataFileType, shown: str
+) -> JsonValue:
     folder = context.folders.data
     if options.action is Mode.READ:
         return read_value(_read(path, folder, shown=shown), kind, name=shown)
@@ -149,8 +150,8 @@ def _act(options: FileOptions, context: StepContext, *, path: Path, kind: DataFi
         data = write_bytes(value, kind)
         write_atomic(path, data, below=folder)
         return {"path": shown, "bytes": len(data)}
-    make: Callable[[BinaryIO], bytes] = lambda file: append_bytes(value, kind, file)  # noqa: E731
-    return {"path": shown, "bytes": append_whole(path, make, below=folder)}
+    count = append_whole(path, lambda file: append_bytes(value, kind, file), below=folder)
+    return {"path": shown, "bytes": count}
 
 
 def _read(path: Path, folder: Path, *, shown: str) -> bytes:

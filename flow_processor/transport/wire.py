@@ -22,15 +22,15 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import InsecureRequestWarning, ReadTimeoutError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ReadTimeoutError
 
 from flow_processor.transport import MAX_REDIRECTS, Answer, Request, TransportError
 from flow_processor.version import VERSION
 
 _CHUNK_BYTES = 64 * 1024
 _KEEP_SECONDS = 1.0
-"""Connections idle for longer are not used again: the server may be closing them at this very moment, and a POST
-that fails so could not be told from one that was carried out."""
+"""Connections idle for longer are not used again: the server may be closing them at this very moment, and a
+POST that fails so could not be told from one that was carried out."""
 _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 """Headers that may go along to another origin; any other one may be a credential."""
 
@@ -147,7 +147,7 @@ def send(request: Request, *, seconds: float) -> Answer:
     timer.start()
     try:
         return _follow(session, request, deadline)
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         raise _explained(error, request.uri, deadline) from error
     finally:
         timer.cancel()
@@ -252,7 +252,7 @@ def _explained(error: Exception, uri: str, deadline: _Deadline) -> TransportErro
         return TransportError(f"TLS with {where} failed: {reason}", code="rest_tls")
     if isinstance(error, requests.exceptions.InvalidHeader | UnicodeError):
         return TransportError(f"the request cannot be sent: {reason}", code="rest_invalid_request")
-    if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.ContentDecodingError):
+    if isinstance(error, ValueError):
         return TransportError(f"{where!r} is no address: {reason}", code="rest_invalid_uri")
     return TransportError(f"cannot talk to {where}: {reason}", code="rest_connection")
 
