@@ -66,9 +66,7 @@ class Spooler(Protocol):
     ) -> RunPage:
         """A page of runs, newest first."""
 
-    def run_logs(
-        self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0
-    ) -> LogPage:
+    def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of the run's log after a cursor."""
 
     def cancel_run(self, run_id: str, *, by: str) -> RunSummary:

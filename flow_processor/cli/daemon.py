@@ -51,7 +51,7 @@ class Daemon:
         self._session.close()
 
     def wait_until_up(self, seconds: float) -> None:
-        """Return when the daemon answers; Unavailable if it does not within `seconds` (it may be starting)."""
+        """Return when the daemon answers (it may be starting); Unavailable if it does not in `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -109,9 +109,7 @@ class Daemon:
         }
         return RunPage.model_validate(self._call("GET", "/api/runs", query=query))
 
-    def run_logs(
-        self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0
-    ) -> LogPage:
+    def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of the run's log after a cursor; waits until there are some or the run has ended."""
         query = {"after": after, "limit": limit, "wait": wait_seconds}
         path = f"/api/runs/{quote(run_id, safe='')}/logs"
@@ -162,7 +160,7 @@ class Daemon:
             body = response.json()
         except requests.JSONDecodeError as error:
             raise errors.Unavailable(
-                f"what answers at {self.url} is not an Octospool daemon (HTTP {response.status_code}, no JSON)",
+                f"no Octospool daemon answers at {self.url}, but something that speaks no JSON",
                 code="daemon_unreachable",
             ) from error
         except requests.RequestException as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.options import data_path_option, json_option, load_settings, zone_of
+from flow_processor.cli.options import data_path_option, json_option, load_settings
 from flow_processor.cli.output import echo_json, moment, table
 
 
@@ -34,7 +34,7 @@ def command(data_path: Path | None, as_json: bool) -> None:
             }
         )
         return
-    zone = zone_of(settings.timezone)
+    zone = settings.zone
     table(
         ("flow", "state", "own schedule", "name"),
         [

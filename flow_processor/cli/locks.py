@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.options import data_path_option, json_option, load_settings, zone_of
+from flow_processor.cli.options import data_path_option, json_option, load_settings
 from flow_processor.cli.output import echo_json, moment, say, table
 from flow_processor.errors import InvalidRequest
 
@@ -43,7 +43,7 @@ def list_locks(data_path: Path | None = None, as_json: bool = False) -> None:
     if as_json:
         echo_json({"locks": [lock.model_dump(mode="json") for lock in held]})
         return
-    rows = [(lock.flow, moment(lock.timestamp, zone_of(settings.timezone)), lock.run_id) for lock in held]
+    rows = [(lock.flow, moment(lock.timestamp, settings.zone), lock.run_id) for lock in held]
     table(("flow", "since", "run"), rows, empty="no locks are held")
 
 

@@ -44,7 +44,9 @@ def load_settings(data_path: Path | None, **overrides: Any) -> Settings:
     from flow_processor.settings import Settings
 
     given = {"data_path": data_path, **overrides}
-    return Settings.load(os.environ, overrides={key: value for key, value in given.items() if value is not None})
+    return Settings.load(
+        os.environ, overrides={key: value for key, value in given.items() if value is not None}
+    )
 
 
 class Since(click.ParamType[datetime]):
@@ -64,16 +66,11 @@ class Since(click.ParamType[datetime]):
             self.fail(f"{value!r} is neither an age like 90s, 30m, 2h, 7d nor a time like 2026-11-21T07:40")
 
 
-def in_zone(moment: datetime | None, zone: str | ZoneInfo) -> datetime | None:
+def in_zone(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     """The moment, read in the configured zone if it names none."""
     if moment is None or moment.tzinfo is not None:
         return moment
-    return moment.replace(tzinfo=zone_of(zone))
-
-
-def zone_of(zone: str | ZoneInfo) -> ZoneInfo:
-    """The zone of that name."""
-    return zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone)
+    return moment.replace(tzinfo=zone)
 
 
 def flow_path(given: str, flows_path: Path) -> str:

@@ -29,8 +29,8 @@ class Progress:
     """Shows a run on stderr. Given the same run again and again, says only what is new."""
 
     def __init__(self, *, items_of: Callable[[str, RunDetail], int | None], live: bool | None = None):
-        """`items_of(path of a loop, run)` tells how many items it has, if it can; `live`: is stderr a terminal
-        whose last line may be rewritten (default: find out)."""
+        """`items_of(path of a loop, run)` tells how many items it has, if it can; `live`: is stderr a
+        terminal whose last line may be rewritten (default: find out)."""
         self._items_of = items_of
         self._live = sys.stderr.isatty() if live is None else live
         self._said: set[tuple[str, int]] = set()
@@ -48,7 +48,11 @@ class Progress:
             self._show_loop(path, steps, run)
         for step in run.steps:
             key = (step.path, step.attempt)
-            if step.status is not StepStatus.RUNNING and key not in self._said and not _ITEM.fullmatch(step.path):
+            if (
+                step.status is not StepStatus.RUNNING
+                and key not in self._said
+                and not _ITEM.fullmatch(step.path)
+            ):
                 self._said.add(key)
                 self._say(_line_of(step))
         self._rewrite(self._now_running(run))

@@ -43,20 +43,20 @@ def command(
 ) -> None:
     """Run FLOW here and now and print its data as JSON on stdout; what happens is told on stderr.
 
-    FLOW is a path below the flows folder; .yml may be left out. Where a daemon has the data folder the run is
-    launched there, else this process runs it by itself: locks and history are the same. Ctrl-C cancels the run
-    (its finally_step still runs); a second one leaves at once.
+    FLOW is a path below the flows folder; .yml may be left out. Where a daemon has the data folder the run
+    is launched there, else this process runs it by itself: locks and history are the same. Ctrl-C cancels
+    the run (its finally_step still runs); a second one leaves at once.
 
     \b
     Example:
       octospool run hello --data '{"name": "Ada"}'
       octospool run report --data @input.json --param day=2026-11-21 > report.json
     """
+    payload, params = _payload(data), _params(pairs)
     from flow_processor.cli.connect import running
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
 
-    payload, params = _payload(data), _params(pairs)
     settings = load_settings(data_path)
     path = flow_path(flow, settings.flows_path)
     with (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import Since, data_path_option, in_zone, json_option, load_settings, zone_of
+from flow_processor.cli.options import Since, data_path_option, in_zone, json_option, load_settings
 from flow_processor.cli.output import duration, echo_json, moment, say, table
 from flow_processor.logs import escape
 from flow_processor.run import RunStatus, Trigger
@@ -48,7 +48,9 @@ def command(ctx: click.Context) -> None:
 @click.option("--trigger", multiple=True, type=click.Choice([t.value for t in Trigger]), help="Repeatable.")
 @click.option("--since", type=Since(), help="Accepted since: 90s, 30m, 2h, 7d, or an ISO time.")
 @click.option("--until", type=Since(), help="Accepted before: likewise.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="At most so many."
+)
 @data_path_option
 @json_option
 def list_runs(
@@ -78,8 +80,8 @@ def list_runs(
                 flow=flow,
                 status=[RunStatus(one) for one in status],
                 trigger=[Trigger(one) for one in trigger],
-                since=in_zone(since, settings.timezone),
-                until=in_zone(until, settings.timezone),
+                since=in_zone(since, settings.zone),
+                until=in_zone(until, settings.zone),
                 limit=min(PAGE, limit - len(found)),
                 cursor=cursor,
             )
@@ -90,7 +92,7 @@ def list_runs(
     if as_json:
         echo_json({"runs": [run.model_dump(mode="json") for run in found]})
         return
-    zone = zone_of(settings.timezone)
+    zone = settings.zone
     rows = [
         (
             run.run_id,
@@ -132,7 +134,7 @@ def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
 
 
 def _show(run: RunDetail, settings: Settings) -> None:
-    zone = zone_of(settings.timezone)
+    zone = settings.zone
     facts = {
         "run": run.run_id,
         "flow": run.flow,
@@ -202,7 +204,7 @@ def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: boo
 
 
 def _log_line(line: LogLine, settings: Settings) -> str:
-    at = line.at.astimezone(zone_of(settings.timezone)).strftime("%H:%M:%S.%f")[:-3]
+    at = line.at.astimezone(settings.zone).strftime("%H:%M:%S.%f")[:-3]
     step = f"{line.step}: " if line.step else ""
     return f"{at} {line.level.upper():<7} {escape(step + line.message)}"
 

@@ -9,7 +9,9 @@ import click
 
 
 @click.command("schema")
-@click.option("--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
+@click.option(
+    "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it there."
+)
 def command(output: Path | None) -> None:
     """Print the JSON Schema (2020-12) of flow files, from which editors complete and check.
 

@@ -1,0 +1,67 @@
+"""What `octospool serve` says at its start: where things are, and what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from flow_processor.cli.programs import program
+from flow_processor.logs import LOG_FILE
+from flow_processor.settings.variables import DEFAULT_TOKEN
+from flow_processor.version import VERSION
+
+if TYPE_CHECKING:
+    from flow_processor.service.views import FlowFileView
+    from flow_processor.settings import Settings
+
+
+def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, windows: bool) -> Iterator[str]:
+    """The lines to print. Only the default token, which everybody knows, is printed in the clear."""
+    valid = [flow.path for flow in flows if flow.valid]
+    broken = len(flows) - len(valid)
+    yield f"Octospool {VERSION} serves {url} (Ctrl-C stops it)"
+    yield f"  data      {settings.data_path}"
+    yield f"  flows     {settings.flows_path}: {len(valid)} valid" + (
+        f", {broken} not: octospool check" if broken else ""
+    )
+    yield f"  log       {settings.log_path / LOG_FILE}"
+    yield f"  token     {_token_line(settings)}"
+    yield f"  API docs  {url}/api/docs  (any user name, the token as password)"
+    yield "Try next, in another terminal:"
+    authorization = f'-H "Authorization: Bearer {_token(settings, windows=windows)}"'
+    flow = _flow_to_try(settings, valid)
+    if flow is not None:
+        body = f'{{"path": "{flow}", "wait": 30}}'
+        # cmd.exe knows no single quotes.
+        quoted = '"' + body.replace('"', '\\"') + '"' if windows else f"'{body}'"
+        yield f'  curl {url}/api/flows/launch {authorization} -H "Content-Type: application/json" -d {quoted}'
+    yield f"  curl {url}/api/runs {authorization}"
+    yield f"  curl {url}/api/flows/files {authorization}"
+    if flow is not None:
+        yield f"  {program()} run {flow}{_data_path_option(settings)}"
+
+
+def _token(settings: Settings, *, windows: bool) -> str:
+    if settings.api_token == DEFAULT_TOKEN:
+        return DEFAULT_TOKEN
+    return "%API_TOKEN%" if windows else "$API_TOKEN"
+
+
+def _token_line(settings: Settings) -> str:
+    if settings.api_token == DEFAULT_TOKEN:
+        return f"{DEFAULT_TOKEN}: for trying out, this machine only; set API_TOKEN to a secret of your own"
+    if settings.weak_token:
+        return "as set, but short: this machine only; 16 characters or more are a secret"
+    return "as set in API_TOKEN"
+
+
+def _flow_to_try(settings: Settings, valid: Sequence[str]) -> str | None:
+    """The first autostart flow (the folder's main one), else the first flow."""
+    autostart = [entry.path for entry in settings.autostart if entry.path in valid]
+    return next(iter([*autostart, *sorted(valid, key=lambda path: (path.count("/"), path))]), None)
+
+
+def _data_path_option(settings: Settings) -> str:
+    from pathlib import Path
+
+    return "" if settings.data_path == Path("data").absolute() else f' --data-path "{settings.data_path}"'

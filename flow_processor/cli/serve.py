@@ -1,0 +1,77 @@
+"""`octospool serve`: the daemon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flow_processor.cli.exits import ExitCode
+from flow_processor.cli.options import data_path_option, load_settings
+from flow_processor.cli.output import say
+
+if TYPE_CHECKING:
+    from flow_processor.settings import Settings
+
+LOOK_SECONDS = 0.5
+"""How often it is looked at whether the API still serves, in seconds. A signal is noticed at once."""
+
+
+@click.command("serve")
+@click.option("--host", help="Address to serve; default: API_HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to serve; default: API_PORT, else 5000.")
+@data_path_option
+def command(host: str | None, port: int | None, data_path: Path | None) -> None:
+    """Run the daemon: HTTP API, schedules, workers. Prints what to try next.
+
+    Ctrl-C or SIGTERM stops it: runs under way get SHUTDOWN_GRACE_SECONDS to end, the others go on at the next
+    start. A second Ctrl-C leaves at once; nothing is lost then either.
+
+    \b
+    Example:
+      octospool serve --data-path demo --port 5001
+    """
+    from flow_processor import logs
+
+    settings = load_settings(data_path, api_host=host, api_port=port)
+    settings.create_folders()
+    logs.configure(
+        settings.log_path, level=settings.log_level, format=settings.log_format, timezone=settings.zone
+    )
+    try:
+        _serve(settings)
+    finally:
+        logs.release()
+
+
+def _serve(settings: Settings) -> None:
+    from flow_processor.api.server import ApiServer
+    from flow_processor.cli.interrupts import Interrupts
+    from flow_processor.cli.next_steps import lines
+    from flow_processor.service import Service
+
+    service = Service(settings)
+    with Interrupts(
+        second_says="left at once; runs go on at the next start", second_code=ExitCode.OK
+    ) as asked:
+        try:
+            service.start()
+            server = ApiServer(service)
+            try:
+                server.start()
+                for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
+                    click.echo(line)
+                while server.is_alive() and not asked.wait(LOOK_SECONDS):
+                    pass
+                if asked.asked:
+                    grace = settings.shutdown_grace_seconds
+                    say(f"stopping; runs under way get {grace:g} s to end (again: leave at once)")
+                # The API still answers meanwhile: who waits for a run that ends in time gets its outcome.
+                service.stop(settings.shutdown_grace_seconds)
+            finally:
+                server.stop()
+        finally:
+            service.stop(0)
+    say("stopped")

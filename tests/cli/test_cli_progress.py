@@ -1,0 +1,110 @@
+"""Live step lines: each attempt once, loops as a count, one rewritten line where there is a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from flow_processor.cli.progress import Progress
+from flow_processor.run import RunStatus, StepStatus, Trigger
+from flow_processor.service.views import ErrorView, RunDetail, StepView
+
+NOW = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)
+
+
+def step(path: str, status: str = "succeeded", *, attempt: int = 1, error: str | None = None) -> StepView:
+    return StepView(
+        path=path,
+        attempt=attempt,
+        status=StepStatus(status),
+        started_at=NOW,
+        ended_at=None,
+        duration_seconds=None if status == "skipped" else 0.0123,
+        error=ErrorView(code="boom", message=error) if error else None,
+    )
+
+
+def run(*steps: StepView) -> RunDetail:
+    return RunDetail(
+        run_id="20261121T074006123-k7x2m9qa",
+        flow="a.yml",
+        status=RunStatus.RUNNING,
+        trigger=Trigger.CLI,
+        created_at=NOW,
+        started_at=NOW,
+        ended_at=None,
+        duration_seconds=1.0,
+        reason=None,
+        flow_hash="",
+        error=None,
+        steps=list(steps),
+        steps_total=len(steps),
+        data={},
+    )
+
+
+def shown(capsys: pytest.CaptureFixture[str], *runs: RunDetail, live: bool = False) -> list[str]:
+    progress = Progress(items_of=lambda path, run: 4, live=live)
+    for one in runs:
+        progress.show(one)
+    progress.close()
+    return capsys.readouterr().err.splitlines() if not live else [capsys.readouterr().err]
+
+
+def test_an_attempt_is_told_once_when_it_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(
+        capsys,
+        run(step("a", "running")),
+        run(step("a"), step("b", "running")),
+        run(step("a"), step("b", "failed", error="no way"), step("b", attempt=2), step("c", "skipped")),
+    )
+    assert lines == [
+        "  succeeded  a  12 ms",
+        "  failed     b  12 ms  no way (boom)",
+        "  succeeded  b (try 2)  12 ms",
+        "  skipped    c",
+    ]
+
+
+def test_steps_of_a_sub_flow_are_told_under_their_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, run(step("sub/a"), step("sub"))) == [
+        "  succeeded  sub/a  12 ms",
+        "  succeeded  sub  12 ms",
+    ]
+
+
+def test_items_of_a_loop_are_counted_and_not_told_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    items = [step(f"loop[{i}]/x") for i in range(3)]
+    lines = shown(
+        capsys,
+        run(step("loop", "running"), *items, step("loop[3]/x", "running")),
+        run(step("loop"), *items, step("loop[3]/x", "failed", error="no"), step("loop[3]/inner[7]/y")),
+    )
+    assert lines == ["             loop: 4/4 items, 1 with a failed step", "  succeeded  loop  12 ms"]
+
+
+def test_the_count_does_not_go_back_between_two_steps_of_an_item(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(
+        capsys,
+        run(step("loop", "running"), step("loop[0]/x"), step("loop[1]/x", "running")),
+        run(
+            step("loop", "running"),
+            step("loop[0]/x"),
+            step("loop[0]/y", "running"),
+            step("loop[1]/x", "running"),
+        ),
+        live=True,
+    )[0]
+    assert "0/4" not in out
+
+
+def test_a_terminals_last_line_is_rewritten_and_left_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, run(step("fetch", "running")), run(step("fetch")), live=True)[0]
+    running, cleared, done = "  running    fetch  12 ms", " " * 25, "  succeeded  fetch  12 ms"
+    assert text == f"\r{running}\r{cleared}\r{done}\n"
+
+
+def test_an_error_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, run(step("a", "failed", error="\x1b[2J\nforged")))
+    assert lines == [r"  failed     a  12 ms  \u001b[2J\nforged (boom)"]
