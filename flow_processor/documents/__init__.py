@@ -11,13 +11,21 @@ from flow_processor.documents.json_values import (
     to_json_value,
 )
 from flow_processor.documents.reader import MAX_BYTES, MAX_DEPTH, Document, parse
-from flow_processor.documents.validation import did_you_mean, in_file_order, problem_at, said_of, validate
+from flow_processor.documents.validation import (
+    TagCodes,
+    did_you_mean,
+    in_file_order,
+    problem_at,
+    said_of,
+    validate,
+)
 
 __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "Document",
     "NotJson",
+    "TagCodes",
     "did_you_mean",
     "dump_yaml",
     "in_file_order",

@@ -1,0 +1,111 @@
+"""A flow with all flows it can call: what a run takes along, so that no later edit reaches it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flow_processor.documents import in_file_order, parse, problem_at
+from flow_processor.errors import FlowNotFound, InvalidRequest, Problem, SpecError
+from flow_processor.flow_files.checks import Loc, placed_steps
+from flow_processor.flow_files.parsing import LoadedFlow
+from flow_processor.spec.flow import FlowSpec
+
+MAX_SUB_FLOW_DEPTH = 20
+"""Flows that may stand inside each other; deeper is taken for a mistake."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A flow and its sub-flows, whole and right."""
+
+    path: str
+    """Of the flow itself, below the flows folder, with its suffix."""
+    spec: FlowSpec = field(repr=False)
+    flows: dict[str, str] = field(repr=False)
+    """path -> text, of the flow and all its sub-flows; also under each spelling that a step uses."""
+    hash: str
+    """SHA-256 over all of `flows`."""
+    paths: frozenset[str]
+    """The files it is made of."""
+
+
+@dataclass
+class _Walk:
+    load: Callable[[str], LoadedFlow]
+    folder_name: str
+    texts: dict[str, str] = field(default_factory=dict)
+    paths: set[str] = field(default_factory=set)
+    heights: dict[str, int] = field(default_factory=dict)
+    """path -> levels of flows below it, itself included; of flows that were walked to the end."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def visit(self, flow: LoadedFlow, chain: tuple[str, ...]) -> int:
+        """Walk the flow's calls; returns its height."""
+        chain = (*chain, flow.path)
+        self.texts[flow.path] = flow.text
+        self.paths.add(flow.path)
+        height = 1
+        for loc, called in _calls(flow.spec):
+            height = max(height, 1 + self._follow(flow, loc, called, chain=chain))
+        self.heights[flow.path] = height
+        return height
+
+    def _follow(self, flow: LoadedFlow, loc: Loc, called: str, *, chain: tuple[str, ...]) -> int:
+        try:
+            child = self.load(called)
+        except (FlowNotFound, InvalidRequest) as error:
+            code = "sub_flow_missing" if isinstance(error, FlowNotFound) else error.code
+            self._problem(flow, loc, code, error.message)
+            return 0
+        except SpecError as error:
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+            return 0
+        self.texts[called] = child.text
+        if child.path in chain:
+            circle = " -> ".join((*chain[chain.index(child.path) :], child.path))
+            self._problem(flow, loc, "flow_cycle", f"the flows call each other in a circle: {circle}")
+            return 0
+        height = self.heights.get(child.path)
+        if height is None:
+            if len(chain) >= MAX_SUB_FLOW_DEPTH:
+                self._too_deep(flow, loc)
+                return 0
+            return self.visit(child, chain)
+        if len(chain) + height > MAX_SUB_FLOW_DEPTH:
+            self._too_deep(flow, loc)
+        return height
+
+    def _too_deep(self, flow: LoadedFlow, loc: Loc) -> None:
+        message = f"more than {MAX_SUB_FLOW_DEPTH} flows stand inside each other"
+        self._problem(flow, loc, "flow_depth", message)
+
+    def _problem(self, flow: LoadedFlow, loc: Loc, code: str, message: str) -> None:
+        document = parse(flow.text, file=f"{self.folder_name}/{flow.path}")
+        self.problems.append(problem_at(document, loc, code, message, of_value=True))
+
+
+def make_bundle(root: LoadedFlow, load: Callable[[str], LoadedFlow], *, folder_name: str) -> Bundle:
+    """The bundle of `root`; `load` gives the flow of a path. Raises SpecError with all problems of all files:
+    missing or broken sub-flows, `flow_cycle`, `flow_depth`."""
+    walk = _Walk(load, folder_name)
+    walk.visit(root, ())
+    if walk.problems:
+        own_file = f"{folder_name}/{root.path}"
+        own = [problem for problem in walk.problems if problem.file == own_file]
+        others = [problem for problem in walk.problems if problem.file != own_file]
+        raise SpecError([*in_file_order(own), *others])
+    digest = hashlib.sha256()
+    for path, text in sorted(walk.texts.items()):
+        digest.update(f"{path}\0{len(text)}\0{text}".encode())
+    return Bundle(root.path, root.spec, walk.texts, digest.hexdigest(), frozenset(walk.paths))
+
+
+def _calls(spec: FlowSpec) -> list[tuple[Loc, str]]:
+    """Every call of another flow: (its place in the file, path as it is written)."""
+    return [
+        ((*loc, step.options_key, "path"), step.options.path)
+        for loc, step in placed_steps(spec)
+        if step.options_key in ("flow", "flow_loop")
+    ]

@@ -1,0 +1,190 @@
+"""What must hold in a flow beyond its spec: names that are unique, targets that exist, expressions that parse.
+
+Only looks at texts; nothing of a user's is evaluated here, so the daemon may do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from flow_processor.documents import Document, did_you_mean, problem_at
+from flow_processor.errors import Problem
+from flow_processor.expressions import jinja, patterns
+from flow_processor.expressions.jq_words import denied_word
+from flow_processor.expressions.when import truth
+from flow_processor.spec.cron import CronRule
+from flow_processor.spec.flow import GOTO_MARKS, FlowSpec
+from flow_processor.spec.step import StepSpec
+
+Loc = tuple[str | int, ...]
+ExpressionCheck = Callable[[FlowSpec], list[tuple[Loc, str, str]]]
+"""A further check: (place, problem code, message) of everything it finds."""
+
+_NOT_TEMPLATED = frozenset({"jq", "goto", "flow", "flow_loop", "switch"})
+"""Step types whose options no template is read in; the step inside a switch is looked at by itself."""
+
+
+def placed_steps(spec: FlowSpec) -> Iterator[tuple[Loc, StepSpec]]:
+    """Every step of the flow with its place in the file, also those that stand inside others (switch)."""
+    for index, step in enumerate(spec.steps):
+        yield from _with_inner(("steps", index), step)
+
+
+def _with_inner(loc: Loc, step: StepSpec) -> Iterator[tuple[Loc, StepSpec]]:
+    yield loc, step
+    yield from _steps_in((*loc, step.options_key), step.options)
+
+
+def _steps_in(loc: Loc, value: Any) -> Iterator[tuple[Loc, StepSpec]]:
+    if isinstance(value, StepSpec):
+        yield from _with_inner(loc, value)
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _steps_in((*loc, name), getattr(value, name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _steps_in((*loc, index), item)
+
+
+def check_flow(spec: FlowSpec, document: Document) -> list[Problem]:
+    """All problems, in no particular order."""
+    return [
+        *_check_schedule(spec, document),
+        *_check_names(spec, document),
+        *(problem for loc, step in placed_steps(spec) for problem in _check_step(loc, step, document)),
+        *_check_targets(spec, document),
+    ]
+
+
+def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
+    if spec.cron is not None and spec.every_seconds is not None:
+        message = "give either 'cron' or 'every_seconds', not both"
+        yield problem_at(document, ("every_seconds",), "invalid_value", message)
+    rules: list[tuple[Loc, str | None]] = [(("cron",), spec.cron)]
+    if spec.schedule is not None:
+        rules.append((("schedule", "cron"), spec.schedule.cron))
+    for loc, cron in rules:
+        try:
+            if cron is not None:
+                CronRule.parse(cron)
+        except ValueError as error:
+            yield problem_at(document, loc, "invalid_cron", str(error), of_value=True)
+
+
+def _check_names(spec: FlowSpec, document: Document) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, step in enumerate(spec.steps):
+        if step.name in first:
+            place = document.position(("steps", first[step.name], "name"))
+            where = f" (first in line {place[0]})" if place else ""
+            message = f"two steps have the name '{step.name}'{where}"
+            hint = "goto, journal and data tell steps apart by name"
+            yield problem_at(
+                document, ("steps", index, "name"), "duplicate_step", message, hint=hint, of_value=True
+            )
+        first.setdefault(step.name, index)
+
+
+def _check_targets(spec: FlowSpec, document: Document) -> Iterator[Problem]:
+    names = [step.name for step in spec.steps]
+    if spec.finally_step is not None and spec.finally_step not in names:
+        yield _no_target(("finally_step",), spec.finally_step, known=names, document=document)
+    for loc, step in placed_steps(spec):
+        targets: list[tuple[Loc, str | None]] = [((*loc, "on_error_goto"), step.on_error_goto)]
+        if step.options_key == "goto":
+            targets.append(((*loc, "goto", "step_name"), step.options.step_name))
+        for place, target in targets:
+            if target is not None and target not in names and target not in GOTO_MARKS:
+                yield _no_target(place, target, known=[*names, *GOTO_MARKS], document=document)
+
+
+def _no_target(loc: Loc, target: str, *, known: list[str], document: Document) -> Problem:
+    hint = did_you_mean(target, known) or f"there are: {', '.join(known)}"
+    message = f"there is no step '{target}'"
+    return problem_at(document, loc, "unknown_step", message, hint=hint, of_value=True)
+
+
+def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
+    yield from _check_patterns(loc, step, document)
+    yield from _check_when((*loc, "when"), step, document)
+    expressions = [((*loc, "jq_expression"), step.jq_expression)]
+    if step.options_key == "jq":
+        expressions.append(((*loc, "jq", "expression"), step.options.expression))
+    for place, expression in expressions:
+        word = denied_word(expression) if expression is not None else None
+        if word is not None:
+            message = f"'{word}' is not available in jq expressions here"
+            hint = "values come from the flow's data; secrets and files from their own steps"
+            yield problem_at(document, place, "jq_denied", message, hint=hint, of_value=True)
+    if step.options_key not in _NOT_TEMPLATED:
+        yield from _check_templates((*loc, step.options_key), step.options, document)
+
+
+def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
+    found: list[tuple[Loc, str]] = _listed((*loc, "ignore_errors"), step.ignore_errors, document)
+    if step.retry is not None and step.retry.on is not None:
+        found += _listed((*loc, "retry", "on"), step.retry.on, document)
+    if step.options_key == "switch":
+        for index, case in enumerate(step.options.cases):
+            found.append(((*loc, "switch", "cases", index, "when"), case.when))
+    for place, pattern in found:
+        message = patterns.problem(pattern) if isinstance(pattern, str) else None
+        if message is not None:
+            yield problem_at(document, place, "invalid_regex", message, of_value=True)
+
+
+def _check_when(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
+    if step.when is None or isinstance(step.when, bool):
+        return
+    for place, text in _listed(loc, step.when, document):
+        if truth(text) is not None:
+            continue
+        is_template = jinja.is_template(text)
+        wrong = jinja.syntax_problem(text) if is_template else jinja.expression_problem(text)
+        if wrong is not None:
+            yield problem_at(document, place, "template_error", f"when: {wrong[1]}", of_value=True)
+
+
+def _check_templates(loc: Loc, value: Any, document: Document) -> Iterator[Problem]:
+    if isinstance(value, str):
+        wrong = jinja.syntax_problem(value) if jinja.is_template(value) else None
+        if wrong is not None:
+            yield _in_template(loc, *wrong, document=document)
+    elif isinstance(value, BaseModel):
+        if not isinstance(value, StepSpec):
+            for name in type(value).model_fields:
+                yield from _check_templates((*loc, name), getattr(value, name), document)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _check_templates((*loc, key), item, document)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _check_templates((*loc, index), item, document)
+
+
+def _in_template(loc: Loc, line: int, message: str, *, document: Document) -> Problem:
+    place = document.position(loc, of_value=True)
+    source = document.text.splitlines()[place[0] - 1][place[1] - 1 :] if place else ""
+    if place and source.startswith("|"):
+        # The template's own lines begin below the `|`.
+        template = document.text.splitlines()[place[0] + line - 1]
+        place = place[0] + line, len(template) - len(template.lstrip()) + 1
+    shown = problem_at(document, loc, "template_error", message)
+    row, column = place or (None, None)
+    return Problem(shown.code, shown.file, row, column, shown.key, shown.message, shown.hint)
+
+
+def _listed(loc: Loc, texts: tuple[str, ...], document: Document) -> list[tuple[Loc, str]]:
+    """Each text with its place, whether the file has a list of them or a single one."""
+    data: Any = document.data
+    for part in loc:
+        # A step's options may stand under an alias of its type's name; then the place is the step's.
+        data = (
+            data.get(part) if isinstance(data, dict) else data[int(part)] if isinstance(data, list) else None
+        )
+    if isinstance(data, list):
+        return [((*loc, index), text) for index, text in enumerate(texts)]
+    return [(loc, text) for text in texts]

@@ -1,0 +1,189 @@
+"""The flow files of one folder, kept in memory as long as they do not change."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from flow_processor.clock import Clock, SystemClock
+from flow_processor.errors import FlowNotFound, OctospoolError, Problem, SpecError
+from flow_processor.flow_files.bundle import Bundle, make_bundle
+from flow_processor.flow_files.checks import ExpressionCheck
+from flow_processor.flow_files.folder import FlowFolder, Stamp
+from flow_processor.flow_files.parsing import LoadedFlow, load_text
+from flow_processor.flow_files.versions import FileVersions
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """How one flow file stands."""
+
+    path: str
+    """Below the flows folder."""
+    valid: bool
+    """True: it, and the flows that it calls, are right as they lie there."""
+    name: str | None
+    description: str | None
+    cron: str | None
+    every_seconds: float | None
+    """Of the version in force, where the file itself is wrong."""
+    problems: tuple[Problem, ...]
+    last_good_in_force: bool
+    """True: the file is wrong now, and runs use the version from before."""
+
+
+class FlowLibrary:
+    """Loads flow files, with their sub-flows; keeps the last good version in force. Safe to use from threads.
+
+    `check_expressions` adds checks that the daemon must not do itself (compiling jq).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        check_expressions: ExpressionCheck | None = None,
+        clock: Clock | None = None,
+    ):
+        self._folder = FlowFolder(folder.absolute())
+        self._check_expressions = check_expressions
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._versions: dict[str, FileVersions] = {}
+        self._bundles: dict[str, tuple[dict[str, LoadedFlow], Bundle]] = {}
+        """path -> what each spelling of a path stood for when the last good bundle was made, and that bundle."""
+        self._scanned: dict[str, Stamp] | None = None
+        self._settling: set[str] = set()
+
+    def load(self, path: str) -> LoadedFlow:
+        """The file as it is now. Raises FlowNotFound (with a near name), SpecError, InvalidRequest."""
+        with self._lock:
+            return self._of(path).current()
+
+    def bundle(self, path: str) -> Bundle:
+        """The file as it is now, with all sub-flows. Raises as `load`; SpecError also for missing or broken
+        sub-flows, `flow_cycle` and `flow_depth`."""
+        with self._lock:
+            return make_bundle(self.load(path), self.load, folder_name=self._folder.folder.name)
+
+    def launchable(self, path: str) -> Bundle:
+        """As `bundle`, of the versions in force: a file that is broken now, half written, or gone for a moment
+        keeps its last good version. Raises SpecError only if there has never been a good one."""
+        with self._lock:
+            root = self._in_force(path)
+            kept = self._bundles.get(root.path)
+            if kept is not None and self._is_unchanged(kept[0]):
+                return kept[1]
+            used = {root.path: root}
+
+            def load(called: str) -> LoadedFlow:
+                used[called] = self._in_force(called)
+                return used[called]
+
+            try:
+                bundle = make_bundle(root, load, folder_name=self._folder.folder.name)
+            except SpecError:
+                if kept is None:
+                    raise
+                return kept[1]
+            self._bundles[root.path] = (used, bundle)
+            return bundle
+
+    def status(self, path: str) -> FileStatus:
+        """How the file stands. Raises FlowNotFound, InvalidRequest."""
+        with self._lock:
+            name = self._folder.name_of(path)
+            versions = self._of(path)
+            problems: tuple[Problem, ...] = ()
+            flow = None
+            try:
+                flow = versions.current()
+                self.bundle(name)
+            except SpecError as error:
+                problems = error.problems
+            in_force = versions.in_force
+            shown = flow or in_force
+            rule = shown.spec.schedule_rule if shown else None
+            return FileStatus(
+                path=name,
+                valid=not problems,
+                name=shown.spec.name if shown else None,
+                description=shown.spec.description if shown else None,
+                cron=rule.cron if rule else None,
+                every_seconds=rule.every_seconds if rule else None,
+                problems=problems,
+                last_good_in_force=bool(problems) and (in_force is not None and name in self._usable(name)),
+            )
+
+    def files(self) -> list[FileStatus]:
+        """Every flow file, by path."""
+        found = []
+        for name in self._folder.scan():
+            try:
+                found.append(self.status(name))
+            except FlowNotFound:  # gone since the scan
+                continue
+            except OctospoolError as error:  # a link that leads out of the folder
+                problem = Problem(error.code, self._folder.shown(name), None, None, "", error.message)
+                found.append(FileStatus(name, False, None, None, None, None, (problem,), False))
+        return found
+
+    def changed(self) -> set[str]:
+        """Paths of files that came, went, changed or settled since the last call; the first call gives none.
+
+        Looks at every file (mtime, size, inode), which costs about 0.2 ms for 100 files.
+        """
+        found = self._folder.scan()
+        with self._lock:
+            before, self._scanned = self._scanned, found
+            if before is None:
+                return set()
+            names = {name for name in before.keys() | found.keys() if before.get(name) != found.get(name)}
+            names |= self._settling
+            for name in names:
+                self._look(name)
+            self._settling = {
+                name for name in names if name in self._versions and self._versions[name].is_settling
+            }
+            return names
+
+    def _look(self, name: str) -> None:
+        """Let a known file settle; what is wrong with it shows in its status and at its launch."""
+        if name not in self._versions:
+            return
+        try:
+            self._versions[name].launchable()
+        except FlowNotFound:
+            del self._versions[name]
+            self._bundles.pop(name, None)
+        except OctospoolError:
+            return
+
+    def _usable(self, name: str) -> frozenset[str]:
+        """The files of the bundle that a launch of `name` would use now; empty if it would be refused."""
+        try:
+            return self.launchable(name).paths
+        except OctospoolError:
+            return frozenset()
+
+    def _in_force(self, path: str) -> LoadedFlow:
+        return self._of(path).launchable()
+
+    def _is_unchanged(self, used: dict[str, LoadedFlow]) -> bool:
+        try:
+            return all(self._in_force(path) is flow for path, flow in used.items())
+        except OctospoolError:
+            return False
+
+    def _of(self, path: str) -> FileVersions:
+        name = self._folder.name_of(path)
+        if name not in self._versions:
+            if self._folder.stamp(name) is None:
+                raise self._folder.not_found(name)
+            self._versions[name] = FileVersions(name, self._folder, self._clock, self._load_text)
+        return self._versions[name]
+
+    def _load_text(self, raw: bytes, name: str) -> LoadedFlow:
+        shown = self._folder.shown(name)
+        return load_text(raw, name, shown, check_expressions=self._check_expressions)

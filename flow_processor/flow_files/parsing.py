@@ -1,0 +1,58 @@
+"""The text of one flow file -> its FlowSpec, or every problem in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import flow_processor.steps  # noqa: F401  registers the step types
+from flow_processor.documents import TagCodes, in_file_order, parse, problem_at, validate
+from flow_processor.errors import SpecError
+from flow_processor.factory import flow_model
+from flow_processor.flow_files.checks import ExpressionCheck, check_flow
+from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.step import StepSpec
+
+_TAGS: TagCodes = {StepSpec: ("unknown_step_type", "step type")}
+
+
+@dataclass(frozen=True)
+class LoadedFlow:
+    """A flow file that is right, as it was when it was read."""
+
+    path: str
+    """Below the flows folder, with its suffix; `/` separates."""
+    spec: FlowSpec = field(repr=False)
+    text: str = field(repr=False)
+    hash: str
+    """SHA-256 of the text."""
+
+
+def parse_flow(
+    text: str | bytes, file: str, *, check_expressions: ExpressionCheck | None = None, checked: bool = False
+) -> FlowSpec:
+    """The flow that the text describes; `file` names it in problems.
+
+    `checked` texts have passed before and are not looked at beyond their spec. Raises SpecError with all
+    problems of the first stage that finds any: YAML, spec, then names, targets and expressions.
+    """
+    document = parse(text, file=file)
+    spec = validate(flow_model(), document, tags=_TAGS)
+    if checked:
+        return spec
+    problems = check_flow(spec, document)
+    if check_expressions is not None:
+        problems += [
+            problem_at(document, loc, code, message, of_value=True)
+            for loc, code, message in check_expressions(spec)
+        ]
+    if problems:
+        raise SpecError(in_file_order(problems))
+    return spec
+
+
+def load_text(raw: bytes, path: str, file: str, *, check_expressions: ExpressionCheck | None) -> LoadedFlow:
+    """The flow file of these bytes. Raises SpecError."""
+    spec = parse_flow(raw, file, check_expressions=check_expressions)
+    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    return LoadedFlow(path, spec, text, hashlib.sha256(text.encode()).hexdigest())
