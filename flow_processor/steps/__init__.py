@@ -1,5 +1,29 @@
 """Step types, one file each. Importing this package registers them; a new one is one file and one line here."""
 
-from flow_processor.steps import debug, exit, goto, jinja, jq, set_fact, sleep
+from flow_processor.steps import (
+    debug,
+    exit,
+    flow,
+    flow_loop,
+    goto,
+    jinja,
+    jira_names_merge,
+    jq,
+    set_fact,
+    sleep,
+    switch,
+)
 
-__all__ = ["debug", "exit", "goto", "jinja", "jq", "set_fact", "sleep"]
+__all__ = [
+    "debug",
+    "exit",
+    "flow",
+    "flow_loop",
+    "goto",
+    "jinja",
+    "jira_names_merge",
+    "jq",
+    "set_fact",
+    "sleep",
+    "switch",
+]

@@ -1,0 +1,142 @@
+"""Run another flow once for each element of a list, side by side.
+
+```yaml
+- name: notified
+  type: flow_loop
+  flow_loop: {path: sub/notify.yml, data_key: tickets, max_parallel: 4}
+```
+
+Each run of the flow sees its element as `__input__` and its number, from 1, as `__loop_index__`. The result is the
+list of their data, in the order of the elements. With `on_item_error: continue` a failed one does not fail the
+step: its error joins `__errors__` as `{step, code, error, details, index, flow}`, where `step` is the step that
+failed; what it had gathered until then stands in the result. With `fail` no further one begins, and the step fails
+with the first failed element's error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from flow_processor.errors import StepError
+from flow_processor.factory import step_type
+from flow_processor.spec.base import RelativePath, Spec
+from flow_processor.step import FlowOutcome, JsonValue, StepContext, StepResult
+
+
+class OnItemError(StrEnum):
+    """What a failed element does to the loop."""
+
+    CONTINUE = "continue"
+    FAIL = "fail"
+
+
+class FlowLoopOptions(Spec):
+    """Runs another flow once for each element of a list, side by side."""
+
+    path: RelativePath
+    """The flow's path, relative to FLOWS_PATH."""
+    data_key: str
+    """Key of the flow data that holds the list."""
+    max_parallel: Annotated[int, Field(ge=1, le=256)] = 8
+    """How many elements are under way at once."""
+    on_item_error: OnItemError = OnItemError.CONTINUE
+    """`continue`: a failed element is noted in `__errors__`. `fail`: it ends the loop and fails the step."""
+
+
+@step_type("flow_loop", repeatable=True)
+def run(options: FlowLoopOptions, context: StepContext) -> StepResult:
+    """Run the flow for each element. Repeatable: the elements' own steps in the journal decide."""
+    items = context.lookup(options.data_key)
+    if not isinstance(items, list):
+        raise StepError(
+            f"flow_loop needs a list under data_key '{options.data_key}', found {_kind(items)}",
+            code="not_a_list",
+            details={"data_key": options.data_key},
+        )
+    outcomes = _Loop(options, context, items).run()
+    failed = [
+        (index, outcome.error) for index, outcome in enumerate(outcomes, 1) if outcome and outcome.error
+    ]
+    if failed and options.on_item_error is OnItemError.FAIL:
+        index, error = failed[0]
+        details = {
+            **error.get("details", {}),
+            "index": index,
+            "flow": options.path,
+            "step": error.get("step"),
+        }
+        raise StepError(error["message"], code=error["code"], details=details)
+    for index, error in failed:
+        context.add_error(_noted(error, index=index, path=options.path))
+    return StepResult([outcome.data for outcome in outcomes if outcome])
+
+
+class _Loop:
+    """The elements of one loop, taken one by one by a few threads."""
+
+    def __init__(self, options: FlowLoopOptions, context: StepContext, items: list[JsonValue]):
+        self._options = options
+        self._context = context
+        self._items = items
+        self._outcomes: list[FlowOutcome | None] = [None] * len(items)
+        self._lock = threading.Lock()
+        self._next = 0
+        self._ended = False
+
+    def run(self) -> list[FlowOutcome | None]:
+        """What the elements came to, in their order; None for those that never began."""
+        threads = min(self._options.max_parallel, len(self._items))
+        if threads <= 1:
+            self._take_all()
+            return self._outcomes
+        with ThreadPoolExecutor(threads, thread_name_prefix="flow_loop") as pool:
+            takers = [pool.submit(self._take_all) for _ in range(threads)]
+        for taker in takers:
+            taker.result()  # raises what went through a thread: a cancel, a missing flow
+        return self._outcomes
+
+    def _take_all(self) -> None:
+        is_through = False
+        try:
+            while (position := self._take()) is not None:
+                outcome = self._context.run_flow(
+                    self._options.path, payload=self._items[position], loop_index=position + 1
+                )
+                self._outcomes[position] = outcome
+                if outcome.error is not None and self._options.on_item_error is OnItemError.FAIL:
+                    return
+            is_through = True
+        finally:
+            if not is_through:
+                self._ended = True
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if self._ended or self._next >= len(self._items):
+                return None
+            self._next += 1
+            return self._next - 1
+
+
+def _noted(error: Mapping[str, Any], *, index: int, path: str) -> dict[str, Any]:
+    return {
+        "step": error.get("step"),
+        "code": error["code"],
+        "error": error["message"],
+        "details": error.get("details", {}),
+        "index": index,
+        "flow": path,
+    }
+
+
+def _kind(value: JsonValue) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "a mapping", str: "a text", bool: "true or false"}
+    return names.get(type(value), "a number")
