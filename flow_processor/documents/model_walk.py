@@ -51,9 +51,15 @@ def walk(model: type[BaseModel], data: Any, error_loc: tuple[int | str, ...]) ->
     owner: type[BaseModel] | None = None
     outer: type[BaseModel] | None = None
     rest = list(error_loc)
+    recursive: Any = None
     while True:
+        if isinstance(annotation, typing.ForwardRef):
+            # A member of a union that holds the union again (a step in a step) can only name it.
+            annotation = recursive
+        around = annotation
         annotation, tag_key, members = _resolve(annotation)
         if members and tag_key:
+            recursive = recursive or around
             spot.members, spot.tags = members, [tag for member in members for tag in _tags(member, tag_key)]
             if not rest:
                 break
