@@ -1,0 +1,71 @@
+"""Which rule counts for a flow in the scheduler, and since when.
+
+A rule that changed counts from the moment at which the change was noticed: its earlier slots never were. That is
+remembered in the store, so it also holds for a flow file that was edited while the daemon was down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from flow_processor.errors import InvalidRequest, OctospoolError
+from flow_processor.scheduling.agenda import Entry
+from flow_processor.scheduling.slots import SlotRule, rule_of_spec
+from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.schedules import ScheduleRow, ScheduleStore
+
+
+class RuleBook:
+    """Makes agenda entries of the store's rows."""
+
+    def __init__(
+        self,
+        schedules: ScheduleStore,
+        rule_of: Callable[[str], ScheduleSpec | None],
+        zone: ZoneInfo,
+    ):
+        self._schedules = schedules
+        self._rule_of = rule_of
+        self._zone = zone
+
+    def rule(
+        self, flow: str, override: ScheduleSpec | None, *, anchor: datetime
+    ) -> tuple[ScheduleSpec, SlotRule]:
+        """The rule that counts, its time zone filled in.
+
+        Raises what `rule_of` raises, and InvalidRequest for a flow without a schedule (no_schedule) or a cron
+        text that is wrong (invalid_schedule).
+        """
+        spec = override or self._rule_of(flow)
+        if spec is None:
+            raise InvalidRequest(
+                f"'{flow}' has no schedule; give it 'cron' or 'every_seconds'", code="no_schedule"
+            )
+        spec = spec.model_copy(update={"timezone": spec.timezone or self._zone.key})
+        try:
+            return spec, rule_of_spec(spec, anchor=anchor)
+        except ValueError as error:
+            raise InvalidRequest(f"'{flow}': {error}", code="invalid_schedule") from error
+
+    def entry(self, row: ScheduleRow, handled_until: datetime, *, now: datetime) -> Entry:
+        """The entry for a row. Where there is no rule it has a problem instead. Raises StoreUnavailable."""
+        handled_until = min(handled_until, now)
+        try:
+            spec, rule = self.rule(row.flow, row.override, anchor=row.anchor)
+        except OctospoolError as error:
+            return Entry(row, None, None, handled_until, problem=error.message)
+        is_new = row.in_force is None
+        if not is_new and _moments(spec) == _moments(row.in_force) and row.anchor <= now:
+            return Entry(row, spec, rule, handled_until)
+        since = min(row.anchor, now) if is_new else now
+        self._schedules.set_in_force(row.id, spec, since=since)
+        row = replace(row, in_force=spec, anchor=since)
+        return Entry(row, spec, rule_of_spec(spec, anchor=since), handled_until if is_new else now)
+
+
+def _moments(spec: ScheduleSpec | None) -> tuple[str | None, float | None, str | None] | None:
+    """What decides the moments of a schedule; its catchup does not."""
+    return None if spec is None else (spec.cron, spec.every_seconds, spec.timezone)
