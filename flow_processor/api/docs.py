@@ -1,0 +1,57 @@
+"""The OpenAPI document, made from the handlers, and a page to try it out, without anything from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import flask_openapi3_swagger
+from flask import Blueprint, Response, abort, jsonify, request, send_file
+
+if TYPE_CHECKING:
+    from flask_openapi3.openapi import OpenAPI
+
+_OWN = Path(__file__).parent / "static"
+_SWAGGER = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
+
+FILES = {
+    "docs.js": _OWN / "docs.js",
+    "swagger-ui.css": _SWAGGER / "css" / "swagger-ui.css",
+    "swagger-ui-bundle.js": _SWAGGER / "js" / "swagger-ui-bundle.js",
+    "swagger.svg": _SWAGGER / "images" / "swagger.svg",
+}
+"""All that the page may load, by the name in its address. Nothing else of the disk is reachable."""
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Swagger UI sets style attributes and shows data: images; scripts come from this daemon only."""
+
+
+def docs_blueprint(app: OpenAPI, *, protocols: Sequence[str]) -> Blueprint:
+    """The documentation of an app; `protocols` (http, https) make the document's servers."""
+    blueprint = Blueprint("docs", __name__, url_prefix="/api")
+    lock = threading.Lock()
+
+    @blueprint.get("/openapi.json")
+    def openapi() -> Response:
+        with lock:  # it is made at the first call, and two first calls would make it in one place
+            document = app.api_doc
+        servers = [{"url": f"{protocol}://{request.host}"} for protocol in protocols]
+        return jsonify({**document, "servers": servers})
+
+    @blueprint.get("/docs")
+    def page() -> Response:
+        headers = {"Content-Security-Policy": PAGE_POLICY}
+        return Response((_OWN / "docs.html").read_bytes(), headers=headers, mimetype="text/html")
+
+    @blueprint.get("/docs/<name>")
+    def file(name: str) -> Response:
+        if name not in FILES:
+            abort(404)
+        return send_file(FILES[name], max_age=3600)
+
+    return blueprint

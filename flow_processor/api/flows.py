@@ -1,0 +1,153 @@
+"""Calls about flows: launch one, put one into the scheduler, list what is there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flask import Response
+from pydantic import Field
+
+from flow_processor import errors
+from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
+from flow_processor.api.handlers import Body, Parameters, answer, handler, noun, service
+from flow_processor.api.waiting import MAX_WAIT_SECONDS, waiting_room
+from flow_processor.run import Trigger
+from flow_processor.service.views import AddedFlow, FlowFileView, RunDetail, RunSummary, View
+
+blueprint = noun("flows", "/api/flows", "Launch, schedule and list flows.")
+
+FlowPath = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class LaunchBody(Body):
+    """What to launch, and with what."""
+
+    path: FlowPath
+    """The flow file below the flows folder; `.yml` may be left out."""
+    data: Any = None
+    """The run's `__input__`: any JSON value."""
+    params: dict[str, Any] | None = None
+    """Values for the parameters that the flow declares."""
+    wait: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] | None = None
+    """Wait up to so many seconds for the end of the run."""
+
+
+class AddBody(Body):
+    """Which flow to put into the scheduler."""
+
+    path: FlowPath
+    """The flow file below the flows folder; it says itself when it runs."""
+
+
+class FlowIdPath(Parameters):
+    """Which added flow."""
+
+    flow_id: str
+    """Its id, as `GET /api/flows` shows it."""
+
+
+class FlowAdded(AddedFlow):
+    """A flow that has just been put into the scheduler."""
+
+    status: str = "added"
+    """Always `added`."""
+
+
+class FlowRemoved(View):
+    """A flow that has just been taken out of the scheduler."""
+
+    status: str = "removed"
+    """Always `removed`."""
+    flow_id: str
+    """The id it had."""
+
+
+class AddedFlows(View):
+    """All flows of the scheduler."""
+
+    flows: list[AddedFlow]
+    """Those of config.yml and those added through the API."""
+
+
+class FlowFiles(View):
+    """All flow files."""
+
+    files: list[FlowFileView]
+    """Valid or with their problems."""
+
+
+_LAUNCH_ERRORS = error_answers(
+    InvalidJson,
+    errors.FlowNotFound,
+    errors.FlowRunning,
+    BodyTooLarge,
+    errors.SpecError,
+    errors.ShuttingDown,
+    errors.StoreUnavailable,
+    errors.DiskFull,
+)
+
+
+@blueprint.post(
+    "/launch",
+    description="202 once the run is safely recorded. With `wait`: 200 and the outcome if it ends in time.",
+    responses={200: RunDetail, 202: RunSummary, **_LAUNCH_ERRORS},
+)
+@handler
+def launch(body: LaunchBody) -> Response:
+    """Launch a flow."""
+    run = service().launch(body.path, data=body.data, params=body.params, trigger=Trigger.API, by="api")
+    if body.wait is not None and not run.status.is_terminal:
+        run = waiting_room().wait(
+            body.wait,
+            lambda seconds: service().wait_for_run(run.run_id, seconds) if seconds else run,
+            until=lambda found: found.status.is_terminal,
+        )
+    place = {"Location": f"/api/runs/{run.run_id}"}
+    if body.wait is not None and run.status.is_terminal:
+        outcome = run if isinstance(run, RunDetail) else service().run(run.run_id)
+        return answer(outcome, headers=place)
+    return answer(summary_of(run), 202, headers=place)
+
+
+@blueprint.post(
+    "/add",
+    responses={
+        201: FlowAdded,
+        **error_answers(InvalidJson, errors.FlowNotFound, errors.FlowAlreadyAdded, errors.SpecError),
+    },
+)
+@handler
+def add(body: AddBody) -> Response:
+    """Put a flow into the scheduler, by the schedule in its file. It survives a restart."""
+    added = service().add_flow(body.path)
+    return answer(FlowAdded.model_construct(**dict(added), status="added"), 201)
+
+
+@blueprint.get("", responses={200: AddedFlows, **error_answers()})
+@handler
+def added_flows() -> Response:
+    """List the flows of the scheduler, with their next and last run."""
+    return answer(AddedFlows.model_construct(flows=service().added_flows()))
+
+
+@blueprint.delete("/<flow_id>", responses={200: FlowRemoved, **error_answers(errors.ScheduleNotFound)})
+@handler
+def remove(path: FlowIdPath) -> Response:
+    """Take a flow out of the scheduler; it never fires again. A run under way goes on."""
+    service().remove_flow(path.flow_id)
+    return answer(FlowRemoved(flow_id=path.flow_id))
+
+
+@blueprint.get("/files", responses={200: FlowFiles, **error_answers()})
+@handler
+def files() -> Response:
+    """List every flow file, valid or with its problems."""
+    return answer(FlowFiles.model_construct(files=service().flow_files()))
+
+
+def summary_of(run: RunSummary) -> RunSummary:
+    """The part of a run that lists show."""
+    if type(run) is RunSummary:
+        return run
+    return RunSummary.model_construct(**{name: getattr(run, name) for name in RunSummary.model_fields})

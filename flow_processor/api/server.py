@@ -1,0 +1,222 @@
+"""The API on a port: waitress, with each of its defaults set on purpose (they are meant for another life)."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import select
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.server import BaseWSGIServer, create_server
+
+from flow_processor.api.app import create_app
+from flow_processor.api.channels import Channel, TlsChannel
+from flow_processor.api.waiting import WAITING_ROOM_KEY
+from flow_processor.clock import SystemClock
+from flow_processor.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flow_processor.service import Service
+    from flow_processor.settings import Settings
+
+logger = logging.getLogger("octospool.api")
+
+CONNECTION_LIMIT = 1000
+"""Open connections; beyond it callers wait in the kernel's queue. waitress's 100 are one busy dashboard."""
+
+BACKLOG = 1024
+"""Callers that the kernel lets wait until they are accepted."""
+
+RESERVED_FILES = 256
+"""File descriptors that connections must leave to the rest of the daemon (store, workers, logs)."""
+
+IDLE_SECONDS = 60
+"""A connection without a call under way is closed after it; a waiting call does not count as idle."""
+
+MAX_HEADER_BYTES = 64 * 1024
+"""All headers of a call together."""
+
+DRAIN_SECONDS = 5.0
+"""How long `stop` lets calls under way come to their end."""
+
+
+class ApiServer:
+    """The API of a service on its port. Binds when made, serves between `start` and `stop`."""
+
+    def __init__(self, service: Service):
+        settings = service.settings
+        self._app = create_app(service)
+        self._tls = tls_context(settings) if "https" in settings.api_protocols else None
+        self._sockets = bind(settings.api_host, settings.api_port)
+        self._map: dict[int, Any] = {}
+        server = create_server(
+            self._app, map=self._map, sockets=self._sockets, **adjustments(settings, tls=self._tls)
+        )
+        self._dispatcher = server.task_dispatcher
+        self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
+        for listener in self._listeners:
+            listener.channel_class = self._channel_class("http" in settings.api_protocols)
+        self._protocol = settings.api_protocols[0]
+        self._host = settings.api_host
+        self._port = int(self._sockets[0].getsockname()[1])
+        self._clock = SystemClock()
+        self._drained_by: float | None = None
+        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where to call it from this machine: `http://127.0.0.1:5000`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104  # no bind
+        return f"{self._protocol}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        self._thread.start()
+        logger.info("API on %s", self.url)
+
+    def is_alive(self) -> bool:
+        """Is it serving?"""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Take no more connections, let calls under way end (waiting ones are answered at once), close."""
+        self._app.extensions[WAITING_ROOM_KEY].close()
+        self._drained_by = self._clock.monotonic() + DRAIN_SECONDS
+        if self._thread.is_alive():
+            self._listeners[0].pull_trigger()
+            self._thread.join()
+        else:
+            self._close()
+
+    def _channel_class(self, plain_too: bool) -> Callable[..., Channel]:
+        if self._tls is None:
+            return Channel
+        return functools.partial(TlsChannel, tls=self._tls, plain_too=plain_too)
+
+    def _run(self) -> None:
+        use_poll = hasattr(select, "poll")
+        while self._drained_by is None:
+            wasyncore.loop(timeout=1, use_poll=use_poll, map=self._map, count=1)
+        for listener in self._listeners:
+            listener.accepting = False
+            listener.del_channel()
+            listener.socket.close()
+        while self._is_busy() and self._clock.monotonic() < self._drained_by:
+            wasyncore.loop(timeout=0.05, use_poll=use_poll, map=self._map, count=1)
+        self._close()
+
+    def _is_busy(self) -> bool:
+        """Is a call under way, or an answer not yet sent?"""
+        channels = [one for one in self._map.values() if isinstance(one, Channel)]
+        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+    def _close(self) -> None:
+        self._dispatcher.shutdown(cancel_pending=True, timeout=1)
+        wasyncore.close_all(self._map, ignore_all=True)
+        for one in self._sockets:
+            one.close()
+
+
+def serve(
+    service: Service, *, stop: threading.Event | None = None, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve a started service until `stop` is set or Ctrl-C; then close the API. The service goes on.
+
+    `on_ready` is called with the URL once calls are taken.
+
+    Raises:
+        SettingsError: the port is taken, or the certificate cannot be read.
+    """
+    stop = stop or threading.Event()
+    server = ApiServer(service)
+    server.start()
+    try:
+        if on_ready is not None:
+            on_ready(server.url)
+        # In pieces, because Windows does not wake a wait without end for Ctrl-C.
+        while server.is_alive() and not stop.wait(0.5):
+            pass
+    except KeyboardInterrupt:
+        logger.info("Ctrl-C: the API stops")
+    finally:
+        server.stop()
+
+
+def adjustments(settings: Settings, *, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """Every setting of waitress that matters to us, by name."""
+    return {
+        "threads": settings.api.threads,
+        "connection_limit": _connection_limit(),
+        "backlog": BACKLOG,
+        "channel_timeout": IDLE_SECONDS,
+        "cleanup_interval": 10,
+        "max_request_header_size": MAX_HEADER_BYTES,
+        # waitress refuses a body of exactly its limit; ours is the largest that is taken.
+        "max_request_body_size": int(settings.api.max_body) + 1,
+        # Read on while a call is answered, so that a caller who hangs up is noticed.
+        "channel_request_lookahead": 1,
+        "clear_untrusted_proxy_headers": True,
+        "expose_tracebacks": False,
+        # A caller that goes away is not an event of the daemon.
+        "log_socket_errors": False,
+        "ident": "octospool",
+        "url_scheme": "https" if tls is not None else "http",
+    }
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for the addresses of the host (localhost may have two). Port 0 is any free one."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingsError(f"API_HOST: '{host}' is not an address of this machine ({error})") from None
+    sockets: list[socket.socket] = []
+    for family, _, _, _, address in dict.fromkeys(found):
+        same_port = sockets[0].getsockname()[1] if sockets else port
+        try:
+            sockets.append(socket.create_server((str(address[0]), same_port), family=family, backlog=BACKLOG))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
+                continue  # localhost's ::1 where IPv6 is switched off
+            for one in sockets:
+                one.close()
+            raise SettingsError(
+                f"API_PORT: cannot listen on {host}:{port} ({error.strerror}); "
+                "is another program using it? Set API_PORT to a free one",
+                code="port_taken",
+            ) from None
+    return sockets
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and newer with the configured certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate, key = settings.tls_cert, settings.tls_key
+    if certificate is None or key is None:
+        raise SettingsError("API_PROTOCOL: https needs TLS_CERT and TLS_KEY")
+    try:
+        # The empty password keeps OpenSSL from asking at the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        raise SettingsError(f"TLS_CERT, TLS_KEY: {certificate}, {key}: {error}") from None
+    return context
+
+
+def _connection_limit() -> int:
+    """As many connections as the system lets us have."""
+    if sys.platform == "win32":
+        # Windows has no poll, and its select takes 512 sockets.
+        return 400
+    import resource  # Unix only
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return CONNECTION_LIMIT
+    return max(16, min(CONNECTION_LIMIT, files - RESERVED_FILES))
