@@ -6,10 +6,11 @@ A step type is registered once, by `@step_type("name")` over its `run` function.
 
 from __future__ import annotations
 
+import functools
+import operator
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, create_model
@@ -78,11 +79,12 @@ def step_type_of(step: StepSpec) -> StepType:
     return _registry[step.options_key]
 
 
-@cache
+@functools.cache
 def flow_model() -> type[FlowSpec]:
     """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`)."""
     members = tuple(_step_model(kind) for kind in _registry.values())
-    union = Annotated[typing.Union[members], Field(discriminator="type")]  # noqa: UP007  built at run time
+    # `Any`: the union is made at run time, so no type checker can know it.
+    union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]
     for kind in _registry.values():
         # Types that hold steps (switch) name them `AnyStep`; only here is it known what that is.
         kind.options.model_rebuild(force=True, _types_namespace={"AnyStep": union})

@@ -22,7 +22,14 @@ class Attempt:
     """Runs a step once; whatever happens comes back as the record that the journal has of it."""
 
     def __init__(
-        self, frame: FlowFrame, step: StepSpec, *, path: str, number: int, deadline: float | None, key: str | None
+        self,
+        frame: FlowFrame,
+        step: StepSpec,
+        *,
+        path: str,
+        number: int,
+        deadline: float | None,
+        key: str | None,
     ) -> None:
         self._frame = frame
         self._journal = frame.journal
@@ -51,10 +58,9 @@ class Attempt:
         except StepError as error:
             return self.fail(error, started_at)
         except FlowFailed as inside:  # a step that stands inside this one
-            error = inside.error
-            return self.fail(
-                StepError(error["message"], code=error["code"], details=error["details"]), started_at
-            )
+            record = inside.error
+            failure = StepError(record["message"], code=record["code"], details=record["details"])
+            return self.fail(failure, started_at)
         except Stopped as stopped:  # a sub-flow was ended; the step that called it ends with it
             self.fail(stopped.reason, started_at)
             raise
@@ -77,7 +83,9 @@ class Attempt:
             self._journal.flush()
 
     def _call(self) -> tuple[StepResult, Any]:
-        context = self._frame.context(self._step, path=self._path, attempt=self._number, deadline=self._deadline)
+        context = self._frame.context(
+            self._step, path=self._path, attempt=self._number, deadline=self._deadline
+        )
         self._errors = context.errors
         as_contract: StepContext = context
         result = self._kind.run(self._step.options, as_contract)

@@ -15,7 +15,6 @@ from flow_processor.expressions.jinja import Templates
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import FlowOutcome, Folders, Secret, StepResult
 
-
 WAIT_SLICE_SECONDS = 0.5
 """A waiting step looks up so often whether its daemon is still there."""
 

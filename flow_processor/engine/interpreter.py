@@ -186,9 +186,7 @@ class FlowFrame:
         self._finished.add(step.name)
         return control_of(record)
 
-    def _attempts(
-        self, step: StepSpec, path: str, *, deadline: float | None, key: str | None
-    ) -> StepRecord:
+    def _attempts(self, step: StepSpec, path: str, *, deadline: float | None, key: str | None) -> StepRecord:
         """Try the step until it succeeds or its policy has had enough; `key` takes the result."""
         attempt = 1
         while True:
@@ -246,9 +244,7 @@ class FlowFrame:
         own = self.clock.monotonic() + limit
         return own if outer is None else min(own, outer)
 
-    def context(
-        self, step: StepSpec, *, path: str, attempt: int, deadline: float | None
-    ) -> AttemptContext:
+    def context(self, step: StepSpec, *, path: str, attempt: int, deadline: float | None) -> AttemptContext:
         """The context of an attempt."""
         return AttemptContext(
             self,

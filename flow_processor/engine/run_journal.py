@@ -12,9 +12,17 @@ from flow_processor.clock import Clock
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.order import RunOrder
 from flow_processor.errors import StepError
-from flow_processor.run import DISPATCH_SPAN, Event, RunState, StepRecord, fold
+from flow_processor.run import (
+    DISPATCH_SPAN,
+    Event,
+    RunState,
+    StepRecord,
+    WireLog,
+    WireRow,
+    fold,
+    from_wire,
+)
 from flow_processor.secrets.redaction import Redactor
-from flow_processor.store.journal import WireLog, WireRow, from_wire
 
 ACK_EVERY_ROWS = 256
 """After so many rows the daemon is asked to say what it has committed, so that a worker need not keep all."""
@@ -166,5 +174,3 @@ class RunJournal:
                 code="result_too_large",
             )
         return text
-
-

@@ -67,11 +67,13 @@ class SecretClient:
 
     def _values(self, values: dict[str, Any]) -> dict[str, Any]:
         self._redact(values)
-        if "jq_expression" not in values:
+        if "data" not in values:
             return values
-        # The daemon evaluates no expression, not even the data folder's owner's.
-        picked = jq.run(values["jq_expression"], values["data"])
-        self._redact(picked)
+        picked = values["data"]
+        if values.get("jq_expression") is not None:
+            # Here, because the daemon evaluates no expression, not even the data folder's owner's.
+            picked = jq.run(values["jq_expression"], picked)
+            self._redact(picked)
         return picked if isinstance(picked, dict) else {"token": picked}
 
     def _redact(self, value: Any) -> None:

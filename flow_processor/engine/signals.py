@@ -8,7 +8,7 @@ from flow_processor.errors import StepError
 from flow_processor.run import StepRecord
 
 
-class FlowFailed(Exception):  # noqa: N818  not a defect: how a failed step leaves its flow
+class FlowFailed(Exception):
     """A step failed and its policy lets the flow fail; `error` is the journal's record, with the step's path."""
 
     def __init__(self, error: dict[str, Any]):

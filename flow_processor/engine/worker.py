@@ -66,6 +66,8 @@ class Worker:
         self._interpreter: RunInterpreter | None = None
         self._secrets: SecretClient | None = None
         self._is_orphan = False
+        self._aborted: tuple[str, StepError] | None = None
+        """The last run that was to be ended; the word may come before the run has begun."""
 
     def serve(self, commands: BinaryIO) -> None:
         """Do what the daemon says until it says exit or is gone."""
@@ -96,11 +98,18 @@ class Worker:
         elif "secret" in frame and self._secrets is not None:
             self._secrets.answer(frame)
         elif "abort" in frame:
-            interpreter = self._interpreter
-            if interpreter is not None and interpreter.order.run_id == frame["run_id"]:
-                interpreter.stop_for(StepError(frame["abort"]["message"], code=frame["abort"]["code"]))
+            reason = StepError(frame["abort"]["message"], code=frame["abort"]["code"])
+            with self._guard:
+                self._aborted = (frame["run_id"], reason)
+                self._stop_aborted()
         elif "exit" in frame:
             self._orders.put(None)
+
+    def _stop_aborted(self) -> None:
+        if self._aborted is not None and self._interpreter is not None:
+            run_id, reason = self._aborted
+            if self._interpreter.order.run_id == run_id:
+                self._interpreter.stop_for(reason)
 
     def _committed(self, run_id: str, seq: int) -> None:
         with self._guard:
@@ -132,17 +141,22 @@ class Worker:
                 spec_of=lambda path: _spec(order.flows[path], path),
                 fetch_secret=secrets.fetch,
             )
-            self._interpreter = interpreter
+            with self._guard:
+                self._interpreter = interpreter
+                self._stop_aborted()
             status, error = interpreter.execute()
         except Orphaned:
             return
         except Exception as defect:  # noqa: BLE001  the run must end with a reason
             journal.log("", "error", traceback.format_exc())
-            status, error = RunStatus.FAILED, {
-                "code": "worker_error",
-                "message": f"the worker could not run the flow: {type(defect).__name__}: {defect}",
-                "details": {},
-            }
+            status, error = (
+                RunStatus.FAILED,
+                {
+                    "code": "worker_error",
+                    "message": f"the worker could not run the flow: {type(defect).__name__}: {defect}",
+                    "details": {},
+                },
+            )
         finally:
             self._interpreter = None
         outcome: dict[str, Any] = {"status": status.value, "error": redactor.value(error)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
 from flow_processor.store.database import open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.runs import RunReader
+from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
 
 
@@ -16,6 +19,11 @@ class Store:
         self.writer = Writer(self.engine)
         self.runs = RunReader(self.engine)
         self.journal = JournalReader(self.engine)
+
+    def check(self, seconds: float) -> None:
+        """Commit something. Raises StoreUnavailable, or TimeoutError if that takes longer than `seconds`."""
+        probe = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
+        self.writer.submit(lambda connection: connection.execute(probe).rowcount).result(seconds)
 
     def close(self) -> None:
         """Commit what is queued and close every connection."""

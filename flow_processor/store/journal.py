@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, select
 
-from flow_processor.run import Event, JournalRow
+from flow_processor.run import WireLog, WireRow
 from flow_processor.store.database import insert_or_ignore
 from flow_processor.store.tables import journal, logs
-
-WireRow = tuple[int, str, int, str, float, str | None]
-"""A journal row as workers send it and the table keeps it: seq, path, attempt, event, at, data as JSON text."""
-
-WireLog = tuple[int, float, str, str, str]
-"""A log line likewise: seq, at, level, step, message."""
-
-
-def to_wire(row: JournalRow) -> WireRow:
-    """The row with its data as JSON text (None for no data)."""
-    return (
-        row.seq,
-        row.path,
-        row.attempt,
-        row.event.value,
-        row.at,
-        json.dumps(row.data) if row.data else None,
-    )
-
-
-def from_wire(row: Sequence[Any]) -> JournalRow:
-    """The row with its data parsed."""
-    seq, path, attempt, event, at, data = row
-    return JournalRow(seq, path, attempt, Event(event), at, json.loads(data) if data else {})
 
 
 def append_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:

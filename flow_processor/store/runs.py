@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from flow_processor.clock import from_epoch
-from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
+from flow_processor.run import (
+    LEGAL_TRANSITIONS,
+    LIVE_STATUSES,
+    TERMINAL_STATUSES,
+    Event,
+    JournalRow,
+    RunStatus,
+    Trigger,
+    to_wire,
+)
 from flow_processor.store.database import insert_or_ignore
-from flow_processor.store.journal import delete_history
-from flow_processor.store.tables import flow_versions, runs
+from flow_processor.store.journal import append_rows, delete_history
+from flow_processor.store.tables import flow_versions, journal, runs
 
 DELETE_BATCH = 500
 """Runs deleted in one transaction, so that a large clean-up delays no launch."""
@@ -103,6 +112,18 @@ def move_run(
         first = update(runs).where(runs.c.id == run_id, runs.c.started_at.is_(None))
         connection.execute(first.values(started_at=at))
     return moved
+
+
+def end_run(
+    connection: Connection, run_id: str, status: RunStatus, *, at: float, error: dict[str, Any] | None
+) -> bool:
+    """End a run that no worker has: the journal's last row and the status, together. False if it had ended."""
+    if not move_run(connection, run_id, status, at=at, error=error):
+        return False
+    last = connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or 0
+    data = {"status": status.value, "error": error}
+    append_rows(connection, run_id, [to_wire(JournalRow(last + 1, "", 0, Event.ENDED, at, data))])
+    return True
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:

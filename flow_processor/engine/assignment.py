@@ -1,0 +1,77 @@
+"""A run in the hands of a worker, as the daemon watches over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flow_processor.run import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireRow, to_wire
+from flow_processor.store.runs import RunRow
+
+ABORT_GRACE_SECONDS = 3.0
+"""After a cancel or time limit a worker has so long to end by itself, finally_step apart."""
+
+STEP_GRACE_SECONDS = 0.25
+"""A step that watches its own time limit (rest, sleep) has so long to say so itself."""
+
+CLOSING_SECONDS = 300.0
+"""How long finally steps may take altogether after a cancel or time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One step attempt under way in the worker."""
+
+    began: float
+    """In monotonic seconds."""
+    limit: float | None
+    """Its time limit in seconds."""
+
+
+@dataclass(slots=True)
+class Assignment:
+    """The daemon's knowledge of a run under way. Guarded by the engine's lock."""
+
+    run: RunRow
+    dispatch: int
+    deadline: float | None
+    """When the run's own time limit is over, in monotonic seconds."""
+    is_closing: bool
+    """True when only finally steps are left to run (after a cancel or time limit)."""
+    watches: dict[tuple[str, int], Watch] = field(default_factory=dict)
+    abort_deadline: float | None = None
+    """When a worker that was asked to end the run is killed, in monotonic seconds."""
+    expired: list[tuple[str, int, float]] = field(default_factory=list)
+    """Attempts whose time limit was over when the worker was killed for it: path, attempt, limit in seconds."""
+    is_killed: bool = False
+    has_ended: bool = False
+    """The worker has reported the run's end."""
+    daemon_rows: int = 0
+
+    def observe(self, rows: Sequence[Sequence[Any]], now: float) -> None:
+        """Follow what begins and ends."""
+        for _seq, path, attempt, event, _at, data in rows:
+            if not path:
+                continue
+            if event == Event.STARTED:
+                limit = json.loads(data).get("timeout_seconds") if data else None
+                self.watches[path, attempt] = Watch(now, limit)
+            else:
+                self.watches.pop((path, attempt), None)
+
+    def expire(self, now: float) -> bool:
+        """Note which attempts are over their time limit; True if there are any."""
+        self.expired = [
+            (path, attempt, watch.limit)
+            for (path, attempt), watch in self.watches.items()
+            if watch.limit is not None and watch.began + watch.limit + STEP_GRACE_SECONDS < now
+        ]
+        return bool(self.expired)
+
+    def daemon_row(self, path: str, attempt: int, event: Event, at: float, data: dict[str, Any]) -> WireRow:
+        """A row that the daemon writes while (or after) a worker has the run."""
+        self.daemon_rows += 1
+        seq = self.dispatch * DISPATCH_SPAN + DAEMON_SPAN + self.daemon_rows
+        return to_wire(JournalRow(seq, path, attempt, event, at, data))

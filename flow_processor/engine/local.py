@@ -1,0 +1,370 @@
+"""The local engine: hands runs to worker processes of this machine and watches over them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from flow_processor.clock import Clock
+from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, CLOSING_SECONDS, Assignment
+from flow_processor.engine.frames import Frame
+from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_loss, rows_of_poison
+from flow_processor.engine.order import RunOrder
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.worker_process import WorkerProcess
+from flow_processor.errors import OctospoolError
+from flow_processor.run import (
+    DISPATCH_SPAN,
+    Event,
+    JournalRow,
+    RunState,
+    RunStatus,
+    WireRow,
+    fold,
+    from_wire,
+    to_wire,
+)
+from flow_processor.step import Secret
+from flow_processor.store import Store
+from flow_processor.store.journal import append_logs, append_rows
+from flow_processor.store.runs import RunRow, end_run, move_run
+
+logger = logging.getLogger("octospool.engine")
+
+TICK_SECONDS = 0.1
+"""How often time limits are looked at while runs are under way."""
+
+
+class EndedListener(Protocol):
+    """Who is told that a run has its terminal status (after the commit)."""
+
+    def __call__(self, run: RunRow, status: RunStatus, error: dict[str, Any] | None) -> None:
+        """The run has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    run: RunRow
+    flows: dict[str, str] | None
+    """None: to be read from the store."""
+
+
+class LocalEngine:
+    """Runs are handed out in the order in which they were submitted. Thread safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: WorkerPool,
+        *,
+        clock: Clock,
+        get_secret: Callable[[str], Secret],
+        default_timeout_seconds: float,
+        timestamp_of: Callable[[RunRow], str],
+        on_ended: EndedListener,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._clock = clock
+        self._get_secret = get_secret
+        self._default_timeout = default_timeout_seconds
+        self._timestamp_of = timestamp_of
+        self._on_ended = on_ended
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
+        self._waiting: deque[_Waiting] = deque()
+        self._assignments: dict[WorkerProcess, Assignment] = {}
+        self._is_stopping = False
+        self._watcher = threading.Thread(target=self._watch, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the first workers and the watch."""
+        self._pool.start(on_ready=self._feed, on_frame=self._take_frame, on_exit=self._worker_left)
+        self._watcher.start()
+
+    def submit(self, run: RunRow, *, flows: dict[str, str] | None = None) -> None:
+        """Hand a committed run to the next free worker. `flows` are its texts, if the caller has them."""
+        with self._lock:
+            self._waiting.append(_Waiting(run, flows))
+            self._hand_out()
+
+    def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
+        """End a run that was submitted; the future is done when the wish is durable. None: no such run here."""
+        with self._lock:
+            for waiting in self._waiting:
+                if waiting.run.id == run_id:
+                    self._waiting.remove(waiting)
+                    return self._end(waiting.run, RunStatus.CANCELLED, _cancelled(by))
+            for worker, assignment in self._assignments.items():
+                if assignment.run.id == run_id and not assignment.has_ended:
+                    return self._abort(worker, assignment, Event.CANCEL_REQUESTED, _cancelled(by))
+        return None
+
+    def stop(self, grace_seconds: float) -> None:
+        """Start nothing more; wait for runs under way, then let their workers go: they hand over."""
+        with self._lock:
+            self._is_stopping = True
+            self._wake.wait_for(lambda: not self._assignments, grace_seconds)
+            for assignment in self._assignments.values():
+                logger.warning(
+                    "still under way; goes on at the next start",
+                    extra=_where(assignment.run),
+                )
+            self._wake.notify_all()
+        self._pool.stop()
+        if self._watcher.is_alive():
+            self._watcher.join()
+
+    def counts(self) -> tuple[int, int]:
+        """How many runs are in workers' hands, and how many wait for one."""
+        with self._lock:
+            return len(self._assignments), len(self._waiting)
+
+    # Handing out.
+
+    def _feed(self) -> None:
+        with self._lock:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting and not self._is_stopping:
+            worker = self._pool.take()
+            if worker is None:
+                return
+            waiting = self._waiting.popleft()
+            prepared = self._prepare(waiting)
+            if prepared is None:
+                self._pool.give_back(worker)
+                continue
+            order, assignment = prepared
+            self._assignments[worker] = assignment
+            self._record_dispatch(worker, assignment)
+            worker.send({"run": order.as_frame()})  # if it is gone, its end is reported and the run goes on
+            self._wake.notify_all()
+
+    def _prepare(self, waiting: _Waiting) -> tuple[RunOrder, Assignment] | None:
+        run = waiting.run
+        rows: list[WireRow] = []
+        flows = waiting.flows
+        state = RunState()
+        if flows is None:
+            flows = self._store.runs.flow_texts(run.flow_hash)
+            rows = self._store.journal.rows(run.id)
+            state = fold(from_wire(row) for row in rows)
+        dispatch = max(state.last_seq // DISPATCH_SPAN, state.dispatches) + 1
+        is_closing = state.cancel_requested or state.flow_timed_out
+        limit = run.timeout_seconds or self._default_timeout
+        left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
+        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, is_closing)
+        if state.losses[""] > MAX_LOSSES_OF_RUN:
+            self._end(
+                run, RunStatus.FAILED, error_record("worker_lost", f"{state.losses['']} workers were lost")
+            )
+            return None
+        poison = rows_of_poison(assignment, state, at=self._now())
+        if poison:
+            self._append(run.id, poison)
+        order = RunOrder(
+            run_id=run.id,
+            flow=run.flow,
+            flow_hash=run.flow_hash,
+            flows=flows,
+            payload=run.input,
+            params=run.params,
+            timestamp=self._timestamp_of(run),
+            dispatch=dispatch,
+            timeout_seconds=left,
+            rows=rows + poison,
+        )
+        return order, assignment
+
+    def _record_dispatch(self, worker: WorkerProcess, assignment: Assignment) -> None:
+        now = self._now()
+        seq = assignment.dispatch * DISPATCH_SPAN
+        row = to_wire(JournalRow(seq, "", 0, Event.DISPATCHED, now, {"worker": worker.id, "pid": worker.pid}))
+        run_id = assignment.run.id
+
+        def record(connection: Connection) -> None:
+            append_rows(connection, run_id, [row])
+            move_run(connection, run_id, RunStatus.RUNNING, at=now)
+
+        self._store.writer.submit(record, lazy=True, keep=True)
+        logger.info("started", extra=_where(assignment.run))
+
+    # What workers say.
+
+    def _take_frame(self, worker: WorkerProcess, frame: Frame) -> None:
+        if "rows" in frame:
+            self._take_rows(worker, frame)
+        elif "secret" in frame:
+            worker.send(self._secret_answer(frame["secret"]))
+
+    def _take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
+        with self._lock:
+            assignment = self._assignments.get(worker)
+            if assignment is None:
+                return
+            rows, logs, ended = frame["rows"], frame["logs"], frame.get("ended")
+            assignment.observe(rows, self._clock.monotonic())
+            run = assignment.run
+            if ended is not None:
+                assignment.has_ended = True
+        last = max((row[0] for row in [*rows, *logs]), default=0)
+
+        def record(connection: Connection) -> None:
+            append_rows(connection, run.id, rows)
+            append_logs(connection, run.id, logs)
+            if ended is not None:
+                status = RunStatus(ended["status"])
+                move_run(connection, run.id, status, at=rows[-1][4], error=ended["error"])
+
+        written = self._store.writer.submit(record, lazy=not frame["ack"], keep=True)
+        _log_rows(run, rows)
+        if frame["ack"]:
+            written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
+        if ended is not None:
+            written.add_done_callback(lambda done: self._ended(run, ended, done))
+            with self._lock:
+                self._assignments.pop(worker, None)
+                self._pool.give_back(worker)
+                self._hand_out()
+                self._wake.notify_all()
+
+    def _acknowledge(self, worker: WorkerProcess, run: RunRow, seq: int, done: Future[None]) -> None:
+        if done.exception() is None:
+            worker.send({"committed": seq, "run_id": run.id})
+
+    def _ended(self, run: RunRow, ended: dict[str, Any], done: Future[None]) -> None:
+        if done.exception() is None:
+            self._on_ended(run, RunStatus(ended["status"]), ended["error"])
+
+    def _secret_answer(self, name: str) -> Frame:
+        try:
+            secret = self._get_secret(name)
+        except OctospoolError as error:
+            return {"secret": name, "error": {"code": error.code, "message": error.message}}
+        return {"secret": name, "type": secret.type, "values": dict(secret.values)}
+
+    # Time limits, cancel, lost workers.
+
+    def _watch(self) -> None:
+        with self._lock:
+            while not (self._is_stopping and not self._assignments):
+                self._wake.wait(TICK_SECONDS if self._assignments else None)
+                if self._is_stopping:
+                    return
+                now = self._clock.monotonic()
+                for worker, assignment in list(self._assignments.items()):
+                    self._check_limits(worker, assignment, now)
+
+    def _check_limits(self, worker: WorkerProcess, assignment: Assignment, now: float) -> None:
+        if assignment.is_killed or assignment.has_ended:
+            return
+        if assignment.abort_deadline is not None and now > assignment.abort_deadline:
+            self._kill(worker, assignment, "it did not end when it was asked to")
+        elif assignment.expire(now):
+            self._kill(
+                worker, assignment, f"time limit of {', '.join(path for path, _, _ in assignment.expired)}"
+            )
+        elif assignment.deadline is not None and now > assignment.deadline:
+            if assignment.is_closing:
+                self._kill(worker, assignment, "finally steps took too long")
+            elif assignment.abort_deadline is None:
+                error = error_record("flow_timeout", "the run's time limit is over")
+                self._abort(worker, assignment, Event.FLOW_TIMED_OUT, error)
+
+    def _kill(self, worker: WorkerProcess, assignment: Assignment, why: str) -> None:
+        assignment.is_killed = True
+        logger.warning("worker %s is killed: %s", worker.id, why, extra=_where(assignment.run))
+        worker.kill()
+
+    def _abort(
+        self, worker: WorkerProcess, assignment: Assignment, event: Event, reason: dict[str, Any]
+    ) -> Future[None]:
+        """Record why the run must end, and ask its worker to end it."""
+        row = assignment.daemon_row("", 0, event, self._now(), {"reason": reason["message"]})
+        recorded = self._append(assignment.run.id, [row])
+        if assignment.abort_deadline is None:
+            assignment.abort_deadline = self._clock.monotonic() + ABORT_GRACE_SECONDS
+        worker.send({"abort": reason, "run_id": assignment.run.id})
+        return recorded
+
+    def _worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
+        """Called when a worker process has ended, whatever made it end."""
+        with self._lock:
+            assignment = self._assignments.pop(worker, None)
+            if assignment is None or self._is_stopping:
+                self._wake.notify_all()
+                return
+            run = assignment.run
+            if assignment.is_closing and assignment.is_killed and not assignment.expired:
+                self._end_closing(assignment)
+                return
+            rows = rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
+        if not assignment.is_killed:
+            logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=_where(run))
+        # Committed before the run is handed out again: the next worker reads what is in the store.
+        self._append(run.id, rows).result()
+        with self._lock:
+            self._waiting.appendleft(_Waiting(run, None))
+            self._hand_out()
+
+    def _end_closing(self, assignment: Assignment) -> None:
+        """Finally steps were given their time; the run ends without them."""
+        state = fold(from_wire(row) for row in self._store.journal.rows(assignment.run.id))
+        if state.cancel_requested:
+            error = error_record("cancelled", "the run was cancelled; its finally steps took too long")
+            self._end(assignment.run, RunStatus.CANCELLED, error)
+        else:
+            error = error_record(
+                "flow_timeout", "the run's time limit is over; its finally steps took too long"
+            )
+            self._end(assignment.run, RunStatus.FAILED, error)
+
+    def _append(self, run_id: str, rows: list[WireRow]) -> Future[None]:
+        return self._store.writer.submit(lambda connection: append_rows(connection, run_id, rows), keep=True)
+
+    def _end(self, run: RunRow, status: RunStatus, error: dict[str, Any]) -> Future[Any]:
+        """End a run that no worker has."""
+        now = self._now()
+
+        def record(connection: Connection) -> None:
+            end_run(connection, run.id, status, at=now, error=error)
+
+        written = self._store.writer.submit(record, keep=True)
+        ended = {"status": status.value, "error": error}
+        written.add_done_callback(lambda done: self._ended(run, ended, done))
+        return written
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _cancelled(by: str) -> dict[str, Any]:
+    return error_record("cancelled", f"the run was cancelled by {by}")
+
+
+def _where(run: RunRow) -> dict[str, str]:
+    return {"run": run.id, "flow": run.flow}
+
+
+def _log_rows(run: RunRow, rows: list[WireRow]) -> None:
+    """Steps that came to an end, for the service's log: failures always, the others of the flow itself."""
+    for _seq, path, attempt, event, _at, data in rows:
+        if not path or event == Event.STARTED:
+            continue
+        extra = {**_where(run), "step": path}
+        if event in (Event.FAILED, Event.KILLED):
+            details = json.loads(data or "{}")
+            error = details["error"]
+            logger.warning("attempt %d failed: %s: %s", attempt, error["code"], error["message"], extra=extra)
+        elif "/" not in path:
+            logger.info("%s", event, extra=extra)

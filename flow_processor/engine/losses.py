@@ -1,0 +1,53 @@
+"""What the daemon writes into the journal of a run whose worker has died or was killed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flow_processor.engine.assignment import Assignment
+from flow_processor.run import Event, RunState, WireRow
+
+MAX_LOSSES_OF_STEP = 2
+"""A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""
+
+MAX_LOSSES_OF_RUN = 20
+"""A run that lost so many workers has failed, whatever its steps are."""
+
+
+def rows_of_loss(assignment: Assignment, *, worker_id: str, exit_code: int, at: float) -> list[WireRow]:
+    """The rows for a worker that is gone: which steps were over their time limit, or what was under way."""
+    if assignment.expired:
+        return [
+            assignment.daemon_row(path, attempt, Event.KILLED, at, {"error": _step_timeout(path, limit)})
+            for path, attempt, limit in assignment.expired
+        ]
+    if assignment.is_killed:
+        return []
+    under_way = [list(key) for key in assignment.watches]
+    data = {"worker": worker_id, "exit_code": exit_code, "under_way": under_way}
+    return [assignment.daemon_row("", 0, Event.WORKER_LOST, at, data)]
+
+
+def rows_of_poison(assignment: Assignment, state: RunState, *, at: float) -> list[WireRow]:
+    """The rows that give up repeatable steps which have cost too many workers."""
+    under_way = [record for record in state.under_way() if not record.once]
+    rows = []
+    for record in under_way:
+        inner = (record.path + "/", record.path + "[")
+        is_leaf = not any(other.path.startswith(inner) for other in under_way)
+        losses = state.losses[record.path]
+        if is_leaf and losses >= MAX_LOSSES_OF_STEP:
+            message = f"the worker died {losses} times while the step was under way (out of memory?)"
+            data = {"error": error_record("worker_lost", message)}
+            rows.append(assignment.daemon_row(record.path, record.attempt, Event.KILLED, at, data))
+    return rows
+
+
+def _step_timeout(path: str, limit: float) -> dict[str, Any]:
+    message = f"step '{path}' did not end within its time limit of {limit:g} s, and its worker was killed"
+    return error_record("step_timeout", message)
+
+
+def error_record(code: str, message: str) -> dict[str, Any]:
+    """An error as the journal keeps it."""
+    return {"code": code, "message": message, "details": {}}

@@ -1,0 +1,109 @@
+"""The daemon's side of one worker process: start it, talk to it, end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from flow_processor.engine.frames import Frame, FrameWriter, read_frame
+from flow_processor.engine.order import WorkerSettings
+
+PASSED_ON = frozenset(
+    {
+        *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "USERPROFILE"),
+        *("SYSTEMROOT", "WINDIR", "COMSPEC"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        *("LD_PRELOAD", "LD_LIBRARY_PATH"),
+    }
+)
+"""What a worker inherits of the daemon's environment; everything else (tokens, passwords, URLs) stays out."""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a worker."""
+    kept = {name: value for name, value in environment.items() if name in PASSED_ON or name.startswith("LC_")}
+    # The package may be run from a source tree that is not installed.
+    kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    kept["PYTHONUTF8"] = "1"
+    return kept
+
+
+class WorkerProcess:
+    """One worker. `on_frame` and `on_exit` are called in the thread that reads from it."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        environment: Mapping[str, str],
+        on_frame: Callable[[WorkerProcess, Frame], None],
+        on_exit: Callable[[WorkerProcess, int], None],
+    ) -> None:
+        self.id = settings.worker_id
+        self._on_frame = on_frame
+        self._on_exit = on_exit
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flow_processor.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=clean_environment(environment),
+            # A session of its own: a Ctrl-C in the terminal is not for it, and its children die with it.
+            start_new_session=sys.platform != "win32",
+            creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
+        )
+        self._writer = FrameWriter(cast(BinaryIO, self._process.stdin))
+        self._reader = threading.Thread(target=self._read, name=f"worker-{self.id}", daemon=True)
+        self.send({"settings": asdict(settings)})
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def send(self, frame: Frame) -> bool:
+        """Tell it something; False when it is gone (its end is reported by `on_exit`)."""
+        try:
+            self._writer.send(frame)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it and all that it has started, at once."""
+        if sys.platform == "win32":
+            self._process.kill()
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def leave_alone(self) -> None:
+        """Close its stdin: it finishes the step under way, hands over and leaves."""
+        try:
+            cast(BinaryIO, self._process.stdin).close()
+        except OSError:
+            return
+
+    def join(self, seconds: float) -> bool:
+        """Wait for its end; False if it has not come."""
+        self._reader.join(seconds)
+        return not self._reader.is_alive()
+
+    def _read(self) -> None:
+        pipe = cast(BinaryIO, self._process.stdout)
+        while (frame := read_frame(pipe)) is not None:
+            self._on_frame(self, frame)
+        code = self._process.wait()
+        pipe.close()
+        self.leave_alone()
+        self._on_exit(self, code)

@@ -1,0 +1,352 @@
+"""The one composition root: builds the product from its parts, starts and stops it. Every verb is a method here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from flow_processor.clock import Clock, SystemClock, from_epoch
+from flow_processor.engine.local import LocalEngine
+from flow_processor.engine.order import WorkerSettings
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StoreUnavailable
+from flow_processor.flow_files import FlowLibrary
+from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
+from flow_processor.run import RunStatus, Trigger
+from flow_processor.scheduling.flow_scheduler import FlowScheduler
+from flow_processor.secrets import SecretStore
+from flow_processor.service.added_flows import AddedFlows
+from flow_processor.service.history import History
+from flow_processor.service.launcher import Cause, Launcher
+from flow_processor.service.recovery import Recovery
+from flow_processor.service.views import (
+    AddedFlow,
+    Check,
+    FlowFileView,
+    LockView,
+    LogPage,
+    Readiness,
+    RunDetail,
+    RunPage,
+    RunSummary,
+)
+from flow_processor.settings import Settings
+from flow_processor.store import Store
+from flow_processor.store.runs import RunFilter, RunRow
+from flow_processor.store.schedules import ScheduleStore
+
+__all__ = ["Service"]
+
+MAX_SCHEDULER_SILENCE_SECONDS = 10.0
+"""A scheduler that has not looked at the clock for so long is not well."""
+
+STORE_CHECK_SECONDS = 5.0
+"""How long readiness waits for a commit."""
+
+
+class Service:
+    """The product over one data folder. Not started it can read history and flow files; nothing else."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.library = FlowLibrary(settings.flows_path)
+        self.flow_locks = FlowLocks(settings.lock_path, self.clock)
+        self.data_folder = DataFolderLock(settings.data_path)
+        self._has_schedule = False
+
+    # Parts. Each is built when it is first needed, so that reading starts no thread and no process.
+
+    @cached_property
+    def store(self) -> Store:
+        """What the program remembers."""
+        self.settings.create_folders()
+        return Store(self.settings.database_url)
+
+    @cached_property
+    def history(self) -> History:
+        """The store's runs as answers."""
+        return History(self.store, clock=self.clock, timestamp_of=self.timestamp_of)
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """Named secrets."""
+        return SecretStore(
+            self.settings.secrets_path,
+            self.settings.environment,
+            vault_token=self.settings.hashicorp_vault_token,
+            vault_ttl_seconds=self.settings.hashicorp_vault_cache_ttl,
+        )
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Accepts runs."""
+        launcher = Launcher(self.store, self.flow_locks, self.library, clock=self.clock)
+        launcher.engine = LocalEngine(
+            self.store,
+            self._pool,
+            clock=self.clock,
+            get_secret=self.secrets.get,
+            default_timeout_seconds=self.settings.flow_timeout_seconds,
+            timestamp_of=self.timestamp_of,
+            on_ended=launcher.has_ended,
+        )
+        return launcher
+
+    @cached_property
+    def _pool(self) -> WorkerPool:
+        settings = self.settings
+        private = [
+            settings.flows_path,
+            settings.secrets_path,
+            settings.config_file,
+            settings.lock_path,
+            settings.log_path,
+            settings.data_path / "workers",
+            settings.data_path / "handover",
+            settings.data_path / "daemon.json",
+            settings.data_path / "daemon.lock",
+            *(settings.data_path / f"octospool.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")),
+        ]
+        for_workers = WorkerSettings(
+            worker_id="",
+            data_path=str(settings.data_path),
+            templates_path=str(settings.templates_path),
+            private_paths=[str(path) for path in private],
+            workers_path=str(settings.data_path / "workers"),
+            handover_path=str(settings.data_path / "handover"),
+            memory_mb=settings.worker_memory_mb,
+        )
+        return WorkerPool(
+            for_workers,
+            environment=settings.environment,
+            max_workers=settings.max_workers,
+            spare_workers=settings.spare_workers,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            self.store,
+            self.launcher,
+            workers_path=self.settings.data_path / "workers",
+            handover_path=self.settings.data_path / "handover",
+            clock=self.clock,
+        )
+
+    @cached_property
+    def scheduler(self) -> FlowScheduler:
+        """Fires schedules."""
+        return FlowScheduler(
+            ScheduleStore(self.store.writer, self.store.engine),
+            launch=lambda due: self.added.launch(due),
+            rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
+            clock=self.clock,
+            zone=self.settings.zone,
+            changed=self.library.changed,
+        )
+
+    @cached_property
+    def added(self) -> AddedFlows:
+        """Flows in the scheduler."""
+        return AddedFlows(self.settings, self.library, self.launcher, lambda: self.scheduler)
+
+    # Start and stop.
+
+    def start(self, *, schedule: bool = True, detail: Mapping[str, Any] | None = None) -> None:
+        """Take the data folder, go on with what was under way, and (unless told not to) fire schedules.
+
+        `detail` is shown to whoever finds the folder taken. Raises DataFolderInUse, SpecError (secrets.yml),
+        StoreUnavailable.
+        """
+        self.settings.create_folders()
+        for name in ("workers", "handover"):
+            (self.settings.data_path / name).mkdir(exist_ok=True)
+        self.data_folder.acquire("serve" if schedule else "run", detail=dict(detail or {}))
+        try:
+            self.secrets.load()
+            self.flow_locks.clear_stale()
+            self.launcher.engine.start()
+            self._recovery.start()
+            if schedule:
+                self._has_schedule = True
+                self.added.start()
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """Accept nothing more, let runs under way finish for `grace_seconds`, then leave; they go on next time."""
+        grace = self.settings.shutdown_grace_seconds if grace_seconds is None else grace_seconds
+        built = vars(self)
+        if "launcher" in built:
+            self.launcher.is_closed = True
+        if self._has_schedule:
+            self.scheduler.stop()
+        if "_recovery" in built:
+            self._recovery.stop()
+        if "launcher" in built:
+            self.launcher.engine.stop(grace)
+        if "store" in built:
+            self.store.close()
+        for lock in self.flow_locks.held():
+            self.flow_locks.release(lock.flow, lock.run_id)
+        self.data_folder.release()
+
+    # Runs.
+
+    def launch(
+        self,
+        path: str,
+        *,
+        data: Any = None,
+        params: dict[str, Any] | None = None,
+        trigger: Trigger = Trigger.API,
+        by: str = "api",
+    ) -> RunSummary:
+        """Accept a run of a flow; durable when this returns. `data` becomes `__input__`.
+
+        Raises FlowNotFound, SpecError, FlowRunning, InvalidRequest, ShuttingDown, StoreUnavailable.
+        """
+        run = self.launcher.launch(path, payload=data, params=params, cause=Cause(trigger, by))
+        if run is None:
+            raise InvalidRequest("nothing was started")
+        return self.history.summary(run)
+
+    def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
+        """The run when it has ended, or as it is after `seconds`."""
+        self.launcher.wait(run_id, seconds)
+        return self.run(run_id)
+
+    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
+        """One run with its steps and data. Raises RunNotFound."""
+        return self.history.run(run_id, max_steps=max_steps)
+
+    def runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: Sequence[RunStatus] = (),
+        trigger: Sequence[Trigger] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Runs, newest first."""
+        wanted = RunFilter(flow, tuple(status), tuple(trigger), since, until)
+        return self.history.page(wanted, limit=limit, cursor=cursor)
+
+    def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
+        """Lines of a run's own log after a cursor; waits up to `wait_seconds` for the first while it is live."""
+        return self.history.logs(
+            run_id, after=after, limit=limit, wait_seconds=wait_seconds, wait=self.launcher.wait
+        )
+
+    def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
+        """Ask for a run's end; the wish is durable when this returns. Raises RunNotFound, RunHasEnded."""
+        self.history.row(run_id)
+        self.launcher.cancel(run_id, by=by)
+        return self.history.summary(self.history.row(run_id))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run that has ended. Raises RunNotFound, RunIsLive."""
+        self.history.delete(run_id)
+
+    def delete_runs(self, *, older_than_days: float | None, status: Sequence[RunStatus]) -> int:
+        """Delete ended runs; how many went. Raises InvalidRequest if neither filter is given."""
+        return self.history.delete_many(older_than_days=older_than_days, status=status)
+
+    # Flows and locks.
+
+    def add_flow(self, path: str) -> AddedFlow:
+        """Put a flow into the scheduler. Raises FlowNotFound, SpecError, FlowAlreadyAdded, InvalidRequest."""
+        return self.added.add(path)
+
+    def added_flows(self) -> list[AddedFlow]:
+        """Flows in the scheduler."""
+        return self.added.all()
+
+    def remove_flow(self, flow_id: str) -> None:
+        """Take a flow out of the scheduler. Raises ScheduleNotFound."""
+        self.scheduler.remove(flow_id)
+
+    def locks(self) -> list[LockView]:
+        """Locks that are held."""
+        return [_lock_view(lock) for lock in self.flow_locks.held()]
+
+    def remove_lock(self, name: str) -> LockView:
+        """Take a flow's lock away; its run goes on. Raises LockNotFound."""
+        before = self.flow_locks.held()
+        if not self.flow_locks.remove(name):
+            raise LockNotFound(f"there is no lock of a flow '{name}'", details={"flow": name})
+        left = {lock.filename for lock in self.flow_locks.held()}
+        removed = next(lock for lock in before if lock.filename not in left)
+        self.launcher.lock_was_removed(removed.flow)
+        return _lock_view(removed)
+
+    def remove_locks(self) -> list[LockView]:
+        """Take all locks away; their runs go on."""
+        removed = self.flow_locks.held()
+        self.flow_locks.remove_all()
+        for lock in removed:
+            self.launcher.lock_was_removed(lock.flow)
+        return [_lock_view(lock) for lock in removed]
+
+    def flow_files(self) -> list[FlowFileView]:
+        """Every flow file, valid or with its problems."""
+        return [FlowFileView(**asdict(file)) for file in self.library.files()]
+
+    def check(self, paths: Sequence[str] = ()) -> list[Problem]:
+        """Everything wrong in these flow files (all of them where none is named)."""
+        files = [self.library.status(path) for path in paths] if paths else self.library.files()
+        return [problem for file in files for problem in file.problems]
+
+    # Health.
+
+    def readiness(self) -> Readiness:
+        """Store writable, scheduler ticking, workers answering."""
+        checks = [self._check_store(), self._check_scheduler(), self._check_workers()]
+        ready = all(check.ok for check in checks)
+        return Readiness(ready=ready, checks=[*checks, self._check_autostart()])
+
+    def _check_store(self) -> Check:
+        try:
+            self.store.check(STORE_CHECK_SECONDS)
+        except (StoreUnavailable, FutureTimeoutError) as error:
+            return Check(name="store", ok=False, message=str(error) or "no commit within 5 seconds")
+        return Check(name="store", ok=True, message="writable")
+
+    def _check_scheduler(self) -> Check:
+        last = self.scheduler.last_tick_at if self._has_schedule else None
+        if last is None:
+            return Check(name="scheduler", ok=False, message="has not begun")
+        silence = self.clock.now() - last
+        ok = abs(silence) < timedelta(seconds=MAX_SCHEDULER_SILENCE_SECONDS)
+        return Check(
+            name="scheduler", ok=ok, message=f"looked at the clock {silence.total_seconds():.1f} s ago"
+        )
+
+    def _check_workers(self) -> Check:
+        problem = self._pool.problem()
+        busy, waiting = self.launcher.engine.counts()
+        return Check(
+            name="workers", ok=problem is None, message=problem or f"{busy} runs under way, {waiting} waiting"
+        )
+
+    def _check_autostart(self) -> Check:
+        problems = self.added.problems()
+        return Check(name="autostart", ok=not problems, message="; ".join(problems) or "all entries in force")
+
+    def timestamp_of(self, run: RunRow) -> str:
+        """`__timestamp__` of a run: when it was accepted, in the configured zone."""
+        return from_epoch(run.created_at).astimezone(self.settings.zone).strftime("%Y%m%d%H%M%S")
+
+
+def _lock_view(lock: HeldLock) -> LockView:
+    return LockView(filename=lock.filename, flow=lock.flow, timestamp=lock.since, run_id=lock.run_id)

@@ -1,0 +1,129 @@
+"""Flows in the scheduler: added by autostart or by API, and started when their slots come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from flow_processor.clock import from_epoch
+from flow_processor.errors import OctospoolError
+from flow_processor.flow_files import FlowLibrary
+from flow_processor.run import RunStatus, Trigger
+from flow_processor.scheduling.flow_scheduler import AddedSchedule, FlowScheduler, ScheduledLaunch
+from flow_processor.service.launcher import Cause, Launcher
+from flow_processor.service.views import AddedFlow
+from flow_processor.settings import AutostartEntry, Settings
+from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.runs import RunRow
+from flow_processor.store.schedules import Origin
+from flow_processor.store.slots import SlotOutcome, claim_slot
+
+logger = logging.getLogger("octospool.service")
+
+
+class AddedFlows:
+    """The scheduler's verbs as the service has them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: FlowLibrary,
+        launcher: Launcher,
+        scheduler: Callable[[], FlowScheduler],
+    ) -> None:
+        self._settings = settings
+        self._library = library
+        self._launcher = launcher
+        self._scheduler = scheduler
+        self._autostart_problems: list[str] = []
+
+    def start(self) -> None:
+        """Take over what the store remembers, add what config.yml names, and begin to fire."""
+        scheduler = self._scheduler()
+        scheduler.load()
+        for problem in self._settings.autostart_problems:
+            self._complain(str(problem))
+        taken = [
+            flow for entry in self._settings.autostart if (flow := self._add_autostart(entry)) is not None
+        ]
+        scheduler.forget_autostart(except_flows=taken)
+        scheduler.start()
+
+    def _add_autostart(self, entry: AutostartEntry) -> str | None:
+        """The flow's path as it is known, or None where the entry is bad: the others start."""
+        rule = None
+        if entry.cron is not None or entry.every_seconds is not None:
+            rule = ScheduleSpec(cron=entry.cron, every_seconds=entry.every_seconds)
+        try:
+            flow = self._library.status(entry.path).path
+            self._scheduler().add(flow, Origin.AUTOSTART, rule=rule, timeout_seconds=entry.timeout_seconds)
+        except OctospoolError as error:
+            self._complain(f"{entry.path}: {error.message}")
+            return None
+        return flow
+
+    def _complain(self, problem: str) -> None:
+        logger.error("autostart: %s", problem)
+        self._autostart_problems.append(problem)
+
+    def problems(self) -> list[str]:
+        """What is wrong with autostart entries."""
+        stuck = [
+            f"{flow.flow}: {flow.problem}"
+            for flow in self._scheduler().added()
+            if flow.origin is Origin.AUTOSTART and flow.problem is not None
+        ]
+        return [*self._autostart_problems, *stuck]
+
+    def add(self, path: str) -> AddedFlow:
+        """Put a flow into the scheduler by its path."""
+        flow = self._library.status(path).path
+        flow_id = self._scheduler().add(flow, Origin.API)
+        return next(added for added in self.all() if added.flow_id == flow_id)
+
+    def all(self) -> list[AddedFlow]:
+        """Every flow in the scheduler."""
+        return [self._view(added) for added in self._scheduler().added()]
+
+    def _view(self, added: AddedSchedule) -> AddedFlow:
+        return AddedFlow(
+            flow_id=added.schedule_id,
+            path=added.flow,
+            origin=added.origin.value,
+            cron=added.cron,
+            every_seconds=added.every_seconds,
+            timezone=added.timezone,
+            next_run=added.next_slot,
+            last_run=added.last_slot,
+            last_run_id=added.last_run_id,
+            running=self._launcher.is_live(added.flow),
+            problem=added.problem,
+        )
+
+    def launch(self, due: ScheduledLaunch) -> None:
+        """Start the run of a slot; claim and run are one transaction, so a slot starts at most one."""
+
+        def claim(connection: Connection, run: RunRow) -> bool:
+            is_skipped = run.status is RunStatus.SKIPPED
+            return claim_slot(
+                connection,
+                due.schedule_id,
+                due.slot,
+                outcome=SlotOutcome.SKIPPED if is_skipped else SlotOutcome.STARTED,
+                at=from_epoch(run.created_at),
+                run_id=run.id,
+                reason=None if run.error is None else run.error["message"],
+            )
+
+        cause = Cause(
+            Trigger.SCHEDULE,
+            due.schedule_id,
+            timeout_seconds=due.timeout_seconds,
+            schedule_id=due.schedule_id,
+            slot=due.slot.timestamp(),
+            claim=claim,
+            waits_its_turn=due.is_missed,
+        )
+        self._launcher.launch(due.flow, payload=None, params=None, cause=cause)

@@ -1,0 +1,173 @@
+"""Reading what happened: runs, their steps, their data, their logs; and deleting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flow_processor.clock import Clock, from_epoch
+from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
+from flow_processor.run import (
+    RUN_ID_PATTERN,
+    RunState,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    first_data,
+    fold,
+    fold_data,
+    from_wire,
+)
+from flow_processor.service.views import ErrorView, LogLine, LogPage, RunDetail, RunPage, RunSummary, StepView
+from flow_processor.store import Store
+from flow_processor.store.runs import RunFilter, RunRow, delete_ended
+
+LOG_POLL_SECONDS = 0.25
+"""How often a waiting reader of a live run's log looks for new lines."""
+
+SECONDS_PER_DAY = 86_400
+
+
+class History:
+    """The store's runs as answers."""
+
+    def __init__(self, store: Store, *, clock: Clock, timestamp_of: Callable[[RunRow], str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._timestamp_of = timestamp_of
+
+    def row(self, run_id: str) -> RunRow:
+        """The run's row. Raises RunNotFound."""
+        row = self._store.runs.get(run_id)
+        if row is None:
+            raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
+        return row
+
+    def run(self, run_id: str, *, max_steps: int) -> RunDetail:
+        """One run with its steps and its data."""
+        row = self.row(run_id)
+        state = fold(from_wire(wire) for wire in self._store.journal.rows(run_id))
+        now = self._clock.now().timestamp()
+        summary = self.summary(row)
+        return RunDetail(
+            **dict(summary),
+            flow_hash=row.flow_hash,
+            error=error_view(row.error),
+            steps=[_step_view(record, now) for record in state.steps[:max_steps]],
+            steps_total=len(state.steps),
+            data=self._data(row, state),
+        )
+
+    def _data(self, row: RunRow, state: RunState) -> dict[str, Any] | None:
+        if row.status is RunStatus.SKIPPED:
+            return None
+        data = first_data(
+            run_id=row.id,
+            flow=row.flow,
+            timestamp=self._timestamp_of(row),
+            payload=row.input,
+            params=row.params,
+            loop_index=None,
+        )
+        for record in state.steps:
+            if "/" not in record.path:
+                fold_data(data, record)
+        return data
+
+    def page(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
+        """Runs, newest first. Raises InvalidRequest for a cursor that is none."""
+        if cursor is not None and RUN_ID_PATTERN.fullmatch(cursor) is None:
+            raise InvalidRequest(f"'{cursor}' is not a cursor; use next_cursor of the page before")
+        rows = self._store.runs.page(wanted, limit=limit + 1, before_id=cursor)
+        shown = rows[:limit]
+        more = shown[-1].id if len(rows) > limit else None
+        return RunPage(runs=[self.summary(row) for row in shown], next_cursor=more)
+
+    def summary(self, row: RunRow) -> RunSummary:
+        """One run as lists show it."""
+        end = row.ended_at or self._clock.now().timestamp()
+        return RunSummary(
+            run_id=row.id,
+            flow=row.flow,
+            status=row.status,
+            trigger=row.trigger,
+            created_at=from_epoch(row.created_at),
+            started_at=None if row.started_at is None else from_epoch(row.started_at),
+            ended_at=None if row.ended_at is None else from_epoch(row.ended_at),
+            duration_seconds=None if row.started_at is None else max(0.0, round(end - row.started_at, 6)),
+            reason=None if row.error is None else row.error["message"],
+            schedule_id=row.schedule_id,
+            slot=None if row.slot is None else from_epoch(row.slot),
+        )
+
+    def logs(
+        self, run_id: str, *, after: int, limit: int, wait_seconds: float, wait: Callable[[str, float], bool]
+    ) -> LogPage:
+        """Lines of a run's log; waits for some while the run is live. `wait(run_id, seconds)`: has it ended?"""
+        give_up = self._clock.monotonic() + wait_seconds
+        while True:
+            # Asked before the lines are read: a run that had ended then has no more lines than those.
+            has_ended = self.row(run_id).status.is_terminal
+            lines = self._store.journal.log_lines(run_id, after=after, limit=limit)
+            left = give_up - self._clock.monotonic()
+            if lines or has_ended or left <= 0:
+                break
+            wait(run_id, min(left, LOG_POLL_SECONDS))
+        shown = [
+            LogLine(cursor=seq, at=from_epoch(at), level=level, step=step, message=message)
+            for seq, at, level, step, message in lines
+        ]
+        return LogPage(
+            lines=shown,
+            next_cursor=shown[-1].cursor if shown else after,
+            complete=has_ended and len(shown) < limit,
+        )
+
+    def delete(self, run_id: str) -> None:
+        """Delete one run that has ended. Raises RunNotFound, RunIsLive."""
+        row = self.row(run_id)
+        if self._store.writer.run(lambda connection: delete_ended(connection, [run_id])) == 0:
+            raise RunIsLive(
+                f"run {run_id} is {row.status.value}; cancel it first (POST /api/runs/{run_id}/cancel)",
+                details={"run_id": run_id},
+            )
+
+    def delete_many(self, *, older_than_days: float | None, status: Sequence[RunStatus]) -> int:
+        """Delete ended runs in small steps; how many went. Raises InvalidRequest where nothing is said."""
+        if older_than_days is None and not status:
+            raise InvalidRequest("say which runs: older_than_days, status, or both")
+        live = [wanted.value for wanted in status if not wanted.is_terminal]
+        if live:
+            raise InvalidRequest(f"runs that are {' or '.join(live)} are live and cannot be deleted")
+        before = None
+        if older_than_days is not None:
+            before = self._clock.now().timestamp() - older_than_days * SECONDS_PER_DAY
+        deleted = 0
+        while ids := self._store.runs.ended_ids(ended_before=before, status=status):
+            deleted += self._delete_batch(ids)
+        return deleted
+
+    def _delete_batch(self, ids: Sequence[str]) -> int:
+        return self._store.writer.run(lambda connection: delete_ended(connection, ids))
+
+
+def error_view(error: dict[str, Any] | None) -> ErrorView | None:
+    """A recorded error as an answer."""
+    return None if error is None else ErrorView(**error)
+
+
+def _step_view(record: StepRecord, now: float) -> StepView:
+    is_skipped = record.status is StepStatus.SKIPPED
+    started = None if is_skipped or record.started_at is None else from_epoch(record.started_at)
+    duration = None
+    if started is not None and record.started_at is not None:
+        duration = max(0.0, round((record.ended_at or now) - record.started_at, 6))
+    return StepView(
+        path=record.path,
+        attempt=record.attempt,
+        status=record.status,
+        started_at=started,
+        ended_at=None if record.ended_at is None else from_epoch(record.ended_at),
+        duration_seconds=duration,
+        error=error_view(record.error),
+    )

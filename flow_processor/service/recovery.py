@@ -1,0 +1,131 @@
+"""What a starting daemon does with the runs that the one before it left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from flow_processor.clock import Clock
+from flow_processor.engine.losses import error_record
+from flow_processor.errors import SpecError
+from flow_processor.flow_files import parse_flow
+from flow_processor.locks import LockFile
+from flow_processor.run import Event, RunStatus
+from flow_processor.service.launcher import Launcher
+from flow_processor.store import Store
+from flow_processor.store.journal import append_logs, append_rows
+from flow_processor.store.runs import RunRow, end_run, move_run
+
+logger = logging.getLogger("octospool.service")
+
+ORPHAN_POLL_SECONDS = 0.05
+"""How often it is asked whether a worker of the daemon before has left."""
+
+
+class Recovery:
+    """Goes on with every run that has not ended, as soon as nobody else has it."""
+
+    def __init__(
+        self, store: Store, launcher: Launcher, *, workers_path: Path, handover_path: Path, clock: Clock
+    ) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._workers_path = workers_path
+        self._handover_path = handover_path
+        self._clock = clock
+        self._is_stopping = threading.Event()
+        self._waiting: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Take over; runs that a worker of the old daemon still has are waited for in the background."""
+        orphans = self._orphans()
+        self._fold_handovers()
+        for run in sorted(self._store.runs.live(), key=lambda run: (run.started_at is None, run.id)):
+            orphan = orphans.get(run.id)
+            if orphan is None:
+                self._go_on(run)
+                continue
+            logger.info("a worker of the last daemon still has the run", extra=_where(run))
+            thread = threading.Thread(target=self._wait_for, args=(orphan, run), name="orphan", daemon=True)
+            self._waiting.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Wait for no more orphans."""
+        self._is_stopping.set()
+        for thread in self._waiting:
+            thread.join()
+
+    def _orphans(self) -> dict[str, LockFile]:
+        """Workers of the last daemon that still live, by the run they have; traces of dead ones are removed."""
+        orphans = {}
+        for path in sorted(self._workers_path.glob("*.lock")):
+            lock = LockFile(path)
+            if lock.is_taken():
+                orphans[str(lock.content().get("run_id", ""))] = lock
+            else:
+                path.unlink(missing_ok=True)
+        return orphans
+
+    def _wait_for(self, orphan: LockFile, run: RunRow) -> None:
+        while orphan.is_taken():
+            if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
+                return
+        self._fold_handovers()
+        found = self._store.runs.get(run.id)
+        if found is not None and not found.status.is_terminal:
+            self._go_on(found)
+
+    def _go_on(self, run: RunRow) -> None:
+        texts = self._store.runs.flow_texts(run.flow_hash)
+        try:
+            rule = parse_flow(texts[run.flow], file=run.flow).concurrency
+        except (KeyError, SpecError) as error:
+            message = f"the flow as it was at launch cannot be read any more: {error}"
+            self._end(run, RunStatus.INTERRUPTED, error_record("flow_lost", message))
+            return
+        logger.info("goes on after a restart", extra=_where(run))
+        self._launcher.resume(run, rule)
+
+    def _end(self, run: RunRow, status: RunStatus, error: dict[str, Any]) -> None:
+        now = self._clock.now().timestamp()
+        self._store.writer.run(lambda connection: end_run(connection, run.id, status, at=now, error=error))
+        logger.error("%s: %s", status.value, error["message"], extra=_where(run))
+
+    def _fold_handovers(self) -> None:
+        """Take in what workers wrote down for whoever comes next."""
+        for path in sorted(self._handover_path.glob("*.json")):
+            try:
+                handed = json.loads(path.read_bytes())
+                record = _recorder(handed["run_id"], handed["rows"], handed["logs"])
+            except (OSError, ValueError, KeyError) as error:
+                logger.error("handover file %s cannot be read and is left alone: %s", path.name, error)
+                continue
+            self._store.writer.run(record)
+            path.unlink(missing_ok=True)
+
+
+def _recorder(
+    run_id: str, rows: Sequence[Sequence[Any]], logs: Sequence[Sequence[Any]]
+) -> Callable[[Connection], None]:
+    def record(connection: Connection) -> None:
+        append_rows(connection, run_id, rows)
+        append_logs(connection, run_id, logs)
+        for _seq, path, _attempt, event, at, data in rows:
+            if not path and event == Event.ENDED:
+                ended = json.loads(data)
+                # A run that was never recorded as begun must pass through `running`.
+                move_run(connection, run_id, RunStatus.RUNNING, at=at)
+                move_run(connection, run_id, RunStatus(ended["status"]), at=at, error=ended["error"])
+
+    return record
+
+
+def _where(run: RunRow) -> dict[str, str]:
+    return {"run": run.id, "flow": run.flow}
