@@ -146,6 +146,8 @@ class FlowLocks:
             path = self._path(name)
         except PathRefused:
             return False
+        if not os.path.lexists(path):
+            return False
         if path.is_symlink():
             path.unlink()
             return True
