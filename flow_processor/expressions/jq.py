@@ -163,12 +163,18 @@ def _refuse_rounded(results: list[Any], output: str, *, sources: tuple[str, ...]
                 raise _lossy("a number is too large for jq, which computes in double precision")
         elif isinstance(value, int) and abs(value) > _SAFE_INTEGER:
             if known is None:
-                known = {digits for source in sources for digits in re.findall(r"[0-9]{16,}", source)}
+                known = _digits_in(sources)
             if str(abs(value)) not in known:
                 raise _lossy(
                     f"the computed number {value} is beyond 2^53 and not exact, as jq computes in double "
                     "precision; keep such numbers as texts"
                 )
+
+
+def _digits_in(sources: tuple[str, ...]) -> set[str]:
+    """Long rows of digits; with and without points, as 1.4634941226013908e16 comes back as an integer."""
+    texts = [form for source in sources for form in (source, source.replace(".", ""))]
+    return {digits for text in texts for digits in re.findall(r"[0-9]{16,}", text)}
 
 
 def _lossy(reason: str) -> ExpressionError:
