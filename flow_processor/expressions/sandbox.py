@@ -27,7 +27,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     def __init__(self, *, undefined: type[Undefined], loader: BaseLoader | None = None):
-        super().__init__(undefined=undefined, loader=loader, autoescape=False, cache_size=400)
+        super().__init__(undefined=undefined, loader=loader, autoescape=False, finalize=_shown)
         self.globals = {name: self.globals[name] for name in _GLOBALS}
         self.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
@@ -40,6 +40,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         """Refuse at once, also where an undefined value would be tolerated."""
         raise SecurityError(f"access to attribute '{attribute}' of {type(obj).__name__} is not allowed")
+
+
+def _shown(value: Any) -> Any:
+    """What is put into a text: a value, not the name and address of a method that was not called."""
+    if callable(value) and not isinstance(value, Undefined):
+        raise TypeError(f"a {type(value).__name__} is no value; was it meant to be called, with ()?")
+    return value
 
 
 class Lenient(ChainableUndefined):
