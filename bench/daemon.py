@@ -26,6 +26,10 @@ def free_port() -> int:
         return port
 
 
+class BenchFailed(Exception):
+    """Something that is measured did not do what it should, so its figure would mean nothing."""
+
+
 class Client:
     """One keep-alive connection; not to be shared between threads."""
 
@@ -41,10 +45,10 @@ class Client:
         return answer.status, json.loads(answer.read() or b"null")
 
     def run(self, flow: str, data: Any = None) -> dict[str, Any]:
-        """Launch the flow and wait for its outcome; anything but success ends the benchmark."""
+        """Launch the flow and wait for its outcome; raises BenchFailed unless it succeeds."""
         status, answer = self.call("POST", "/api/flows/launch", {"path": flow, "data": data, "wait": 120})
         if status != 200 or answer.get("status") != "succeeded":
-            sys.exit(f"{flow}: HTTP {status}: {json.dumps(answer)[:2000]}")
+            raise BenchFailed(f"{flow}: HTTP {status}: {json.dumps(answer)[:2000]}")
         result: dict[str, Any] = answer
         return result
 
@@ -91,7 +95,7 @@ class Daemon:
                 return time.perf_counter() - self.begun
         output = (self.folder / "output.txt").read_text(encoding="utf-8", errors="replace")
         self.__exit__()
-        sys.exit(f"the daemon did not come up:\n{output[-3000:]}")
+        raise BenchFailed(f"the daemon did not come up:\n{output[-3000:]}")
 
     def client(self) -> Client:
         """A new connection to it."""
