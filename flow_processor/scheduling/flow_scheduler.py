@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from flow_processor.clock import Clock
 from flow_processor.errors import OctospoolError, ScheduleNotFound, Unavailable
 from flow_processor.scheduling.agenda import Agenda, Entry
-from flow_processor.scheduling.rule_book import RuleBook
+from flow_processor.scheduling.rule_book import RuleBook, counts_anew
 from flow_processor.scheduling.slots import ON_TIME_SECONDS, due_slots
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
 from flow_processor.spec.schedule import ScheduleSpec
@@ -247,10 +247,11 @@ class FlowScheduler:
         """The clock went back. A slot that was started is not started again: its claim fails."""
         logger.warning("the clock went back to %s", now.isoformat())
         for entry in self._agenda.entries():
+            if entry.spec is not None and counts_anew(entry.spec, entry.handled_until, now=now):
+                self._flows_to_read.add(entry.row.flow)
+                continue
             entry.handled_until = min(entry.handled_until, now)
             self._agenda.plan(entry, entry.next_slot())
-            if entry.row.anchor > now:
-                self._flows_to_read.add(entry.row.flow)
 
     def _notice_changes(self, now: datetime) -> None:
         """Read the rules of flows whose files changed."""

@@ -52,18 +52,28 @@ class RuleBook:
 
     def entry(self, row: ScheduleRow, handled_until: datetime, *, now: datetime) -> Entry:
         """The entry for a row. Where there is no rule it has a problem instead. Raises StoreUnavailable."""
-        handled_until = min(handled_until, now)
         try:
             spec, rule = self.rule(row.flow, row.override, anchor=row.anchor)
         except OctospoolError as error:
             return Entry(row, None, None, handled_until, problem=error.message)
         is_new = row.in_force is None
-        if not is_new and _moments(spec) == _moments(row.in_force) and row.anchor <= now:
+        is_same = is_new or _moments(spec) == _moments(row.in_force)
+        since = row.anchor if is_same and not counts_anew(spec, handled_until, now=now) else now
+        handled_until = min(handled_until, now) if since == row.anchor else now
+        if not is_new and since == row.anchor:
             return Entry(row, spec, rule, handled_until)
-        since = min(row.anchor, now) if is_new else now
         self._schedules.set_in_force(row.id, spec, since=since)
         row = replace(row, in_force=spec, anchor=since)
-        return Entry(row, spec, rule_of_spec(spec, anchor=since), handled_until if is_new else now)
+        return Entry(row, spec, rule_of_spec(spec, anchor=since), handled_until)
+
+
+def counts_anew(spec: ScheduleSpec, handled_until: datetime, *, now: datetime) -> bool:
+    """True for an interval whose last slot lies further ahead than one interval, because the clock went back.
+
+    It goes on from now at its pace, instead of being silent until the clock is there again. A small correction
+    does not shift it.
+    """
+    return spec.every_seconds is not None and (handled_until - now).total_seconds() > spec.every_seconds
 
 
 def _moments(spec: ScheduleSpec | None) -> tuple[str | None, float | None, str | None] | None:

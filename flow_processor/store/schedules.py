@@ -67,7 +67,7 @@ class ScheduleStore:
 
     def active(self) -> list[ScheduleRow]:
         """Every flow in the scheduler, in the order in which they were added."""
-        query = _rows().where(schedules.c.active == 1).order_by(schedules.c.added_at, schedules.c.id)
+        query = _rows().where(schedules.c.active == 1).order_by(schedules.c.added_at, schedules.c.flow)
         with self._engine.connect() as connection:
             return [_to_row(row) for row in connection.execute(query)]
 
