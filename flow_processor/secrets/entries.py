@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from flow_processor.spec.base import Spec
 
@@ -73,12 +73,15 @@ class VaultEntry(Entry):
 AnyEntry = Annotated[CredentialEntry | TokenEntry | ApiKeyEntry | VaultEntry, Field(discriminator="type")]
 
 
-class SecretsFile(RootModel[tuple[AnyEntry, ...]]):
-    """secrets.yml."""
+class SecretsFile(Spec):
+    """secrets.yml, which is a plain list: its reader puts it under the key `secrets`."""
+
+    secrets: tuple[AnyEntry, ...]
+    """The entries."""
 
     @model_validator(mode="after")
     def _unique(self) -> SecretsFile:
-        names = [entry.name for entry in self.root]
+        names = [entry.name for entry in self.secrets]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"secret '{twice[0]}' is there twice")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flow_processor.clock import Clock, SystemClock
-from flow_processor.documents import parse, validate
-from flow_processor.errors import SecretNotFound, SpecError, StepError
+from flow_processor.documents import Document, parse, validate
+from flow_processor.errors import Problem, SecretNotFound, SpecError, StepError
 from flow_processor.secrets.entries import Entry, SecretsFile, VaultEntry
 from flow_processor.secrets.vault import Vault
 from flow_processor.step import Secret
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SETTLE_SECONDS = 0.5
+"""A changed file is read once it has been left alone for that long; until then the version before is in force."""
 _Stamp = tuple[int, int, int]
 """mtime in ns, size, inode: another stamp is another content."""
 
@@ -34,7 +37,8 @@ class SecretStore:
     ):
         self._path = path
         self._environ = environ
-        self._vault = Vault(vault_token, ttl_seconds=vault_ttl_seconds, clock=clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._vault = Vault(vault_token, ttl_seconds=vault_ttl_seconds, clock=self._clock)
         self._mutex = threading.Lock()
         self._stamp: _Stamp | None = None
         self._entries: dict[str, Entry] = {}
@@ -85,26 +89,60 @@ class SecretStore:
 
     def _current(self) -> dict[str, Entry]:
         with self._mutex:
-            if self._stamp is None or _stamp(self._path) != self._stamp:
+            stamp = _stamp(self._path)
+            if self._stamp is None or (stamp != self._stamp and self._is_settled(stamp)):
                 self._read()
             return self._entries
+
+    def _is_settled(self, stamp: _Stamp) -> bool:
+        """Has whoever changed the file come to an end? The beginning of a list is a valid list, too."""
+        age = self._clock.now().timestamp() - stamp[0] / 1e9
+        return not 0 <= age < _SETTLE_SECONDS
 
     def _read(self) -> None:
         stamp = _stamp(self._path)
         try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            text = b""
-        try:
-            document = parse(text, file=self._path.name, code="secrets_invalid")
-            found = validate(SecretsFile, document, code="secrets_invalid") if document.data else None
+            text = _content(self._path)
+            if self._stamp is not None and _stamp(self._path) != stamp:
+                return  # it is being written right now: next time
+            entries, problem = _parsed(text, self._path.name), None
         except SpecError as error:
-            self.problem = error
-        else:
-            self._entries = {entry.name: entry for entry in found.root} if found else {}
-            self.problem = None
+            entries, problem = self._entries, error
+        self._entries, self.problem = entries, problem
         # Also for a broken file: it is read again when it changes, not on each use.
         self._stamp = stamp
+
+
+def _parsed(text: bytes, file: str) -> dict[str, Entry]:
+    document = parse(text, file=file, code="secrets_invalid")
+    if document.data is None:
+        return {}
+    found = validate(SecretsFile, _under_key(document), code="secrets_invalid")
+    return {entry.name: entry for entry in found.secrets}
+
+
+@dataclass(frozen=True)
+class _UnderKey(Document):
+    """A document that is read as if it all stood under one key; positions are those of the file."""
+
+    def position(self, loc: tuple[str | int, ...], *, of_value: bool = False) -> tuple[int, int] | None:
+        return super().position(loc[1:], of_value=of_value)
+
+
+def _under_key(document: Document) -> Document:
+    return _UnderKey(document.file, {"secrets": document.data}, document.text)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        problem = Problem(
+            "secrets_invalid", path.name, None, None, "", f"the file cannot be read: {error.strerror}"
+        )
+        raise SpecError([problem], code="secrets_invalid") from error
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -1,0 +1,83 @@
+"""Secret values are replaced wherever they stand and however they are spelled."""
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow_processor.secrets import Redactor
+from flow_processor.step import Secret
+
+VALUE = 'p@ss w/"ö+='
+
+
+@pytest.fixture
+def redactor() -> Redactor:
+    found = Redactor()
+    found.add(VALUE)
+    return found
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        VALUE,
+        quote(VALUE, safe=""),
+        quote(VALUE),
+        quote_plus(VALUE),
+        json.dumps(VALUE)[1:-1],
+        json.dumps(VALUE, ensure_ascii=False)[1:-1],
+        base64.b64encode(VALUE.encode()).decode(),
+        base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
+    ],
+)
+def test_every_spelling_is_redacted(redactor: Redactor, spelled: str) -> None:
+    assert redactor.text(f"<{spelled}>") == "<***>"
+
+
+def test_a_credential_is_redacted_as_basic_authentication_sends_it() -> None:
+    redactor = Redactor()
+    redactor.add_secret(Secret("s", "credential", {"username": "anna", "password": "hunter22"}))
+    sent = base64.b64encode(b"anna:hunter22").decode()
+    assert redactor.text(f"Basic {sent} anna hunter22") == "Basic *** anna ***"
+
+
+def test_values_deep_in_a_vault_secret_are_redacted_and_names_are_not() -> None:
+    redactor = Redactor()
+    data = {"db": {"username": "anna", "password": "hunter22"}, "pins": [123456]}
+    redactor.add_secret(Secret("s", "hashicorp-vault", {"data": data, "jq_expression": ".data"}))
+    assert redactor.text("anna hunter22 123456 .data") == "anna *** *** .data"
+
+
+def test_json_values_are_redacted_with_their_keys(redactor: Redactor) -> None:
+    found = redactor.value({"a": [f"x {VALUE}", 1, None], VALUE: {"b": VALUE}})
+    assert found == {"a": ["x ***", 1, None], "***": {"b": "***"}}
+
+
+def test_the_longer_value_goes_first() -> None:
+    redactor = Redactor()
+    redactor.add("secret")
+    redactor.add("secret-and-more")
+    assert redactor.text("secret-and-more secret") == "*** ***"
+
+
+def test_short_values_are_left_alone() -> None:
+    redactor = Redactor()
+    redactor.add("abc")
+    assert redactor.text("abc") == "abc"
+
+
+def test_nothing_known_costs_nothing() -> None:
+    value = {"a": ["b"]}
+    assert Redactor().value(value) is value
+
+
+@given(value=st.text(min_size=4), before=st.text(), after=st.text())
+def test_no_value_is_left(value: str, before: str, after: str) -> None:
+    redactor = Redactor()
+    redactor.add(value)
+    left = redactor.text(before + value + after)
+    assert value not in left or value in "***" * 3
