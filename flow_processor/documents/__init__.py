@@ -13,6 +13,7 @@ from flow_processor.documents.json_values import (
 from flow_processor.documents.reader import MAX_BYTES, MAX_DEPTH, Document, parse
 from flow_processor.documents.validation import (
     TagCodes,
+    TagWords,
     did_you_mean,
     in_file_order,
     problem_at,
@@ -26,6 +27,7 @@ __all__ = [
     "Document",
     "NotJson",
     "TagCodes",
+    "TagWords",
     "did_you_mean",
     "dump_yaml",
     "in_file_order",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,9 +17,20 @@ from flow_processor.documents.wording import HIDDEN, describe, found, wording
 from flow_processor.errors import Problem, SpecError
 
 M = TypeVar("M", bound=BaseModel)
-TagCodes = Mapping[type[BaseModel], tuple[str, str]]
-"""For members of a union told apart by a key: base class -> (problem code, noun): `{StepSpec:
-("unknown_step_type", "step type")}`."""
+
+
+@dataclass(frozen=True)
+class TagWords:
+    """How to complain about an unknown tag of a union that is told apart by a key."""
+
+    noun: str
+    """`step type`: unknown step type 'x'."""
+    code: str
+    """The problem's code."""
+
+
+TagCodes = Mapping[type[BaseModel], TagWords]
+"""Base class of the union's members -> words."""
 
 
 def validate(
@@ -192,9 +204,9 @@ def _unknown_tag(spot: Spot, error: ErrorDetails, document: Document, tags: TagC
     context: Mapping[str, Any] = error.get("ctx", {})
     key = str(context.get("discriminator", "type")).strip("'")
     known = spot.tags
-    code, noun = next(
+    said = next(
         (said for base, said in tags.items() if spot.members and issubclass(spot.members[0], base)),
-        ("invalid_value", key),
+        TagWords(key, "invalid_value"),
     )
     if error["type"] == "union_tag_not_found":
         named = [name for name in known if isinstance(spot.data, dict) and name in spot.data]
@@ -202,9 +214,9 @@ def _unknown_tag(spot: Spot, error: ErrorDetails, document: Document, tags: TagC
         return problem_at(document, (*spot.loc, key), "missing_key", f"the key '{key}' is missing", hint=hint)
     given = spot.data.get(key) if isinstance(spot.data, dict) else None
     shown = repr(given) if isinstance(given, str) else found(given)
-    message = f"unknown {noun} {shown}; known: {', '.join(known)}"
+    message = f"unknown {said.noun} {shown}; known: {', '.join(known)}"
     near = did_you_mean(given, known)
-    return problem_at(document, (*spot.loc, key), code, message, hint=near, of_value=True)
+    return problem_at(document, (*spot.loc, key), said.code, message, hint=near, of_value=True)
 
 
 def _coercion_problem(document: Document, loc: Loc, expected: str, data: Any) -> Problem:

@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass, field
 
 import flow_processor.steps  # noqa: F401  registers the step types
-from flow_processor.documents import TagCodes, in_file_order, parse, problem_at, validate
+from flow_processor.documents import TagCodes, TagWords, in_file_order, parse, problem_at, validate
 from flow_processor.errors import SpecError
 from flow_processor.factory import flow_model
 from flow_processor.flow_files.checks import ExpressionCheck, check_flow
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 
-_TAGS: TagCodes = {StepSpec: ("unknown_step_type", "step type")}
+_TAGS: TagCodes = {StepSpec: TagWords("step type", code="unknown_step_type")}
 
 
 @dataclass(frozen=True)

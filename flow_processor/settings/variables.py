@@ -86,7 +86,7 @@ class Variable:
             return ""
         if self.kind is PathText and self.name != "DATA_PATH":
             return f"DATA_PATH/{self.default}"
-        return str(self.default)
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
 VARIABLES: tuple[Variable, ...] = (

@@ -1,0 +1,143 @@
+"""Every error code of the product with its message, read from the source: no code can be left out."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import flow_processor
+from flow_processor.errors import OctospoolError
+
+PACKAGE = Path(flow_processor.__file__).parent
+_CODE_ARGUMENT = {
+    "problem_at": (2, 3),
+    "_problem": (2, 3),
+    "Refused": (0, 1),
+    "DuplicateKey": (0, 1),
+    "Problem": (0, 5),
+}
+"""Calls that take the code by position: (position of the code, of the message)."""
+
+
+@dataclass
+class Code:
+    """One code."""
+
+    messages: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+
+
+def kinds_table() -> str:
+    """The kinds of errors that callers may meet, from the class tree."""
+    lines = ["| code | kind | when |", "|---|---|---|"]
+    for kind in _kinds(OctospoolError):
+        when = " ".join((kind.__doc__ or "").split())
+        lines.append(f"| `{kind.code}` | {kind.__name__} | {when} |")
+    return "\n".join(lines)
+
+
+def codes_table() -> str:
+    """Every code that is written in the source, with what it says and where it comes from."""
+    lines = ["| code | says | from |", "|---|---|---|"]
+    for code, found in sorted(codes().items()):
+        says = "; ".join(found.messages[:3]).replace("|", "\\|")
+        lines.append(f"| `{code}` | {says} | {', '.join(found.modules)} |")
+    return "\n".join(lines)
+
+
+def codes() -> dict[str, Code]:
+    """Every code in the source of the package."""
+    found: dict[str, Code] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for code, message in _codes_in(tree):
+            entry = found.setdefault(code, Code())
+            if message and message not in entry.messages:
+                entry.messages.append(message)
+            if module not in entry.modules:
+                entry.modules.append(module)
+    return found
+
+
+def _kinds(kind: type[OctospoolError]) -> Iterator[type[OctospoolError]]:
+    for module in pkgutil.walk_packages([str(PACKAGE)], "flow_processor."):
+        if kind is OctospoolError and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for child in sorted(kind.__subclasses__(), key=lambda item: item.__name__):
+        if "code" in vars(child) and not child.__name__.startswith("_"):
+            yield child
+        yield from _kinds(child)
+
+
+def _codes_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [
+                    "code"
+                ]:
+                    doc = " ".join((ast.get_docstring(node) or "").split())
+                    yield from ((code, doc) for code in _constants(line.value))
+    for scope in ast.walk(tree):
+        if isinstance(scope, ast.FunctionDef | ast.Module):
+            texts = _texts(scope)
+            for call in _own_calls(scope):
+                yield from _codes_of(call, texts)
+
+
+def _own_calls(scope: ast.AST) -> Iterator[ast.Call]:
+    """Calls in a scope, those in functions within it left out."""
+    for node in ast.iter_child_nodes(scope):
+        if isinstance(node, ast.Call):
+            yield node
+        if not isinstance(node, ast.FunctionDef):
+            yield from _own_calls(node)
+
+
+def _texts(scope: ast.AST) -> dict[str, ast.expr]:
+    """Variables of a function that are given a text."""
+    return {
+        ast.unparse(node.targets[0]): node.value
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.JoinedStr | ast.IfExp)
+    }
+
+
+def _codes_of(call: ast.Call, texts: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
+    name = ast.unparse(call.func).rsplit(".", 1)[-1]
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == "code"), None)
+    message: ast.expr | None = call.args[0] if call.args else None
+    if given is None and name in _CODE_ARGUMENT:
+        at, said = _CODE_ARGUMENT[name]
+        if len(call.args) > at:
+            given, message = call.args[at], call.args[said] if len(call.args) > said else None
+    if given is None:
+        return
+    if isinstance(given, ast.Name):
+        given = texts.get(given.id, given)
+    for code in _constants(given):
+        is_raised = name[:1].isupper() or name in _CODE_ARGUMENT
+        yield code, _shown(message, texts) if is_raised and message is not None else ""
+
+
+def _constants(value: ast.expr) -> list[str]:
+    """The codes an expression may stand for: a text, or one of two."""
+    if isinstance(value, ast.IfExp):
+        return [*_constants(value.body), *_constants(value.orelse)]
+    return [value.value] if isinstance(value, ast.Constant) and isinstance(value.value, str) else []
+
+
+def _shown(message: ast.expr, texts: dict[str, ast.expr]) -> str:
+    if isinstance(message, ast.Name):
+        message = texts.get(message.id, message)
+    if isinstance(message, ast.Constant) and isinstance(message.value, str):
+        return " ".join(message.value.split())
+    if isinstance(message, ast.JoinedStr):
+        parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in message.values]
+        return " ".join("".join(parts).split())
+    return ""

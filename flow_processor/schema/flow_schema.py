@@ -1,0 +1,33 @@
+"""The JSON Schema of flow files, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flow_processor.steps  # noqa: F401  registers the step types
+from flow_processor.factory import flow_model, step_types
+
+SCHEMA_ID = "urn:octospool:flow"
+
+
+def flow_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a flow file. What it refuses the loader refuses too; the loader sees more
+    (names, targets, expressions)."""
+    schema = flow_model().model_json_schema(by_alias=True)
+    definitions: dict[str, Any] = schema["$defs"]
+    for kind in step_types().values():
+        step = definitions[f"{kind.name}_step"]
+        # The step of a switch's case may leave out its name; a step of the flow may not (see below).
+        step["required"] = [key for key in step["required"] if key != "name"]
+        for alias in kind.aliases:
+            _accept_alias(step, kind.name, alias)
+    steps = schema["properties"]["steps"]
+    steps["items"] = {**steps["items"], "required": ["name"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def _accept_alias(step: dict[str, Any], name: str, alias: str) -> None:
+    step["properties"][alias] = step["properties"][name]
+    if name in step["required"]:
+        step["required"].remove(name)
+        step["anyOf"] = [*step.get("anyOf", [{"required": [name]}]), {"required": [alias]}]
