@@ -42,7 +42,7 @@ class RunResult:
     data: dict[str, Any]
     """The flow data at the end: `{result key: result of the step}`, and `__input__`, `__errors__`, …"""
     errors: list[dict[str, Any]]
-    """Errors that did not end the run, `{step, code, error, details, …}`: ignored ones, those of loop items."""
+    """Errors that did not end the run (ignored ones, those of loop items): `{step, code, error, …}`."""
     error: ErrorView | None
     """Why the run did not succeed: code, message, details, step."""
     steps: tuple[StepView, ...]
@@ -66,8 +66,8 @@ class Flow:
         """Read and check a flow file and its sub-flows.
 
         Without a `data_folder` the flow's own folder is the flows folder; templates are looked for in
-        `templates` and secrets in `secrets.yml` beside the flow, and what else a run needs (history, locks, the
-        files that file steps read and write) is a temporary folder that is removed after the run.
+        `templates` and secrets in `secrets.yml` beside the flow, and what else a run needs (history, locks,
+        the files that file steps read and write) is a temporary folder that is removed after the run.
 
         With one, `path` is relative to its flows folder (or lies inside it), and runs use and record
         everything there.
@@ -81,7 +81,7 @@ class Flow:
         else:
             base = Path(data_folder).absolute()
             folder = _settings(base, folder=None).flows_path
-            name = _below(Path(path), folder)
+            name = name_below(os.fspath(path), folder)
         if not folder.is_dir():
             raise FlowNotFound(f"there is no flow {path}: the folder {folder} does not exist")
         bundle = FlowLibrary(folder).bundle(name)
@@ -98,8 +98,8 @@ class Flow:
 
         with self._settings() as settings:
             service = Service(settings)
+            service.start(schedule=False)
             try:
-                service.start(schedule=False)
                 given = dict(params) if params else None
                 run = service.launch(self.path, data=data, params=given, trigger=Trigger.CLI, by="python")
                 try:
@@ -138,15 +138,25 @@ def _settings(base: Path, *, folder: Path | None) -> Settings:
             "lock_path": base / "locks",
             "log_path": base / "logs",
             "config_file": base / "config.yml",
+            "database_url": f"sqlite:///{(base / 'octospool.db').as_posix()}",
         }
     return Settings.load(os.environ, overrides=overrides)
 
 
-def _below(path: Path, folder: Path) -> str:
-    for candidate in (path, path.absolute()):
-        if candidate.is_absolute() and candidate.is_relative_to(folder) and not (folder / path).is_file():
-            return candidate.relative_to(folder).as_posix()
-    return path.as_posix()
+def name_below(given: str, flows_path: Path) -> str:
+    """A flow as people name it, as a path below the flows folder.
+
+    `hello`, `sub/hello.yml`, an absolute path and, from the shell's completion, `data/flows/sub/hello.yml` are
+    all understood. What is not found stays as it is, for the error message.
+    """
+    path = Path(given)
+    names = (given, f"{given}.yml", f"{given}.yaml")
+    if not path.is_absolute() and any((flows_path / name).is_file() for name in names):
+        return path.as_posix()
+    here = Path(os.path.abspath(given))  # noqa: PTH100  resolve() would follow a symlink in the flows folder
+    if here.is_relative_to(flows_path) and here.is_file():
+        return here.relative_to(flows_path).as_posix()
+    return given
 
 
 def _wait(service: Any, run_id: str) -> None:

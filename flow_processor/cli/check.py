@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import data_path_option, flow_path, json_option, load_settings
+from flow_processor.cli.options import data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, say
 from flow_processor.errors import Problem, SpecError
 from flow_processor.logs import escape
@@ -37,11 +37,12 @@ def command(ctx: click.Context, flows: tuple[str, ...], data_path: Path | None, 
       octospool check
       octospool check hello sub/report.yml --json
     """
+    from flow_processor.flow import name_below
     from flow_processor.flow_files import FlowLibrary
 
-    settings = load_settings(data_path)
+    settings = existing_settings(data_path)
     library = FlowLibrary(settings.flows_path, check_expressions=jq_problems)
-    names = [flow_path(flow, settings.flows_path) for flow in flows]
+    names = [name_below(flow, settings.flows_path) for flow in flows]
     checked = names or sorted(file.path for file in library.files())
     found = [] if names else list(_configured_problems(settings))
     for name in checked:
@@ -91,19 +92,22 @@ def _problems_of(library: FlowLibrary, name: str) -> Sequence[Problem]:
 def jq_problems(flow: FlowSpec) -> list[tuple[tuple[str | int, ...], str, str]]:
     """(place, code, message) of each jq expression that does not compile. Never called in the daemon."""
     from flow_processor.expressions.jq import compile_problem
+    from flow_processor.expressions.jq_words import denied_word
 
     found = []
     for place, expression in _jq_expressions(flow):
-        message = compile_problem(expression)
+        # A refused word is found, and told better, by the check that the daemon makes too.
+        message = None if denied_word(expression) else compile_problem(expression)
         if message is not None:
-            found.append((place, "jq_compile_error", message))
+            # jq's further lines draw the place; a problem is one line.
+            found.append((place, "jq_compile_error", message.splitlines()[0]))
     return found
 
 
 def _jq_expressions(flow: FlowSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    from flow_processor.flow_files import steps_of
+    from flow_processor.flow_files import placed_steps
 
-    for place, step in steps_of(flow):
+    for place, step in placed_steps(flow):
         if step.jq_expression is not None:
             yield (*place, "jq_expression"), step.jq_expression
         if step.options_key == "jq":

@@ -138,11 +138,7 @@ def running(settings: Settings, *, wait: bool, gave_up: Callable[[], bool]) -> I
 
 def _started(settings: Settings) -> Service:
     service = Service(settings)
-    try:
-        service.start(schedule=False)
-    except BaseException:
-        service.stop()
-        raise
+    service.start(schedule=False)
     return service
 
 

@@ -184,9 +184,7 @@ class _PinnedCertificate(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(  # type: ignore[no-untyped-call]
-            *args, assert_fingerprint=self._fingerprint, assert_hostname=False, **kwargs
-        )
+        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, assert_hostname=False, **kwargs)
 
 
 def _first_certificate(pem: str) -> str:

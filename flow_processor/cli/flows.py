@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.options import data_path_option, json_option, load_settings
+from flow_processor.cli.options import data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, table
 
 
@@ -21,10 +21,13 @@ def command(data_path: Path | None, as_json: bool) -> None:
       octospool flows --json
     """
     from flow_processor.cli.connect import reading
+    from flow_processor.service import Service
 
-    settings = load_settings(data_path)
+    settings = existing_settings(data_path)
     with reading(settings) as spooler:
         files = spooler.flow_files()
+        if isinstance(spooler, Service):
+            spooler.scheduler.load()  # what the store remembers; nothing is fired
         added = spooler.added_flows()
     if as_json:
         echo_json(

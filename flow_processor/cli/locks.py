@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.options import data_path_option, json_option, load_settings
+from flow_processor.cli.options import data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, say, table
 from flow_processor.errors import InvalidRequest
 
@@ -37,7 +37,7 @@ def list_locks(data_path: Path | None = None, as_json: bool = False) -> None:
     """
     from flow_processor.cli.connect import reading
 
-    settings = load_settings(data_path)
+    settings = existing_settings(data_path)
     with reading(settings) as spooler:
         held = spooler.locks()
     if as_json:
@@ -62,7 +62,7 @@ def remove(flow: str | None, every: bool, data_path: Path | None) -> None:
 
     if (flow is None) != every:
         raise InvalidRequest("give either a FLOW or --all")
-    with reading(load_settings(data_path)) as spooler:
+    with reading(existing_settings(data_path)) as spooler:
         removed = spooler.remove_locks() if flow is None else [spooler.remove_lock(flow)]
     for lock in removed:
         say(f"removed the lock of {lock.flow}; run {lock.run_id} goes on")

@@ -29,6 +29,8 @@ def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, window
     yield f"  API docs  {url}/api/docs  (any user name, the token as password)"
     yield "Try next, in another terminal:"
     authorization = f'-H "Authorization: Bearer {_token(settings, windows=windows)}"'
+    if url.startswith("https:"):
+        authorization += f' --cacert "{settings.tls_cert}"'
     flow = _flow_to_try(settings, valid)
     if flow is not None:
         body = f'{{"path": "{flow}", "wait": 30}}'

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from flow_processor.errors import SettingsError
+
 if TYPE_CHECKING:
     from flow_processor.settings import Settings
 
@@ -43,10 +45,22 @@ def load_settings(data_path: Path | None, **overrides: Any) -> Settings:
     """
     from flow_processor.settings import Settings
 
-    given = {"data_path": data_path, **overrides}
-    return Settings.load(
-        os.environ, overrides={key: value for key, value in given.items() if value is not None}
-    )
+    return Settings.load(os.environ, overrides={"data_path": data_path, **overrides})
+
+
+def existing_settings(data_path: Path | None) -> Settings:
+    """The settings of a data folder that is there: only `serve` and `init` make one.
+
+    Raises SettingsError, also where there is none.
+    """
+    settings = load_settings(data_path)
+    if not settings.data_path.is_dir() and not settings.flows_path.is_dir():
+        raise SettingsError(
+            f"there is no data folder {settings.data_path}. Name it with --data-path or DATA_PATH, or make one: "
+            f"octospool init {settings.data_path.name}",
+            code="no_data_folder",
+        )
+    return settings
 
 
 class Since(click.ParamType[datetime]):
@@ -71,20 +85,3 @@ def in_zone(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=zone)
-
-
-def flow_path(given: str, flows_path: Path) -> str:
-    """A flow as people name it, as a path below the flows folder.
-
-    `hello`, `sub/hello.yml` and, from the shell's completion, `data/flows/sub/hello.yml` are all understood.
-    What is not found stays as it is, for the error message.
-    """
-    inside = Path(given)
-    if not inside.is_absolute():
-        names = (given, f"{given}.yml", f"{given}.yaml")
-        if any((flows_path / name).is_file() for name in names):
-            return inside.as_posix()
-    here = Path(os.path.abspath(given))  # noqa: PTH100  resolve() would follow a symlink in the flows folder
-    if here.is_relative_to(flows_path) and here.is_file():
-        return here.relative_to(flows_path).as_posix()
-    return given

@@ -12,7 +12,7 @@ import click
 
 from flow_processor.cli import exits
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import data_path_option, flow_path, load_settings
+from flow_processor.cli.options import data_path_option, existing_settings
 from flow_processor.cli.output import duration, echo_json, say
 from flow_processor.run import RunStatus, Trigger
 
@@ -56,9 +56,10 @@ def command(
     from flow_processor.cli.connect import running
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
+    from flow_processor.flow import name_below
 
-    settings = load_settings(data_path)
-    path = flow_path(flow, settings.flows_path)
+    settings = existing_settings(data_path)
+    path = name_below(flow, settings.flows_path)
     with (
         Interrupts(second_says="left; nothing was started") as interrupts,
         running(settings, wait=not no_wait, gave_up=lambda: interrupts.asked) as spooler,

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import Since, data_path_option, in_zone, json_option, load_settings
+from flow_processor.cli.options import Since, data_path_option, existing_settings, in_zone, json_option
 from flow_processor.cli.output import duration, echo_json, moment, say, table
+from flow_processor.errors import Conflict, RunHasEnded
 from flow_processor.logs import escape
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
     from flow_processor.cli.connect import Spooler
-    from flow_processor.service.views import LogLine, RunDetail
+    from flow_processor.service.views import LogLine, RunDetail, RunSummary
     from flow_processor.settings import Settings
 
 PAGE = 200
 """Runs or steps asked for at once."""
 FOLLOW_SECONDS = 10.0
-"""How long one call waits for further log lines, in seconds."""
+"""How long one call to the daemon waits for further log lines, in seconds."""
+LOOK_SECONDS = 0.3
+"""Between two looks at the log of a run, in seconds."""
 
 
 @click.group("runs", invoke_without_command=True)
@@ -71,8 +74,8 @@ def list_runs(
     """
     from flow_processor.cli.connect import reading
 
-    settings = load_settings(data_path)
-    found = []
+    settings = existing_settings(data_path)
+    found: list[RunSummary] = []
     cursor: str | None = None
     with reading(settings) as spooler:
         while len(found) < limit:
@@ -124,7 +127,7 @@ def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
     """
     from flow_processor.cli.connect import reading
 
-    settings = load_settings(data_path)
+    settings = existing_settings(data_path)
     with reading(settings) as spooler:
         run = spooler.run(run_id)
     if as_json:
@@ -182,7 +185,7 @@ def logs(ctx: click.Context, run_id: str, follow: bool, data_path: Path | None, 
     """
     from flow_processor.cli.connect import reading
 
-    settings = load_settings(data_path)
+    settings = existing_settings(data_path)
     try:
         with reading(settings) as spooler:
             _print_log(spooler, run_id, settings, follow=follow, as_json=as_json)
@@ -191,16 +194,20 @@ def logs(ctx: click.Context, run_id: str, follow: bool, data_path: Path | None, 
 
 
 def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: bool, as_json: bool) -> None:
+    from flow_processor.cli.daemon import Daemon
+
+    # Where another process has the run nobody can tell that it goes on; then it is looked at again and again.
+    wait_seconds = FOLLOW_SECONDS if follow and isinstance(spooler, Daemon) else 0
     after = 0
     while True:
-        page = spooler.run_logs(run_id, after=after, wait_seconds=FOLLOW_SECONDS if follow else 0)
+        page = spooler.run_logs(run_id, after=after, wait_seconds=wait_seconds)
         after = page.next_cursor
         for line in page.lines:
             click.echo(line.model_dump_json() if as_json else _log_line(line, settings))
         if page.complete or not (follow or page.lines):
             return
         if not page.lines:
-            threading.Event().wait(0.2)  # where the run is another process's, nobody tells that there is more
+            threading.Event().wait(LOOK_SECONDS)
 
 
 def _log_line(line: LogLine, settings: Settings) -> str:
@@ -221,10 +228,31 @@ def cancel(run_id: str, data_path: Path | None, as_json: bool) -> None:
       octospool runs cancel 20261121T074006123-k7x2m9qa
     """
     from flow_processor.cli.connect import reading
+    from flow_processor.cli.daemon import Daemon
 
-    with reading(load_settings(data_path)) as spooler:
+    settings = existing_settings(data_path)
+    with reading(settings) as spooler:
+        if not isinstance(spooler, Daemon):
+            _refuse_to_cancel(spooler.run(run_id), settings)
         run = spooler.cancel_run(run_id, by="cli")
     if as_json:
         echo_json(run.model_dump(mode="json"))
     else:
         say(f"run {run.run_id} of {run.flow}: {run.status.value if run.status.is_terminal else 'cancelling'}")
+
+
+def _refuse_to_cancel(run: RunDetail, settings: Settings) -> None:
+    """Without a daemon there is nobody who could be asked; say who has the run."""
+    from flow_processor.locks import DataFolderLock
+
+    if run.status.is_terminal:
+        raise RunHasEnded(f"run {run.run_id} has ended: {run.status.value}", details={"run_id": run.run_id})
+    holder = DataFolderLock(settings.data_path).holder()
+    if holder is not None:
+        pid = holder.get("pid", "unknown")
+        message = f"run {run.run_id} is in the hands of `octospool run` (pid {pid}); press Ctrl-C there"
+    else:
+        message = (
+            f"run {run.run_id} is at rest: no daemon has it. Start one (octospool serve), then cancel it"
+        )
+    raise Conflict(message, code="no_daemon", details={"run_id": run.run_id})

@@ -11,8 +11,11 @@ import click
 from flow_processor.cli.exits import ExitCode
 from flow_processor.cli.options import data_path_option, load_settings
 from flow_processor.cli.output import say
+from flow_processor.errors import SettingsError
 
 if TYPE_CHECKING:
+    from flow_processor.api.server import ApiServer
+    from flow_processor.service import Service
     from flow_processor.settings import Settings
 
 LOOK_SECONDS = 0.5
@@ -47,31 +50,40 @@ def command(host: str | None, port: int | None, data_path: Path | None) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    from flow_processor.api.server import ApiServer
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.next_steps import lines
     from flow_processor.service import Service
 
     service = Service(settings)
-    with Interrupts(
-        second_says="left at once; runs go on at the next start", second_code=ExitCode.OK
-    ) as asked:
+    leave = "left at once; what was under way goes on at the next start"
+    with Interrupts(second_says=leave, second_code=ExitCode.OK) as interrupts:
+        server = _bound(service)
         try:
-            service.start()
-            server = ApiServer(service)
-            try:
-                server.start()
-                for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
-                    click.echo(line)
-                while server.is_alive() and not asked.wait(LOOK_SECONDS):
-                    pass
-                if asked.asked:
-                    grace = settings.shutdown_grace_seconds
-                    say(f"stopping; runs under way get {grace:g} s to end (again: leave at once)")
-                # The API still answers meanwhile: who waits for a run that ends in time gets its outcome.
-                service.stop(settings.shutdown_grace_seconds)
-            finally:
-                server.stop()
+            service.start(detail={"url": server.url})
+            server.start()
+            for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
+                click.echo(line)
+            while server.is_alive() and not interrupts.wait(LOOK_SECONDS):
+                pass
+            grace = settings.shutdown_grace_seconds
+            say(f"stopping; runs under way get {grace:g} s to end (a second signal leaves at once)")
+            # The API answers meanwhile: who waits for a run that ends in time gets its outcome.
+            service.stop(grace)
         finally:
-            service.stop(0)
+            server.stop()
     say("stopped")
+
+
+def _bound(service: Service) -> ApiServer:
+    """The API on its port, before anything else begins.
+
+    Raises DataFolderInUse, which tells more, where it is the folder's own daemon that has the port.
+    """
+    from flow_processor.api.server import ApiServer
+
+    try:
+        return ApiServer(service)
+    except SettingsError:
+        service.data_folder.acquire("serve", detail={})
+        service.data_folder.release()
+        raise

@@ -14,8 +14,9 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_processor.cli.options import Since, flow_path, in_zone
+from flow_processor.cli.options import Since, in_zone
 from flow_processor.cli.run import _params, _payload
+from flow_processor.flow import name_below
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 def test_a_flow_may_be_named_as_the_shell_completes_it(folder: Path, given_: str, meant: str) -> None:
     (folder / "flows/sub").mkdir()
     (folder / "flows/sub/a.yml").write_text("")
-    assert flow_path(given_, folder / "flows") == meant
-    assert flow_path(str(folder / "flows/sub/a.yml"), folder / "flows") == "sub/a.yml"
+    assert name_below(given_, folder / "flows") == meant
+    assert name_below(str(folder / "flows/sub/a.yml"), folder / "flows") == "sub/a.yml"
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))

@@ -1,0 +1,117 @@
+"""`octospool check`: every problem with its place, and nothing is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Octospool = Callable[..., Result]
+WriteFlow = Callable[[str, str], Path]
+
+GOOD = """
+steps:
+  - name: one
+    type: jq
+    jq: {expression: "1 + 1"}
+"""
+BAD = """
+name: Bad
+steps:
+  - name: one
+    type: jq
+    jqq: {expression: "."}
+  - name: two
+    type: set_fact
+    set_fact: {value: "{{ a b }}"}
+"""
+BAD_JQ = """
+steps:
+  - name: one
+    type: jq
+    jq: {expression: ".a |"}
+    jq_expression: "foo("
+  - name: two
+    type: switch
+    switch:
+      data_key: one
+      cases:
+        - when: x
+          step: {type: jq, jq: {expression: "env.X"}}
+"""
+
+
+def test_all_is_well(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("a.yml", GOOD)
+    flow("sub/b.yml", GOOD)
+    result = octospool("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "2 flows checked, no problems\n"
+
+
+def test_every_problem_is_a_line_with_its_place_and_a_hint(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("good.yml", GOOD)
+    flow("bad.yml", BAD)
+    result = octospool("check")
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert any(
+        line.startswith("flows/bad.yml:6:5: steps[0].jqq: ") and "did you mean" in line for line in lines
+    )
+    assert not any("good.yml" in line for line in lines)
+
+
+def test_jq_is_compiled_here_as_it_cannot_be_in_the_daemon(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("jq.yml", BAD_JQ)
+    found = json.loads(octospool("check", "--json").stdout)["problems"]
+    assert [(one["code"], one["key"], one["line"]) for one in found] == [
+        ("jq_compile_error", "steps[0].jq.expression", 5),
+        ("jq_compile_error", "steps[0].jq_expression", 6),
+        ("jq_denied", "steps[1].switch.cases[0].step.jq.expression", 13),
+    ]
+
+
+def test_only_the_named_flow_is_checked(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("good.yml", GOOD)
+    flow("bad.yml", BAD)
+    for name in ("good", "good.yml", "data/flows/good.yml"):
+        assert octospool("check", name).exit_code == 0
+
+
+def test_a_flow_that_is_not_there_is_3_with_a_hint(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("good.yml", GOOD)
+    result = octospool("check", "god")
+    assert result.exit_code == 3
+    assert "did you mean 'good.yml'?" in result.stderr
+
+
+def test_sub_flows_are_checked_with_the_flow_that_uses_them(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("parent.yml", "steps: [{name: a, type: flow, flow: {path: missing.yml}}]")
+    result = octospool("check", "parent", "--json")
+    assert [one["code"] for one in json.loads(result.stdout)["problems"]] == ["sub_flow_missing"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("secrets.yml", "- name: x\n  type: nonsense\n"),
+        ("config.yml", "autostart:\n  - {path: a.yml, cron: nonsense}\n"),
+    ],
+)
+def test_secrets_and_autostart_are_checked_too(
+    octospool: Octospool, flow: WriteFlow, folder: Path, *, file: str, text: str
+) -> None:
+    flow("a.yml", GOOD)
+    (folder / file).write_text(text)
+    result = octospool("check")
+    assert result.exit_code == 1
+    assert file in result.stdout
+
+
+def test_checking_makes_nothing(octospool: Octospool, flow: WriteFlow, folder: Path) -> None:
+    flow("a.yml", GOOD)
+    octospool("check")
+    assert [path.name for path in folder.iterdir()] == ["flows"]

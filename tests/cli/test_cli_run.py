@@ -1,0 +1,223 @@
+"""`octospool run` by itself, as a user starts it: output, exit codes, Ctrl-C, turns, history."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+Octospool = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[str]]
+WriteFlow = Callable[[str, str], Path]
+
+LONG = 30.0
+GREET = """
+steps:
+  - name: greeting
+    type: set_fact
+    set_fact: {value: "Hello, {{ __input__.name if __input__ else 'world' }}"}
+  - name: never
+    when: "false"
+    type: debug
+"""
+SLOW = """
+finally_step: bye
+steps:
+  - {name: nap, type: sleep, sleep: {seconds: 60}}
+  - {name: bye, type: set_fact, set_fact: {value: cleaned up}}
+"""
+SHORT = "steps: [{name: nap, type: sleep, sleep: {seconds: 1}}]"
+FAILS = """
+steps:
+  - {name: before, type: set_fact, set_fact: {value: 1}}
+  - {name: broken, type: jq, jq: {expression: 'error("no way")'}}
+"""
+LOOP = """
+steps:
+  - {name: numbers, type: jq, jq: {expression: "[range(20)]"}}
+  - {name: each, type: flow_loop, flow_loop: {path: item.yml, data_key: numbers}}
+"""
+ITEM = "steps: [{name: twice, type: jq, jq: {data_key: __input__, expression: '. * 2'}}]"
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
+    """Exit code, stdout as JSON (None if empty), stderr."""
+    out, said = process.communicate(timeout=LONG)
+    return process.returncode, json.loads(out) if out.strip() else None, said
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
+    """Read stderr up to the line that holds the text; everything read."""
+    read = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"{text!r} did not come, but:\n{read}")
+
+
+def test_a_run_prints_its_data_and_tells_its_steps(start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    code, data, said = ended(start("run", "hello", "--data", '{"name": "Ada"}'))
+    assert code == 0, said
+    assert data["greeting"] == "Hello, Ada"
+    assert data["__input__"] == {"name": "Ada"}
+    assert "succeeded  greeting" in said
+    assert "skipped    never" in said
+    assert f"run {data['__run_id__']} of hello.yml" in said
+
+
+def test_a_failed_run_is_1_with_the_error_and_the_data_so_far(start: Start, flow: WriteFlow) -> None:
+    flow("fails.yml", FAILS)
+    code, data, said = ended(start("run", "fails.yml"))
+    assert code == 1
+    assert data["before"] == 1
+    assert "failed     broken" in said
+    assert "at step broken" in said
+    assert "no way" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("exits.yml", "steps: [{name: a, type: exit, exit: {message: enough}}]", 0),
+        ("invalid.yml", "steps: [{name: a, type: nonsense}]", 2),
+    ],
+)
+def test_the_outcome_is_the_exit_code(start: Start, flow: WriteFlow, name: str, text: str, code: int) -> None:
+    flow(name, text)
+    assert ended(start("run", name))[0] == code
+
+
+def test_a_flow_that_is_not_there_is_3(start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    code, data, said = ended(start("run", "helo"))
+    assert (code, data) == (3, None)
+    assert "did you mean 'hello.yml'?" in said
+
+
+def test_items_of_a_loop_are_counted(start: Start, flow: WriteFlow) -> None:
+    flow("loop.yml", LOOP)
+    flow("item.yml", ITEM)
+    code, data, said = ended(start("run", "loop"))
+    assert code == 0, said
+    assert [child["twice"] for child in data["each"]] == [n * 2 for n in range(20)]
+    assert "each: 20/20 items" in said
+    assert "each[" not in said
+
+
+def test_quiet_tells_only_the_outcome(start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    _, _, said = ended(start("run", "hello", "--quiet"))
+    assert "greeting" not in said
+    assert "succeeded in" in said
+
+
+def test_history_keeps_the_run_and_it_can_be_read_without_a_daemon(
+    start: Start, flow: WriteFlow, octospool: Octospool
+) -> None:
+    flow("hello.yml", GREET)
+    _, data, _ = ended(start("run", "hello"))
+    run_id = data["__run_id__"]
+    listed = json.loads(octospool("runs", "list", "--since", "1h", "--json").stdout)["runs"]
+    assert [(one["run_id"], one["status"], one["trigger"]) for one in listed] == [
+        (run_id, "succeeded", "cli")
+    ]
+    shown = json.loads(octospool("runs", "show", run_id, "--json").stdout)
+    assert [(step["path"], step["status"]) for step in shown["steps"]] == [
+        ("greeting", "succeeded"),
+        ("never", "skipped"),
+    ]
+    assert shown["data"] == data
+    text = octospool("runs", "show", run_id).stdout
+    assert "succeeded" in text
+    assert "greeting" in text
+    assert octospool("runs", "logs", run_id).exit_code == 0
+    assert octospool("runs", "list", "--status", "failed").stdout == ""
+    assert octospool("runs", "cancel", run_id).exit_code == 1
+
+
+def test_what_is_not_there_is_3(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    assert octospool("runs", "show", "20260101T000000000-aaaaaaaa").exit_code == 3
+    assert octospool("locks", "remove", "hello").exit_code == 3
+
+
+def test_nothing_is_left_locked(start: Start, flow: WriteFlow, octospool: Octospool, folder: Path) -> None:
+    flow("fails.yml", FAILS)
+    ended(start("run", "fails"))
+    assert json.loads(octospool("locks", "list", "--json").stdout) == {"locks": []}
+    assert not (folder / "daemon.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_cancels_and_the_finally_step_still_runs(start: Start, flow: WriteFlow, number: int) -> None:
+    flow("slow.yml", SLOW)
+    process = start("run", "slow")
+    wait_for_line(process, "of slow.yml")
+    process.send_signal(number)
+    code, data, said = ended(process)
+    assert code == 5, said
+    assert data["bye"] == "cleaned up"
+    assert "cancelling" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
+    stubborn = SLOW.replace(
+        "type: set_fact, set_fact: {value: cleaned up}", "type: sleep, sleep: {seconds: 60}"
+    )
+    flow("slow.yml", stubborn)
+    process = start("run", "slow")
+    wait_for_line(process, "of slow.yml")
+    process.send_signal(signal.SIGINT)
+    wait_for_line(process, "cancelling")
+    process.send_signal(signal.SIGINT)
+    code, _, said = ended(process)
+    assert code == 130
+    assert "left; run" in said
+
+
+def test_a_second_run_waits_its_turn(start: Start, flow: WriteFlow) -> None:
+    flow("short.yml", SHORT)
+    flow("hello.yml", GREET)
+    first = start("run", "short")
+    wait_for_line(first, "of short.yml")
+    second = start("run", "hello")
+    wait_for_line(second, "waiting for its turn")
+    assert first.poll() is None
+    assert ended(first)[0] == 0
+    assert ended(second)[0] == 0
+
+
+def test_no_wait_leaves_with_75_and_says_who_is_there(start: Start, flow: WriteFlow) -> None:
+    flow("slow.yml", SLOW)
+    first = start("run", "slow")
+    wait_for_line(first, "of slow.yml")
+    code, _, said = ended(start("run", "slow", "--no-wait"))
+    assert code == 75
+    assert f"pid {first.pid}" in said
+
+
+def test_while_a_run_is_under_way_others_can_look(
+    start: Start, flow: WriteFlow, octospool: Octospool
+) -> None:
+    flow("slow.yml", SLOW)
+    process = start("run", "slow")
+    wait_for_line(process, "of slow.yml")
+    listed = json.loads(octospool("runs", "list", "--json").stdout)["runs"]
+    assert listed[0]["flow"] == "slow.yml"
+    locks = json.loads(octospool("locks", "list", "--json").stdout)["locks"]
+    assert [lock["flow"] for lock in locks] == ["slow.yml"]
+    refused = octospool("runs", "cancel", listed[0]["run_id"])
+    assert refused.exit_code == 1
+    assert f"pid {process.pid}" in refused.stderr

@@ -1,0 +1,223 @@
+"""`octospool serve`, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from click.testing import Result
+
+Octospool = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[str]]
+Serve = Callable[..., tuple[subprocess.Popen[str], list[str]]]
+WriteFlow = Callable[[str, str], Path]
+
+LONG = 30.0
+TOKEN = {"Authorization": "Bearer default_token"}
+GREET = "steps: [{name: greeting, type: set_fact, set_fact: {value: 'Hello, {{ __input__ }}'}}]"
+SLOW = """
+every_seconds: 3600
+finally_step: bye
+steps:
+  - {name: nap, type: sleep, sleep: {seconds: 60}}
+  - {name: bye, type: set_fact, set_fact: {value: cleaned up}}
+"""
+
+
+@pytest.fixture
+def serve(start: Start, port: int) -> Serve:
+    """Start the daemon and read what it prints up to the last line."""
+
+    def begin(*arguments: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], list[str]]:
+        process = start("serve", *arguments, env={"API_PORT": str(port), **(env or {})})
+        lines: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if "/api/flows/files" in line:
+                return process, lines
+        raise AssertionError(f"the daemon did not start: {process.communicate(timeout=LONG)}")
+
+    return begin
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Exit code and stderr of the daemon after a signal."""
+    process.send_signal(number)
+    _, said = process.communicate(timeout=LONG)
+    return process.returncode, said
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
+    out, said = process.communicate(timeout=LONG)
+    return process.returncode, json.loads(out) if out.strip() else None, said
+
+
+def test_the_printed_launch_line_works(serve: Serve, flow: WriteFlow, port: int) -> None:
+    flow("hello.yml", GREET)
+    _, lines = serve()
+    words = next(shlex.split(line) for line in lines if "/api/flows/launch" in line)
+    headers = dict(word.split(": ", 1) for word in words if ": " in word and not word.startswith("{"))
+    answer = requests.post(words[1], headers=headers, data=words[-1], timeout=LONG)
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    assert words[1].startswith(f"http://127.0.0.1:{port}/")
+
+
+def test_the_docs_page_is_where_it_says(serve: Serve, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    _, lines = serve()
+    url = next(line.split()[2] for line in lines if "API docs" in line)
+    assert requests.get(url, auth=("me", "default_token"), timeout=LONG).status_code == 200
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_0(
+    serve: Serve, flow: WriteFlow, folder: Path, port: int, number: int
+) -> None:
+    flow("hello.yml", GREET)
+    process, _ = serve()
+    code, said = stop(process, number)
+    assert code == 0
+    assert said.endswith("stopped\n")
+    assert not (folder / "daemon.json").exists()
+    with socket.create_server(("127.0.0.1", port)):
+        pass  # the port is free again
+    assert " API on http" in (folder / "logs/spooler_service.log").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_a_second_signal_leaves_at_once_and_the_run_goes_on_later(
+    serve: Serve, flow: WriteFlow, port: int, octospool: Octospool
+) -> None:
+    flow("slow.yml", SLOW)
+    process, _ = serve()
+    url = f"http://127.0.0.1:{port}/api/flows/launch"
+    run = requests.post(url, headers=TOKEN, json={"path": "slow.yml"}, timeout=LONG).json()
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    next(line for line in process.stderr if "stopping" in line)
+    code, said = stop(process)
+    assert code == 0
+    assert "left at once" in said
+    shown = json.loads(octospool("runs", "show", run["run_id"], "--json").stdout)
+    assert shown["status"] in ("queued", "running")
+
+
+def test_a_second_daemon_on_the_folder_is_75(serve: Serve, start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    first, _ = serve()
+    code, _, said = ended(start("serve", "--port", "1"))
+    assert code == 75
+    assert f"pid {first.pid}" in said
+
+
+def test_a_port_that_is_taken_is_2(start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, said = ended(start("serve", "--port", str(taken.getsockname()[1])))
+    assert code == 2
+    assert "API_PORT" in said
+
+
+def test_run_goes_through_the_daemon(
+    serve: Serve, start: Start, flow: WriteFlow, octospool: Octospool
+) -> None:
+    flow("hello.yml", GREET)
+    serve()
+    code, data, said = ended(start("run", "hello", "--data", '"Ada"'))
+    assert code == 0, said
+    assert data["greeting"] == "Hello, Ada"
+    assert "succeeded  greeting" in said
+    listed = json.loads(octospool("runs", "list", "--json").stdout)
+    assert [one["run_id"] for one in listed["runs"]] == [data["__run_id__"]]
+
+
+def test_a_running_flow_is_refused_with_4_and_can_be_cancelled(
+    serve: Serve, start: Start, flow: WriteFlow, octospool: Octospool
+) -> None:
+    flow("slow.yml", SLOW)
+    serve()
+    first = start("run", "slow")
+    assert first.stderr is not None
+    next(line for line in first.stderr if "of slow.yml" in line)
+    code, _, said = ended(start("run", "slow"))
+    assert (code, "flow_running" in said) == (4, True)
+    run_id = json.loads(octospool("locks", "list", "--json").stdout)["locks"][0]["run_id"]
+    assert octospool("runs", "cancel", run_id).exit_code == 0
+    code, data, said = ended(first)
+    assert (code, data["bye"]) == (5, "cleaned up")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_ctrl_c_cancels_the_run_in_the_daemon(serve: Serve, start: Start, flow: WriteFlow) -> None:
+    flow("slow.yml", SLOW)
+    serve()
+    process = start("run", "slow")
+    assert process.stderr is not None
+    next(line for line in process.stderr if "of slow.yml" in line)
+    process.send_signal(signal.SIGINT)
+    code, data, _ = ended(process)
+    assert (code, data["bye"]) == (5, "cleaned up")
+
+
+def test_another_token_is_77_with_what_to_do(serve: Serve, start: Start, flow: WriteFlow) -> None:
+    flow("hello.yml", GREET)
+    serve(env={"API_TOKEN": "a-secret-of-some-length"})
+    code, _, said = ended(start("run", "hello"))
+    assert code == 77
+    assert "API_TOKEN" in said
+    assert "secret-of" not in said
+
+
+def test_locks_can_be_removed(serve: Serve, start: Start, flow: WriteFlow, octospool: Octospool) -> None:
+    flow("slow.yml", SLOW)
+    serve()
+    process = start("run", "slow")
+    assert process.stderr is not None
+    next(line for line in process.stderr if "of slow.yml" in line)
+    assert "slow.yml" in octospool("locks").stdout
+    removed = octospool("locks", "remove", "slow")
+    assert removed.exit_code == 0
+    assert "goes on" in removed.stderr
+    assert octospool("locks", "remove", "--all").stderr == "no locks are held\n"
+
+
+def test_flows_lists_files_and_schedules(
+    serve: Serve, flow: WriteFlow, folder: Path, octospool: Octospool
+) -> None:
+    flow("hello.yml", GREET)
+    flow("bad.yml", "steps: 1")
+    flow("slow.yml", SLOW)
+    (folder / "config.yml").write_text("autostart: [slow.yml]\n")
+    serve()
+    listed = json.loads(octospool("flows", "--json").stdout)
+    assert {file["path"]: file["valid"] for file in listed["files"]} == {
+        "hello.yml": True,
+        "slow.yml": True,
+        "bad.yml": False,
+    }
+    assert [(one["path"], one["every_seconds"]) for one in listed["added"]] == [("slow.yml", 3600)]
+    text = octospool("flows").stdout
+    assert "In the scheduler:" in text
+    assert "every 3600 s" in text
+
+
+def test_the_log_of_a_run_is_followed_to_its_end(
+    serve: Serve, start: Start, flow: WriteFlow, octospool: Octospool
+) -> None:
+    flow("said.yml", "steps: [{name: say, type: debug}, {name: nap, type: sleep, sleep: {seconds: 0.3}}]")
+    serve()
+    _, data, _ = ended(start("run", "said"))
+    followed = octospool("runs", "logs", data["__run_id__"], "--follow")
+    assert followed.exit_code == 0
+    assert "say" in followed.stdout
