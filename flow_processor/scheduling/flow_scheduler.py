@@ -259,7 +259,7 @@ class FlowScheduler:
             self._looked_for_changes_at = self._clock.monotonic()
             try:
                 self._flows_to_read.update(self._changed())
-            except OSError as error:
+            except (OSError, OctospoolError) as error:
                 logger.error("cannot see what flow files changed: %s", error)
         if not self._flows_to_read:
             return

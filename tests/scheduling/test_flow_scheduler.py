@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
-from conftest import NOON, World
+from scheduling_world import NOON, World
 
 from flow_processor.errors import (
     DiskFull,
@@ -17,6 +18,8 @@ from flow_processor.errors import (
     ShuttingDown,
     SpecError,
 )
+from flow_processor.scheduling.agenda import Entry
+from flow_processor.scheduling.slots import rule_of_spec
 from flow_processor.spec.schedule import Catchup, ScheduleSpec
 from flow_processor.store.schedules import Origin
 
@@ -372,18 +375,14 @@ class TestThread:
 
 def test_ten_thousand_schedules_cost_an_idle_tick_nothing(world: World) -> None:
     """A look at 10,000 schedules of which none is due takes under 10 ms (in fact some microseconds)."""
-    from flow_processor.scheduling.agenda import Entry
-    from flow_processor.scheduling.slots import rule_of_spec
-
     world.flow("a.yml", cron="0 3 * * *")
     (row,) = world.schedules.active()
     spec = ScheduleSpec(cron="0 3 * * *")
     rule = rule_of_spec(spec, anchor=NOON)
     for number in range(10_000):
-        copy = type(row)(**{name: getattr(row, name) for name in row.__slots__} | {"id": str(number)})
-        world.scheduler._agenda.put(Entry(copy, spec, rule, NOON))
+        world.scheduler._agenda.put(Entry(replace(row, id=str(number)), spec, rule, NOON))
     world.clock.advance(1)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for _ in range(10):
         world.scheduler.tick()
-    assert (time.perf_counter() - begin) / 10 < 0.010
+    assert (time.thread_time() - begin) / 10 < 0.010

@@ -70,10 +70,10 @@ def test_nothing_is_due_before_the_first_slot(catchup: Catchup) -> None:
 )
 def test_ten_years_are_quick_and_bounded(rule: SlotRule, count: str) -> None:
     """One slot starts; the others are one record; it takes no longer than a blink."""
-    begin = time.perf_counter()
+    begin = time.thread_time()
     until = NOON + timedelta(days=3650)
     due = due_slots(rule, after=NOON, until=until, catchup=Catchup.LATEST, catchup_max=1)
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 2
     assert len(due.start) == 1
     assert due.skipped is not None
     assert f"missed: {count} slots" in due.skipped.reason
