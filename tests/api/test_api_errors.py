@@ -1,12 +1,25 @@
 """One table from error class to status; a defect tells its id and nothing else."""
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flow_processor import errors
-from flow_processor.api.errors import STATUS_OF, error_answers, status_of
+from flow_processor.api.errors import error_answers, status_of
+from flow_processor.settings import Settings
+from tests.api.support import TOKEN, Api
+
+
+def api_that_raises(error: Exception) -> Api:
+    """The API over a service whose launch fails."""
+
+    def launch(*_arguments: Any, **_named: Any) -> None:
+        raise error
+
+    settings = Settings.load({"API_TOKEN": TOKEN}, overrides={})
+    return Api(SimpleNamespace(settings=settings, launch=launch))
 
 
 def subclasses(base: type[errors.OctospoolError]) -> list[type[errors.OctospoolError]]:
@@ -44,10 +57,9 @@ def test_every_error_a_caller_can_cause_is_4xx() -> None:
     ],
 )
 def test_an_error_of_the_service_is_answered_by_the_table(
-    api: Any, service: Any, error: errors.OctospoolError, status: int, code: str
+    error: errors.OctospoolError, status: int, code: str
 ) -> None:
-    service.defect = error
-    answer = api.launch(path="flow1.yml")
+    answer = api_that_raises(error).launch(path="echo.yml")
     assert (answer.status_code, answer.json) == (status, error.as_dict())
     assert answer.json["code"] == code
 
@@ -56,11 +68,10 @@ def test_an_error_of_the_service_is_answered_by_the_table(
     "defect", [ZeroDivisionError("secret path /root"), KeyError("secret"), OSError(5, "secret")]
 )
 def test_a_defect_answers_500_with_an_id_that_stands_in_the_log(
-    api: Any, service: Any, defect: Exception, caplog: pytest.LogCaptureFixture
+    defect: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service.defect = defect
     with caplog.at_level(logging.ERROR, logger="octospool.api"):
-        answer = api.launch(path="flow1.yml")
+        answer = api_that_raises(defect).launch(path="echo.yml")
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert "secret" not in answer.get_data(as_text=True)
     assert answer.json["id"] in answer.json["error"]
@@ -70,19 +81,8 @@ def test_a_defect_answers_500_with_an_id_that_stands_in_the_log(
     assert record.exc_info[1] is defect
 
 
-def test_a_defect_does_not_disturb_the_next_call(api: Any, service: Any) -> None:
-    service.defect = RuntimeError("once")
-    api.launch(path="flow1.yml")
-    service.defect = None
-    assert api.launch(path="flow1.yml").status_code == 202
-
-
 def test_the_documented_answers_name_the_codes() -> None:
     answers: dict[Any, Any] = dict(error_answers(errors.FlowRunning, errors.RunIsLive))
     assert list(answers) == [400, 401, 403, 409, 500]
     assert "`flow_running`" in answers[409]["description"]
     assert "`run_is_live`" in answers[409]["description"]
-
-
-def test_statuses_are_those_of_errors() -> None:
-    assert all(400 <= status < 600 for status in STATUS_OF.values())
