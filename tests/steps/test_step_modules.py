@@ -1,0 +1,59 @@
+"""Every step module: registered, documented by an example that is valid, and told apart by its docstrings."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flow_processor.steps
+from flow_processor import factory
+from flow_processor.documents import parse_data_yaml
+
+MODULES = sorted(
+    path.stem for path in Path(flow_processor.steps.__path__[0]).glob("*.py") if not path.stem.startswith("_")
+)
+
+
+def examples(module: str) -> list[Any]:
+    """The YAML blocks in the docstring of a step module, as data."""
+    text = importlib.import_module(f"flow_processor.steps.{module}").__doc__ or ""
+    return [parse_data_yaml(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+
+
+def test_every_file_of_the_folder_is_imported_and_nothing_else() -> None:
+    assert sorted(flow_processor.steps.__all__) == MODULES
+
+
+def test_every_module_registers_one_type_of_its_own_name() -> None:
+    by_module = {kind.module.rpartition(".")[2]: kind.name for kind in factory.step_types().values()}
+    assert {module: by_module.get(module) for module in MODULES} == {module: module for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_first_example_is_a_valid_step_of_its_type(module: str) -> None:
+    blocks = examples(module)
+    assert blocks, "the module docstring needs a ```yaml example"
+    for block in blocks:
+        steps = factory.flow_model().model_validate({"steps": block}).steps
+        assert factory.step_type_of(steps[0]).name == module
+
+
+@pytest.mark.parametrize("kind", factory.step_types().values(), ids=lambda kind: kind.name)
+def test_every_option_is_described(kind: factory.StepType) -> None:
+    assert kind.options.__doc__
+    undescribed = [name for name, field in kind.options.model_fields.items() if not field.description]
+    assert not undescribed
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_step_imports_another(module: str) -> None:
+    text = (Path(flow_processor.steps.__path__[0]) / f"{module}.py").read_text(encoding="utf-8")
+    assert "flow_processor.steps" not in text
+
+
+def test_the_schema_of_a_flow_can_be_made() -> None:
+    """Also with switch, whose options hold steps."""
+    schema = factory.flow_model().model_json_schema()
+    assert {f"{name}_step" for name in factory.step_types()} <= set(schema["$defs"])
