@@ -72,9 +72,7 @@ def _flow_page() -> str:
         "# The flow file\n",
         "One YAML file below the flows folder is one flow. "
         "[flow.schema.json](flow.schema.json) lets editors complete and check it.\n",
-        fields_table(FlowSpec, without=("StepSpec", "RetrySpec")).replace(
-            "[Step](#step)", "[steps](#common-step-keys)"
-        ),
+        flow_table.replace("[Step](#step)", "[steps](#common-step-keys)"),
         "\n## Common step keys\n",
         f"Every step, of whatever type: {', '.join(kinds)}.\n",
         fields_table(StepSpec),

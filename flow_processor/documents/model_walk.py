@@ -36,6 +36,8 @@ class Spot:
     """Keys that the next mapping further out may have."""
     description: str = ""
     """Of the field, from its docstring."""
+    takes_text: bool = False
+    """A list stands here for which a single text may stand too."""
     union_at: Loc | None = None
     """Where the innermost union stands one of whose branches complains."""
     members: Sequence[type[BaseModel]] = ()
@@ -81,6 +83,7 @@ def walk(model: type[BaseModel], data: Any, error_loc: tuple[int | str, ...]) ->
         name = _written_name(spot.data, part, info)
         spot.parent, spot.data, spot.loc = spot.data, _item(spot.data, name), (*spot.loc, name)
         spot.description = (info.description or "") if info else ""
+        spot.takes_text = info is not None and _is_list_or_text(info.annotation, info.metadata)
         annotation = _annotation_of(info) if info else _inner(annotation)
     _describe_keys(spot, owner, outer)
     return spot
@@ -148,6 +151,16 @@ def _resolve(annotation: Any) -> tuple[Any, str | None, Sequence[Any]]:
             annotation = members[0]
         else:
             return annotation, None, ()
+
+
+def _is_list_or_text(annotation: Any, metadata: Sequence[Any] = ()) -> bool:
+    """Is it `Texts`, whose validator makes a list of a single text?"""
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *metadata = typing.get_args(annotation)
+    if any(str in typing.get_args(getattr(item, "json_schema_input_type", None)) for item in metadata):
+        return True
+    members = typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else ()
+    return any(_is_list_or_text(member) for member in members)
 
 
 def _annotation_of(info: FieldInfo) -> Any:

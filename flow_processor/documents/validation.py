@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from flow_processor.documents.model_walk import Spot, coerced_texts, walk
 from flow_processor.documents.reader import Document
 from flow_processor.documents.refusal import Loc
-from flow_processor.documents.wording import HIDDEN, describe, found, wording
+from flow_processor.documents.wording import HIDDEN, Wording, describe, found, wording
 from flow_processor.errors import Problem, SpecError
 
 M = TypeVar("M", bound=BaseModel)
@@ -153,7 +153,7 @@ def _group_problems(
     if depth > len(deepest[0][0].union_at or ()):
         return [_problem(spot, error, document, tags) for spot, error in deepest]
     spot = deepest[0][0]
-    expected = list(dict.fromkeys(wording(error).expected for _, error in deepest))
+    expected = list(dict.fromkeys(_said(spot, error).expected for _, error in deepest))
     value_errors = [wording(error).sentence for _, error in deepest if error["type"] == "value_error"]
     message = value_errors[0] if value_errors else f"must be {' or '.join(expected)}"
     return [
@@ -171,10 +171,17 @@ def _problem(spot: Spot, error: ErrorDetails, document: Document, tags: TagCodes
         return problem_at(document, (), "invalid_value", "the file is empty")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _unknown_tag(spot, error, document, tags)
-    said = wording(error)
+    said = _said(spot, error)
     hint = said.hint or (did_you_mean(spot.data, said.allowed) if said.allowed else None)
     shown = f"; found {found(spot.data)}" if said.shows_value else ""
     return problem_at(document, spot.loc, "invalid_value", said.sentence + shown, hint=hint, of_value=True)
+
+
+def _said(spot: Spot, error: ErrorDetails) -> Wording:
+    said = wording(error)
+    if spot.takes_text and said.expected == "a list":
+        return replace(said, expected="text or a list", sentence="must be text or a list")
+    return said
 
 
 def _unknown_key(spot: Spot, document: Document) -> Problem:
