@@ -45,7 +45,9 @@ def _one_holds(text: str, data: Mapping[str, Any], templates: Templates) -> bool
     if literal is not None:
         return literal
     try:
-        value = templates.evaluate_condition(text, data) if is_template(text) else templates.evaluate(text, data)
+        value = (
+            templates.evaluate_condition(text, data) if is_template(text) else templates.evaluate(text, data)
+        )
     except ExpressionError as error:
         if error.code == "template_security":
             raise

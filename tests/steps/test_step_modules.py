@@ -10,6 +10,7 @@ import pytest
 import flow_processor.steps
 from flow_processor import factory
 from flow_processor.documents import parse_data_yaml
+from flow_processor.step import FlowOutcome
 
 MODULES = sorted(
     path.stem for path in Path(flow_processor.steps.__path__[0]).glob("*.py") if not path.stem.startswith("_")
@@ -38,6 +39,43 @@ def test_the_first_example_is_a_valid_step_of_its_type(module: str) -> None:
     for block in blocks:
         steps = factory.flow_model().model_validate({"steps": block}).steps
         assert factory.step_type_of(steps[0]).name == module
+
+
+TICKETS = [{"key": "A-1", "status": "open"}, {"key": "A-2", "status": "done"}]
+RESULTS: dict[str, tuple[dict[str, Any], Any]] = {
+    "debug": ({"tickets": TICKETS}, None),
+    "exit": ({"__input__": {"since": "May"}}, "no tickets since May"),
+    "flow": ({"order": 5}, {"__input__": 5}),
+    "flow_loop": ({"tickets": TICKETS}, [{"__input__": ticket} for ticket in TICKETS]),
+    "goto": ({}, None),
+    "jinja": ({"ticket": TICKETS[0]}, "A-1 is open (2 fields)"),
+    "jira_names_merge": (
+        {
+            "export": {
+                "names": {"customfield_10016": "Story Points"},
+                "issues": [{"fields": {"customfield_10016": 3}}],
+            }
+        },
+        [{"fields": {"story_points": 3}}],
+    ),
+    "jq": ({"tickets": TICKETS}, ["A-1"]),
+    "set_fact": (
+        {"__input__": {"project": "OPS", "labels": ["a"]}},
+        {"days": 7, "project": "OPS", "labels": ["a"]},
+    ),
+    "sleep": ({}, None),
+    "switch": ({"priority": "P4"}, "next week"),
+}
+"""What the example in a module's docstring gives, over which data. (file and rest run theirs in their own tests.)"""
+
+
+@pytest.mark.parametrize("module", RESULTS)
+def test_the_example_does_what_it_says(context: Any, module: str) -> None:
+    context.data, expected = RESULTS[module]
+    for path in ("sub/customer.yml", "sub/notify.yml"):
+        context.flows[path] = lambda payload, index: FlowOutcome("succeeded", {"__input__": payload})
+    (step,) = factory.flow_model().model_validate({"steps": examples(module)[0]}).steps
+    assert factory.step_type_of(step).run(step.options, context).value == expected
 
 
 @pytest.mark.parametrize("kind", factory.step_types().values(), ids=lambda kind: kind.name)
