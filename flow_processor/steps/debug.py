@@ -12,6 +12,7 @@ The result is null. More than 64 KiB are cut off, and the line says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 
 from flow_processor.documents import NotJson, dump_yaml
@@ -46,7 +47,7 @@ def run(options: DebugOptions, context: StepContext) -> StepResult:
     """Log the value of `data_key`."""
     text = _written(context.lookup(options.data_key), options.type)
     if len(text) > _MAX_CHARACTERS:
-        text = f"{text[:_MAX_CHARACTERS]}… (cut off; {len(text)} characters in all)"
+        text = text[:_MAX_CHARACTERS] + "… (cut off: too long for a log)"
     context.log(f"{options.data_key}: {text}")
     return StepResult()
 
@@ -59,4 +60,15 @@ def _written(value: JsonValue, kind: DebugType) -> str:
             raise StepError(f"data cannot be written as YAML: {error}", code="not_json") from error
     if kind is DebugType.TEXT:
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    return _beginning(json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value))
+
+
+def _beginning(pieces: Iterable[str]) -> str:
+    """As much as is logged and a little more: indenting the whole of large data would take long."""
+    taken, length = [], 0
+    for piece in pieces:
+        taken.append(piece)
+        length += len(piece)
+        if length > _MAX_CHARACTERS:
+            break
+    return "".join(taken)
