@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import nodes
+from jinja2 import Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound, TemplateSyntaxError
 from jinja2.parser import Parser
-from jinja2.runtime import Undefined
+from jinja2.runtime import Context, Undefined
 
 from flow_processor.errors import ExpressionError
 from flow_processor.expressions.sandbox import FILE_MARK, Sandbox, lenient, strict
@@ -68,7 +69,7 @@ class Templates:
             return value
         if isinstance(value, list | tuple):
             return [self.render(item, data) for item in value]
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return {key: self.render(item, data) for key, item in value.items()}
         return value
 
@@ -80,8 +81,10 @@ class Templates:
         """
         try:
             if path is not None:
-                return self._strict.get_template(path.replace("\\", "/")).render(data)
-            return self._source(text or "").render(data)
+                template = self._strict.get_template(path.replace("\\", "/"))
+            else:
+                template = self._source(text or "")
+            return _checked("".join(_run(template, _context(template, data))))
         except _FAILURES as error:
             _raise(error, source=text, file=path)
 
@@ -133,7 +136,7 @@ def _compile_text(environment: Sandbox, text: str) -> Evaluate:
 
     def render(data: Mapping[str, Any]) -> str:
         try:
-            return template.render(data)
+            return _checked("".join(_run(template, _context(template, data))))
         except _FAILURES as error:
             _raise(error, source=text)
 
@@ -173,12 +176,8 @@ def _native(environment: Sandbox, expression: nodes.Expr, *, source: str) -> Eva
 
     def evaluate(data: Mapping[str, Any]) -> Any:
         try:
-            context = template.new_context(dict(data))
-            try:
-                for _ in template.root_render_func(context):
-                    pass
-            except _FAILURES:
-                environment.handle_exception()  # puts the template's lines into the traceback
+            context = _context(template, data)
+            _run(template, context)
             value = context.vars[_RESULT]
             if is_path and isinstance(value, dict | list):
                 return value  # straight out of the data, so it is JSON already
@@ -189,6 +188,21 @@ def _native(environment: Sandbox, expression: nodes.Expr, *, source: str) -> Eva
     return evaluate
 
 
+def _context(template: Template, data: Mapping[str, Any]) -> Context:
+    """As `template.new_context`, in half the time (that one merges through a ChainMap)."""
+    environment = template.environment
+    names = {**environment.globals, **data}
+    return environment.context_class(environment, names, template.name, template.blocks)
+
+
+def _run(template: Template, context: Context) -> list[str]:
+    """The pieces of text that the template gives."""
+    try:
+        return list(template.root_render_func(context))
+    except _FAILURES:
+        template.environment.handle_exception()  # puts the template's lines into the traceback
+
+
 def _is_path(expression: nodes.Node) -> bool:
     while isinstance(expression, nodes.Getattr | nodes.Getitem):
         expression = expression.node
@@ -197,10 +211,12 @@ def _is_path(expression: nodes.Node) -> bool:
 
 def _plain(value: Any) -> Any:
     """A value of an expression as JSON: tuples, generators and views become lists."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the expression gives {value}, which is no JSON value")
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return str(value)
+        return _checked(str(value))
     if isinstance(value, Mapping):
         return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Undefined):
@@ -212,9 +228,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"the expression gives a {type(value).__name__}, which is no JSON value")
 
 
+def _checked(text: str) -> str:
+    """The text; raises ValueError if it holds half of a surrogate pair, which nothing could store."""
+    if not text.isascii():
+        text.encode()
+    return text
+
+
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return str(key)
+        return _checked(str(key))
     raise TypeError(f"the key {key!r} of a mapping must be a text")
 
 

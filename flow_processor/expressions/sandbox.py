@@ -27,7 +27,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     def __init__(self, *, undefined: type[Undefined], loader: BaseLoader | None = None):
-        super().__init__(undefined=undefined, loader=loader, autoescape=False, finalize=_shown)
+        # Not optimized: folding constants at compile time breaks on NaN, and evaluates before the first run.
+        super().__init__(
+            undefined=undefined, loader=loader, autoescape=False, finalize=_shown, optimized=False
+        )
         self.globals = {name: self.globals[name] for name in _GLOBALS}
         self.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
