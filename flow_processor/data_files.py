@@ -166,14 +166,22 @@ def _rows(value: JsonValue) -> tuple[list[Any], list[str] | None]:
 
 
 def _csv(rows: Iterable[Any], columns: list[str] | None, *, header: bool) -> bytes:
-    target = io.StringIO(newline="")
-    writer = csv.writer(target, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\r\n")
     if columns and header:
         writer.writerow(columns)
     for row in rows:
         cells = row if columns is None else [row.get(name) for name in columns]
         writer.writerow([_cell(cell) for cell in cells])
-    return target.getvalue().encode()
+    return "".join(lines).encode()
+
+
+class _Lines(list[str]):
+    """Takes what csv writes. csv quotes only line breaks that it could write itself (before Python 3.13), so it
+    is to write CRLF, which becomes LF here."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: JsonValue) -> str:
