@@ -5,10 +5,11 @@ The state of a run is the fold of its journal (DESIGN.md). `fold` is that functi
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -99,7 +100,7 @@ class Event(StrEnum):
     FAILED = "failed"
     """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
     SKIPPED = "skipped"
-    """Its `when` did not hold."""
+    """Its `when` did not hold. data: {started_at}"""
     KILLED = "killed"
     """The attempt was ended from outside (time limit, lost worker); the interpreter turns this into
     FAILED by the step's policy when it comes by. data: {error}"""
@@ -120,6 +121,31 @@ class JournalRow:
     at: float
     """Seconds since 1970."""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+WireRow = tuple[int, str, int, str, float, str | None]
+"""A journal row as workers send it and the table keeps it: seq, path, attempt, event, at, data as JSON text."""
+
+WireLog = tuple[int, float, str, str, str]
+"""A log line likewise: seq, at, level, step, message."""
+
+
+def to_wire(row: JournalRow) -> WireRow:
+    """The row with its data as JSON text (None for no data)."""
+    return (
+        row.seq,
+        row.path,
+        row.attempt,
+        row.event.value,
+        row.at,
+        json.dumps(row.data) if row.data else None,
+    )
+
+
+def from_wire(row: Sequence[Any]) -> JournalRow:
+    """The row with its data parsed."""
+    seq, path, attempt, event, at, data = row
+    return JournalRow(seq, path, attempt, Event(event), at, json.loads(data) if data else {})
 
 
 DISPATCH_SPAN = 1_000_000_000
@@ -228,6 +254,8 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
             record.once = bool(row.data.get("once"))
         else:
             _fold_outcome(record, row)
+    # A quick step's only row is its outcome, which for a loop comes after those of its items.
+    state.steps.sort(key=lambda record: record.started_at or 0.0)
     if state.status is not None:
         _close(state)
     return state

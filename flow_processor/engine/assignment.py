@@ -20,7 +20,7 @@ CLOSING_SECONDS = 300.0
 """How long finally steps may take altogether after a cancel or time limit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Watch:
     """One step attempt under way in the worker."""
 
@@ -28,6 +28,8 @@ class Watch:
     """In monotonic seconds."""
     limit: float | None
     """Its time limit in seconds."""
+    unwritten: WireRow | None
+    """The row that says it began, if that is not in the store yet."""
 
 
 @dataclass(slots=True)
@@ -50,16 +52,34 @@ class Assignment:
     """The worker has reported the run's end."""
     daemon_rows: int = 0
 
-    def observe(self, rows: Sequence[Sequence[Any]], now: float) -> None:
-        """Follow what begins and ends."""
-        for _seq, path, attempt, event, _at, data in rows:
-            if not path:
-                continue
-            if event == Event.STARTED:
-                limit = json.loads(data).get("timeout_seconds") if data else None
-                self.watches[path, attempt] = Watch(now, limit)
-            else:
+    def observe(self, rows: Sequence[WireRow], now: float) -> list[WireRow]:
+        """Follow what begins and ends; returns the rows to be written now.
+
+        That a repeatable step began is written only once it has taken a while (`overdue`): most have ended
+        before, and their outcome tells when they began.
+        """
+        to_write = []
+        for row in rows:
+            _seq, path, attempt, event, _at, data = row
+            if not path or event != Event.STARTED:
                 self.watches.pop((path, attempt), None)
+                to_write.append(row)
+                continue
+            details = json.loads(data) if data else {}
+            is_once = "once" in details
+            self.watches[path, attempt] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
+            if is_once:
+                to_write.append(row)
+        return to_write
+
+    def overdue(self, before: float) -> list[WireRow]:
+        """Rows of steps that began before that moment and are not written yet; they count as written then."""
+        rows = []
+        for watch in self.watches.values():
+            if watch.unwritten is not None and watch.began <= before:
+                rows.append(watch.unwritten)
+                watch.unwritten = None
+        return rows
 
     def expire(self, now: float) -> bool:
         """Note which attempts are over their time limit; True if there are any."""

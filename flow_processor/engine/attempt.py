@@ -50,7 +50,7 @@ class Attempt:
         try:
             self._announce(once=self._once and not asks_when)
             if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
-                return self._skipped()
+                return self._skipped(started_at)
             if asks_when and self._once:
                 self._announce(once=True)
             result, value = self._call()
@@ -117,9 +117,9 @@ class Attempt:
             errors=self._errors,
         )
 
-    def _skipped(self) -> StepRecord:
-        self._journal.append(self._path, self._number, Event.SKIPPED)
-        return StepRecord(path=self._path, attempt=self._number, status=StepStatus.SKIPPED)
+    def _skipped(self, started_at: float) -> StepRecord:
+        self._journal.append(self._path, self._number, Event.SKIPPED, {"started_at": started_at})
+        return StepRecord(self._path, self._number, StepStatus.SKIPPED, started_at=started_at)
 
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""

@@ -34,7 +34,7 @@ from flow_processor.run import (
 )
 from flow_processor.step import Secret
 from flow_processor.store import Store
-from flow_processor.store.journal import append_logs, append_rows
+from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run
 
 logger = logging.getLogger("octospool.engine")
@@ -55,6 +55,8 @@ class _Waiting:
     run: RunRow
     flows: dict[str, str] | None
     """None: to be read from the store."""
+    since: float
+    """In monotonic seconds."""
 
 
 class LocalEngine:
@@ -93,7 +95,7 @@ class LocalEngine:
     def submit(self, run: RunRow, *, flows: dict[str, str] | None = None) -> None:
         """Hand a committed run to the next free worker. `flows` are its texts, if the caller has them."""
         with self._lock:
-            self._waiting.append(_Waiting(run, flows))
+            self._waiting.append(_Waiting(run, flows, self._clock.monotonic()))
             self._hand_out()
 
     def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
@@ -136,19 +138,32 @@ class LocalEngine:
 
     def _hand_out(self) -> None:
         while self._waiting and not self._is_stopping:
-            worker = self._pool.take()
+            worker = self._pool.take(waiting_since=self._waiting[0].since)
             if worker is None:
                 return
             waiting = self._waiting.popleft()
-            prepared = self._prepare(waiting)
-            if prepared is None:
+            try:
+                is_taken = self._assign(worker, waiting)
+            except Exception as defect:  # noqa: BLE001  around one run: the others must go on, and it must end
+                logger.exception("cannot be handed to a worker", extra=_where(waiting.run))
+                message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
+                self._end(waiting.run, RunStatus.INTERRUPTED, error_record("dispatch_failed", message))
+                is_taken = False
+            if not is_taken:
                 self._pool.give_back(worker)
-                continue
-            order, assignment = prepared
-            self._assignments[worker] = assignment
-            self._record_dispatch(worker, assignment)
-            worker.send({"run": order.as_frame()})  # if it is gone, its end is reported and the run goes on
-            self._wake.notify_all()
+
+    def _assign(self, worker: WorkerProcess, waiting: _Waiting) -> bool:
+        """Hand the run to the worker; False where the run was ended instead."""
+        prepared = self._prepare(waiting)
+        if prepared is None:
+            return False
+        order, assignment = prepared
+        # If the worker is gone by now, its end is reported and the run goes on in another one.
+        worker.send({"run": order.as_frame()})
+        self._assignments[worker] = assignment
+        self._record_dispatch(worker, assignment)
+        self._wake.notify_all()
+        return True
 
     def _prepare(self, waiting: _Waiting) -> tuple[RunOrder, Assignment] | None:
         run = waiting.run
@@ -193,10 +208,9 @@ class LocalEngine:
         run_id = assignment.run.id
 
         def record(connection: Connection) -> None:
-            append_rows(connection, run_id, [row])
             move_run(connection, run_id, RunStatus.RUNNING, at=now)
 
-        self._store.writer.submit(record, lazy=True, keep=True)
+        self._store.writer.submit(record, rows=history_rows(run_id, [row]), lazy=True, keep=True)
         logger.info("started", extra=_where(assignment.run))
 
     # What workers say.
@@ -212,21 +226,23 @@ class LocalEngine:
             assignment = self._assignments.get(worker)
             if assignment is None:
                 return
-            rows, logs, ended = frame["rows"], frame["logs"], frame.get("ended")
-            assignment.observe(rows, self._clock.monotonic())
+            logs, ended = frame["logs"], frame.get("ended")
+            rows = assignment.observe(frame["rows"], self._clock.monotonic())
             run = assignment.run
             if ended is not None:
                 assignment.has_ended = True
-        last = max((row[0] for row in [*rows, *logs]), default=0)
+        last = max((row[0] for row in [*frame["rows"], *logs]), default=0)
 
-        def record(connection: Connection) -> None:
-            append_rows(connection, run.id, rows)
-            append_logs(connection, run.id, logs)
+        def record_end(connection: Connection) -> None:
             if ended is not None:
-                status = RunStatus(ended["status"])
-                move_run(connection, run.id, status, at=rows[-1][4], error=ended["error"])
+                move_run(connection, run.id, RunStatus(ended["status"]), at=rows[-1][4], error=ended["error"])
 
-        written = self._store.writer.submit(record, lazy=not frame["ack"], keep=True)
+        written = self._store.writer.submit(
+            record_end if ended is not None else None,
+            rows=history_rows(run.id, rows, logs),
+            lazy=not frame["ack"],
+            keep=True,
+        )
         _log_rows(run, rows)
         if frame["ack"]:
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
@@ -268,6 +284,9 @@ class LocalEngine:
     def _check_limits(self, worker: WorkerProcess, assignment: Assignment, now: float) -> None:
         if assignment.is_killed or assignment.has_ended:
             return
+        overdue = assignment.overdue(now - TICK_SECONDS)
+        if overdue:
+            self._append(assignment.run.id, overdue, lazy=True)
         if assignment.abort_deadline is not None and now > assignment.abort_deadline:
             self._kill(worker, assignment, "it did not end when it was asked to")
         elif assignment.expire(now):
@@ -308,13 +327,14 @@ class LocalEngine:
             if assignment.is_closing and assignment.is_killed and not assignment.expired:
                 self._end_closing(assignment)
                 return
-            rows = rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
+            rows = assignment.overdue(self._clock.monotonic())
+            rows += rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
         if not assignment.is_killed:
             logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=_where(run))
         # Committed before the run is handed out again: the next worker reads what is in the store.
         self._append(run.id, rows).result()
         with self._lock:
-            self._waiting.appendleft(_Waiting(run, None))
+            self._waiting.appendleft(_Waiting(run, None, self._clock.monotonic()))
             self._hand_out()
 
     def _end_closing(self, assignment: Assignment) -> None:
@@ -329,8 +349,8 @@ class LocalEngine:
             )
             self._end(assignment.run, RunStatus.FAILED, error)
 
-    def _append(self, run_id: str, rows: list[WireRow]) -> Future[None]:
-        return self._store.writer.submit(lambda connection: append_rows(connection, run_id, rows), keep=True)
+    def _append(self, run_id: str, rows: list[WireRow], *, lazy: bool = False) -> Future[None]:
+        return self._store.writer.submit(None, rows=history_rows(run_id, rows), lazy=lazy, keep=True)
 
     def _end(self, run: RunRow, status: RunStatus, error: dict[str, Any]) -> Future[Any]:
         """End a run that no worker has."""

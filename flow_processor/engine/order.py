@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -32,7 +32,8 @@ class RunOrder:
 
     def as_frame(self) -> dict[str, Any]:
         """The order as a frame's content."""
-        return asdict(self)
+        # Not dataclasses.asdict: it copies the payload level by level.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 from collections import deque
@@ -18,6 +19,16 @@ logger = logging.getLogger("octospool.engine")
 
 IDLE_SECONDS = 30.0
 """A worker beyond the spares that has had nothing to do for so long leaves."""
+
+PATIENCE_SECONDS = 0.02
+"""A run waits so long for a busy worker before another one is started for it: short runs come round faster than
+a process starts."""
+
+CROWDED_PATIENCE_SECONDS = 0.25
+"""The same once there is a worker for each processor core: more of them help only where runs wait for others."""
+
+SPARE_DELAY_SECONDS = 0.1
+"""A worker must have been busy for so long before its place as the spare is filled."""
 
 MAX_START_DELAY_SECONDS = 30.0
 """Longest pause between tries to start a worker when they die at their start."""
@@ -48,9 +59,14 @@ class WorkerPool:
         self._ready: set[WorkerProcess] = set()
         self._idle: deque[tuple[WorkerProcess, float]] = deque()
         """Free workers with the moment since when, the latest on the right: it is taken first, its caches warm."""
-        self._is_short = False
+        self._waiting_since: float | None = None
+        """Since when the oldest run waits for a worker; None if none does."""
+        self._short_since: float | None = None
+        """Since when there are fewer free workers than spares."""
         self._is_stopping = False
         self._failed_starts = 0
+        self._failed_at: float = 0.0
+        self._cores = os.cpu_count() or 1
         self._thread = threading.Thread(target=self._work, name="worker-pool", daemon=True)
 
     def start(
@@ -66,15 +82,20 @@ class WorkerPool:
         self._on_exit = on_exit
         self._thread.start()
 
-    def take(self) -> WorkerProcess | None:
-        """A free worker; None if there is none, then one is started if that is allowed."""
+    def take(self, *, waiting_since: float) -> WorkerProcess | None:
+        """A free worker for a run that has waited since then (monotonic seconds).
+
+        None if there is none; then, if the run goes on waiting, another worker is started.
+        """
         with self._changed:
             if not self._idle:
-                self._is_short = True
+                self._waiting_since = waiting_since
                 self._changed.notify_all()
                 return None
             worker, _ = self._idle.pop()
-            if len(self._idle) < self._spares:
+            self._waiting_since = None
+            if len(self._idle) < self._spares and self._short_since is None:
+                self._short_since = self._clock.monotonic()
                 self._changed.notify_all()
             return worker
 
@@ -82,7 +103,12 @@ class WorkerPool:
         """The worker is free again."""
         with self._changed:
             if worker in self._all:
-                self._idle.append((worker, self._clock.monotonic()))
+                self._add_idle(worker)
+
+    def _add_idle(self, worker: WorkerProcess) -> None:
+        self._idle.append((worker, self._clock.monotonic()))
+        if len(self._idle) >= self._spares:
+            self._short_since = None
 
     def problem(self) -> str | None:
         """Why no worker can be had; None if all is well."""
@@ -108,27 +134,30 @@ class WorkerPool:
             worker.join(LEAVE_SECONDS)
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._is_stopping and not self._lacks():
-                    has_surplus = len(self._idle) > self._spares
-                    self._changed.wait(IDLE_SECONDS if has_surplus else None)
-                    self._retire()
-                if self._is_stopping:
-                    return
-                self._is_short = False
-                if self._failed_starts:
-                    delay = min(MAX_START_DELAY_SECONDS, 0.5 * 2**self._failed_starts)
-                    self._changed.wait_for(lambda: self._is_stopping, delay)
-                    if self._is_stopping:
-                        return
-                self._start_one()
+        with self._changed:
+            while not self._is_stopping:
+                due = self._start_due()
+                now = self._clock.monotonic()
+                if due is not None and due <= now:
+                    self._start_one()
+                    continue
+                has_surplus = len(self._idle) > self._spares
+                self._changed.wait(due - now if due is not None else IDLE_SECONDS if has_surplus else None)
+                self._retire()
 
-    def _lacks(self) -> bool:
-        starting = len(self._all) - len(self._ready)
-        if len(self._all) >= self._max:
-            return False
-        return starting == 0 and (self._is_short or len(self._idle) < self._spares)
+    def _start_due(self) -> float | None:
+        """When another worker should be started, in monotonic seconds; None while there are enough."""
+        is_starting = len(self._all) > len(self._ready)
+        if is_starting or len(self._all) >= self._max:
+            return None
+        if self._failed_starts:
+            return self._failed_at + min(MAX_START_DELAY_SECONDS, 0.5 * 2.0**self._failed_starts)
+        if len(self._all) < max(1, self._spares):
+            return 0.0
+        if self._waiting_since is not None:
+            is_crowded = len(self._all) >= self._cores
+            return self._waiting_since + (CROWDED_PATIENCE_SECONDS if is_crowded else PATIENCE_SECONDS)
+        return None if self._short_since is None else self._short_since + SPARE_DELAY_SECONDS
 
     def _start_one(self) -> None:
         settings = replace(self._settings, worker_id=secrets.token_hex(4))
@@ -137,10 +166,14 @@ class WorkerPool:
                 settings, environment=self._environment, on_frame=self._take_frame, on_exit=self._left
             )
         except OSError as error:
-            self._failed_starts += 1
+            self._note_failed_start()
             logger.error("a worker could not be started: %s", error)
             return
         self._all.add(worker)
+
+    def _note_failed_start(self) -> None:
+        self._failed_starts += 1
+        self._failed_at = self._clock.monotonic()
 
     def _retire(self) -> None:
         now = self._clock.monotonic()
@@ -156,14 +189,14 @@ class WorkerPool:
             self._failed_starts = 0
             self._all.add(worker)  # its first word may be faster than the thread that started it
             self._ready.add(worker)
-            self._idle.append((worker, self._clock.monotonic()))
+            self._add_idle(worker)
             self._changed.notify_all()
         self._on_ready()
 
     def _left(self, worker: WorkerProcess, exit_code: int) -> None:
         with self._changed:
             if worker not in self._ready and not self._is_stopping:
-                self._failed_starts += 1
+                self._note_failed_start()
                 logger.error("worker %s died at its start with exit code %d", worker.id, exit_code)
             self._all.discard(worker)
             self._ready.discard(worker)

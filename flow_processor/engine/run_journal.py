@@ -33,6 +33,10 @@ MAX_UNCOMMITTED_ROWS = 4096
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """A larger result of one step is refused: it could not be kept."""
 
+MAX_RESULT_DEPTH = 150
+"""A result nested deeper is refused: who reads it later (JSON parsers, jq) could not. Flow data that comes from
+outside may have 100 levels, and each sub-flow adds one."""
+
 LOG_FLUSH_SECONDS = 0.2
 """How long a log line may wait for the next row to travel with."""
 
@@ -166,7 +170,13 @@ class RunJournal:
         return self._clock.now().timestamp()
 
     def _as_text(self, data: dict[str, Any]) -> str:
-        text = json.dumps(self._redactor.value(data), separators=(",", ":"))
+        try:
+            text = json.dumps(self._redactor.value(data), separators=(",", ":"))
+        except RecursionError:
+            raise _too_deep() from None
+        # A text with few brackets cannot be deep, so most results need no second look.
+        if text.count("[") + text.count("{") > MAX_RESULT_DEPTH and _is_deeper(data, MAX_RESULT_DEPTH):
+            raise _too_deep()
         if len(text) > MAX_RESULT_BYTES:
             raise StepError(
                 f"the result is too large: {len(text)} bytes, the limit is {MAX_RESULT_BYTES}; "
@@ -174,3 +184,22 @@ class RunJournal:
                 code="result_too_large",
             )
         return text
+
+
+def _too_deep() -> StepError:
+    return StepError(f"the result is nested deeper than {MAX_RESULT_DEPTH} levels", code="result_too_deep")
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Is it nested deeper than `limit` levels? Level by level, so that depth cannot exhaust the stack."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True

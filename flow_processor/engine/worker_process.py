@@ -51,7 +51,8 @@ class WorkerProcess:
         self._on_frame = on_frame
         self._on_exit = on_exit
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flow_processor.engine.worker"],
+            # -P: a module is never taken from the working folder, which may be one that flows write to.
+            [sys.executable, "-P", "-m", "flow_processor.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=clean_environment(environment),

@@ -13,7 +13,8 @@ from flow_processor.clock import Clock, SystemClock, from_epoch
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StoreUnavailable
+from flow_processor.documents import to_json_value
+from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError, StoreUnavailable
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
 from flow_processor.run import RunStatus, Trigger
@@ -213,7 +214,11 @@ class Service:
 
         Raises FlowNotFound, SpecError, FlowRunning, InvalidRequest, ShuttingDown, StoreUnavailable.
         """
-        run = self.launcher.launch(path, payload=data, params=params, cause=Cause(trigger, by))
+        try:
+            payload, given = to_json_value(data), None if params is None else to_json_value(params)
+        except StepError as error:
+            raise InvalidRequest(f"the data cannot be taken: {error.message}") from error
+        run = self.launcher.launch(path, payload=payload, params=given, cause=Cause(trigger, by))
         if run is None:
             raise InvalidRequest("nothing was started")
         return self.history.summary(run)

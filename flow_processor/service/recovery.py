@@ -19,7 +19,7 @@ from flow_processor.locks import LockFile
 from flow_processor.run import Event, RunStatus
 from flow_processor.service.launcher import Launcher
 from flow_processor.store import Store
-from flow_processor.store.journal import append_logs, append_rows
+from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run
 
 logger = logging.getLogger("octospool.service")
@@ -103,20 +103,17 @@ class Recovery:
         for path in sorted(self._handover_path.glob("*.json")):
             try:
                 handed = json.loads(path.read_bytes())
-                record = _recorder(handed["run_id"], handed["rows"], handed["logs"])
+                rows = history_rows(handed["run_id"], handed["rows"], handed["logs"])
+                record = _recorder(handed["run_id"], handed["rows"])
             except (OSError, ValueError, KeyError) as error:
                 logger.error("handover file %s cannot be read and is left alone: %s", path.name, error)
                 continue
-            self._store.writer.run(record)
+            self._store.writer.submit(record, rows=rows).result()
             path.unlink(missing_ok=True)
 
 
-def _recorder(
-    run_id: str, rows: Sequence[Sequence[Any]], logs: Sequence[Sequence[Any]]
-) -> Callable[[Connection], None]:
+def _recorder(run_id: str, rows: Sequence[Sequence[Any]]) -> Callable[[Connection], None]:
     def record(connection: Connection) -> None:
-        append_rows(connection, run_id, rows)
-        append_logs(connection, run_id, logs)
         for _seq, path, _attempt, event, at, data in rows:
             if not path and event == Event.ENDED:
                 ended = json.loads(data)

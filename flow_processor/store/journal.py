@@ -8,36 +8,30 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, select
 
 from flow_processor.run import WireLog, WireRow
-from flow_processor.store.database import insert_or_ignore
 from flow_processor.store.tables import journal, logs
+from flow_processor.store.writer import Rows
 
 
-def append_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:
-    """Add rows to a run's journal. A row whose seq is there already is left alone (handed over twice)."""
-    values = [
-        {
-            "run_id": run_id,
-            "seq": seq,
-            "path": path,
-            "attempt": attempt,
-            "event": event,
-            "at": at,
-            "data": data,
-        }
-        for seq, path, attempt, event, at, data in rows
-    ]
-    if values:
-        connection.execute(insert_or_ignore(connection, journal), values)
-
-
-def append_logs(connection: Connection, run_id: str, lines: Iterable[Sequence[Any]]) -> None:
-    """Add lines to a run's log; a repeated seq is left alone."""
-    values = [
-        {"run_id": run_id, "seq": seq, "at": at, "level": level, "step": step, "message": message}
-        for seq, at, level, step, message in lines
-    ]
-    if values:
-        connection.execute(insert_or_ignore(connection, logs), values)
+def history_rows(run_id: str, rows: Iterable[Sequence[Any]], lines: Iterable[Sequence[Any]] = ()) -> Rows:
+    """Journal rows and log lines of a run as the writer takes them. Those that are there already stay."""
+    return {
+        journal: [
+            {
+                "run_id": run_id,
+                "seq": seq,
+                "path": path,
+                "attempt": attempt,
+                "event": event,
+                "at": at,
+                "data": data,
+            }
+            for seq, path, attempt, event, at, data in rows
+        ],
+        logs: [
+            {"run_id": run_id, "seq": seq, "at": at, "level": level, "step": step, "message": message}
+            for seq, at, level, step, message in lines
+        ],
+    }
 
 
 def delete_history(connection: Connection, run_ids: Sequence[str]) -> None:

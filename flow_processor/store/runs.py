@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Update, bindparam, delete, func, insert, select, update
 
 from flow_processor.clock import from_epoch
 from flow_processor.run import (
@@ -22,7 +22,7 @@ from flow_processor.run import (
     to_wire,
 )
 from flow_processor.store.database import insert_or_ignore
-from flow_processor.store.journal import append_rows, delete_history
+from flow_processor.store.journal import delete_history, history_rows
 from flow_processor.store.tables import flow_versions, journal, runs
 
 DELETE_BATCH = 500
@@ -61,10 +61,13 @@ class RunFilter:
     until: datetime | None = None
 
 
+_INSERT_RUN = insert(runs)
+
+
 def insert_run(connection: Connection, run: RunRow) -> None:
     """Record an accepted run."""
     connection.execute(
-        insert(runs),
+        _INSERT_RUN,
         {
             "id": run.id,
             "flow": run.flow,
@@ -93,6 +96,22 @@ def insert_flow_version(connection: Connection, *, version: str, path: str, flow
     )
 
 
+def _move_statement(status: RunStatus) -> Update:
+    legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
+    values: dict[str, Any] = {"status": status.value}
+    if status is RunStatus.RUNNING:
+        values["started_at"] = func.coalesce(runs.c.started_at, bindparam("at"))
+    if status.is_terminal:
+        values |= {"ended_at": bindparam("at"), "error": bindparam("reason")}
+    return update(runs).where(runs.c.id == bindparam("run_id"), runs.c.status.in_(legal)).values(values)
+
+
+_MOVE: dict[RunStatus, Update] = {
+    status: _move_statement(status) for status in RunStatus if status is not RunStatus.QUEUED
+}
+"""Made once: making a statement costs more than running it."""
+
+
 def move_run(
     connection: Connection,
     run_id: str,
@@ -102,16 +121,12 @@ def move_run(
     error: dict[str, Any] | None = None,
 ) -> bool:
     """Give a run its next status; False (and nothing done) where that transition is not legal."""
-    legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
-    values: dict[str, Any] = {"status": status.value}
+    values: dict[str, Any] = {"run_id": run_id}
     if status.is_terminal:
-        values |= {"ended_at": at, "error": None if error is None else json.dumps(error)}
-    statement = update(runs).where(runs.c.id == run_id, runs.c.status.in_(legal)).values(values)
-    moved = connection.execute(statement).rowcount == 1
-    if moved and status is RunStatus.RUNNING:
-        first = update(runs).where(runs.c.id == run_id, runs.c.started_at.is_(None))
-        connection.execute(first.values(started_at=at))
-    return moved
+        values |= {"at": at, "reason": None if error is None else json.dumps(error)}
+    elif status is RunStatus.RUNNING:
+        values["at"] = at
+    return connection.execute(_MOVE[status], values).rowcount == 1
 
 
 def end_run(
@@ -121,8 +136,8 @@ def end_run(
     if not move_run(connection, run_id, status, at=at, error=error):
         return False
     last = connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or 0
-    data = {"status": status.value, "error": error}
-    append_rows(connection, run_id, [to_wire(JournalRow(last + 1, "", 0, Event.ENDED, at, data))])
+    row = to_wire(JournalRow(last + 1, "", 0, Event.ENDED, at, {"status": status.value, "error": error}))
+    connection.execute(insert(journal), history_rows(run_id, [row])[journal])
     return True
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from flow_processor.errors import StoreUnavailable
-from flow_processor.store.database import store_error
+from flow_processor.store.database import insert_or_ignore, store_error
 
 logger = logging.getLogger("octospool.store")
 
@@ -30,11 +31,19 @@ RETRY_SECONDS = 0.5
 """Pause before operations that must not be lost are tried again while the store cannot be written."""
 
 
+Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
+"""Rows to be inserted, by table. A row whose key is there already is left alone."""
+
+
+NO_ROWS: Rows = {}
+
+
 @dataclass(slots=True)
 class _Entry:
-    operation: Callable[[Connection], Any]
+    operation: Callable[[Connection], Any] | None
+    rows: Rows
+    keep: bool
     future: Future[Any] = field(default_factory=Future)
-    keep: bool = False
 
 
 class Writer:
@@ -56,14 +65,21 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, operation: Callable[[Connection], T], *, lazy: bool = False, keep: bool = False
+        self,
+        operation: Callable[[Connection], T] | None,
+        *,
+        rows: Rows = NO_ROWS,
+        lazy: bool = False,
+        keep: bool = False,
     ) -> Future[T]:
         """Queue an operation; the future is done when it is committed.
 
+        `rows` are inserted in the same transaction. They come before all operations of their group and in one
+        statement a table, which is what makes a journal cheap.
         `lazy`: nobody waits for it, so it may linger for company. `keep`: it must not be lost, so it is tried
         again for as long as the store refuses (a full disk, say) instead of failing.
         """
-        entry = _Entry(operation, keep=keep)
+        entry = _Entry(operation, rows, keep)
         with self._wake:
             if self._stopping:
                 raise StoreUnavailable("the store is closed")
@@ -112,7 +128,8 @@ class Writer:
         """Commit the group; what has to be tried again is returned."""
         try:
             with self._engine.begin() as connection:
-                results = [entry.operation(connection) for entry in entries]
+                self._insert_rows(connection, entries)
+                results = [entry.operation and entry.operation(connection) for entry in entries]
         except Exception as error:  # noqa: BLE001  any operation's failure; each is then tried alone
             if len(entries) > 1:
                 return [again for entry in entries for again in self._commit([entry])]
@@ -121,6 +138,15 @@ class Writer:
         for entry, result in zip(entries, results, strict=True):
             entry.future.set_result(result)
         return []
+
+    def _insert_rows(self, connection: Connection, entries: list[_Entry]) -> None:
+        rows: defaultdict[Table, list[Mapping[str, Any]]] = defaultdict(list)
+        for entry in entries:
+            for table, values in entry.rows.items():
+                rows[table].extend(values)
+        for table, values in rows.items():
+            if values:
+                connection.execute(insert_or_ignore(connection, table), values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
         if not isinstance(error, SQLAlchemyError | OSError):
