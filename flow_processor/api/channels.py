@@ -185,15 +185,15 @@ class TlsChannel(Channel):
         """Look at the first byte without taking it: does the caller speak TLS?"""
         try:
             first = self.socket.recv(1, socket.MSG_PEEK)
-            if first and first != TLS_HANDSHAKE_BYTE and self._plain_too:
-                self._phase = _Phase.PLAIN
-                return
-            if first:
+            if first == TLS_HANDSHAKE_BYTE:
                 self.socket = self._context.wrap_socket(
                     self.socket, server_side=True, do_handshake_on_connect=False
                 )
                 self._phase = _Phase.HANDSHAKE
                 self._shake_hands()
+                return
+            if first and self._plain_too:
+                self._phase = _Phase.PLAIN
                 return
         except OSError as error:
             logger.debug("connection from %s ended before it began: %s", self.addr, error)

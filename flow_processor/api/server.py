@@ -43,6 +43,9 @@ IDLE_SECONDS = 60
 MAX_HEADER_BYTES = 64 * 1024
 """All headers of a call together."""
 
+MEMORY_BYTES = 4 * 1024 * 1024
+"""A body or an answer that is larger waits on the disk and not in memory until it is read or sent."""
+
 DRAIN_SECONDS = 5.0
 """How long `stop` lets calls under way come to their end."""
 
@@ -162,6 +165,9 @@ def adjustments(settings: Settings, *, tls: ssl.SSLContext | None) -> dict[str, 
         "max_request_body_size": int(settings.api.max_body) + 1,
         # Read on while a call is answered, so that a caller who hangs up is noticed.
         "channel_request_lookahead": 1,
+        # Up to these sizes nothing of a call is written to a temporary file.
+        "inbuf_overflow": MEMORY_BYTES,
+        "outbuf_overflow": MEMORY_BYTES,
         "clear_untrusted_proxy_headers": True,
         "expose_tracebacks": False,
         # A caller that goes away is not an event of the daemon.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -69,3 +70,14 @@ def every_route(app: Flask) -> Iterator[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD"}):
             yield method, re.sub(r"<[^>]+>", "x", rule.rule)
+
+
+class OtherSettings:
+    """A service as it is, but with other settings for its API."""
+
+    def __init__(self, service: Any, **changes: Any):
+        self._service = service
+        self.settings = dataclasses.replace(service.settings, **changes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
