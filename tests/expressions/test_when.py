@@ -126,7 +126,7 @@ def test_conditions_after_one_that_does_not_hold_are_not_looked_at() -> None:
 @given(
     st.booleans()
     | st.integers()
-    | st.floats()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.lists(st.integers())
     | st.dictionaries(st.text(), st.none())
 )
