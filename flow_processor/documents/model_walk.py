@@ -98,7 +98,9 @@ def coerced_texts(model: type[BaseModel], data: Any, value: BaseModel) -> list[t
 def _coerced(loc: Loc, data: Any, value: Any) -> Iterator[tuple[Loc, str, Any]]:
     if isinstance(value, BaseModel):
         if isinstance(data, dict):
-            for name, info in type(value).model_fields.items():
+            fields = type(value).model_fields
+            for name in value.model_fields_set:
+                info = fields[name]
                 key = _written_name(data, name, info)
                 if key not in data:
                     continue

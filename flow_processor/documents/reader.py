@@ -146,7 +146,14 @@ def _place_at(text: str, offset: int) -> Place:
 
 
 def _events(text: str) -> Iterator[Any]:
-    return yaml.parse(text, Loader=_EVENTS)
+    source = _EVENTS(text)
+    try:
+        while (event := source.get_event()) is not None:
+            yield event
+            if type(event) is yaml.StreamEndEvent:
+                return
+    finally:
+        source.dispose()
 
 
 def _from_yaml(error: yaml.YAMLError, text: str) -> Refused:

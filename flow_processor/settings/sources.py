@@ -46,7 +46,7 @@ class Sources:
     def values(self) -> dict[str, Any]:
         """A value for every variable of the table; the default for one that is wrong."""
         values = {variable.key: self._value(variable) for variable in VARIABLES}
-        data_path = self._base / Path(values["data_path"]).expanduser()
+        data_path = self._base / _home(values["data_path"])
         values["data_path"] = _absolute(data_path)
         values["config_file"] = self.config_path
         for variable in VARIABLES:
@@ -72,9 +72,9 @@ class Sources:
     def _config_path(self) -> Path:
         given = self._given("config_file")
         if given is not None:
-            return _absolute(self._base / Path(given).expanduser())
+            return _absolute(self._base / _home(given))
         data = self._given("data_path") or BY_KEY["data_path"].default
-        return _absolute(self._base / Path(data).expanduser() / BY_KEY["config_file"].default)
+        return _absolute(self._base / _home(data) / BY_KEY["config_file"].default)
 
     def _given(self, key: str) -> Any:
         return self._overrides.get(key, self._environ.get(BY_KEY[key].name))
@@ -115,10 +115,15 @@ class Sources:
             return None
         is_set = self._given(variable.key) is not None or self._is_in_config(variable.key)
         root = self._base if is_set else data_path
-        return _absolute(root / Path(value).expanduser())
+        return _absolute(root / _home(value))
 
 
 _NAMES = frozenset(variable.name for variable in VARIABLES)
+
+
+def _home(path: str | Path) -> Path:
+    """With `~` and `~user` as the home folder, where there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises where there is none
 
 
 def _absolute(path: Path) -> Path:
