@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.engine.policies import Then, decide
+from flow_processor.engine.run_journal import Orphaned
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.when import holds
@@ -77,10 +78,15 @@ class Attempt:
         if once:
             data["once"] = True
         self._journal.append(self._path, self._number, Event.STARTED, data)
-        if once:
-            self._journal.barrier()
-        else:
+        if not once:
             self._journal.flush()
+            return
+        try:
+            self._journal.barrier()
+        except Orphaned:
+            # It has not begun, so what was said is taken back: the last STARTED row of an attempt counts.
+            self._journal.append(self._path, self._number, Event.STARTED)
+            raise
 
     def _call(self) -> tuple[StepResult, Any]:
         context = self._frame.context(

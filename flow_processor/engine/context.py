@@ -41,8 +41,10 @@ class Surroundings(Protocol):
     ) -> FlowOutcome:
         """Run a sub-flow; `below` is the path of the step that calls it."""
 
-    def run_inside(self, step: StepSpec, *, path: str, deadline: float | None) -> StepResult:
-        """Run one step that stands inside another."""
+    def run_inside(
+        self, step: StepSpec, *, path: str, deadline: float | None, errors: list[dict[str, Any]]
+    ) -> StepResult:
+        """Run one step that stands inside another; what it adds to `__errors__` goes to `errors`."""
 
 
 class AttemptContext:
@@ -146,7 +148,8 @@ class AttemptContext:
 
     def run_nested(self, step: StepSpec, label: str) -> StepResult:
         """Run a step that stands inside this one."""
-        return self._frame.run_inside(step, path=f"{self._path}/{label}", deadline=self._deadline)
+        path = f"{self._path}/{label}"
+        return self._frame.run_inside(step, path=path, deadline=self._deadline, errors=self.errors)
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

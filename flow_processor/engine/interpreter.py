@@ -187,7 +187,10 @@ class FlowFrame:
         return control_of(record)
 
     def _attempts(self, step: StepSpec, path: str, *, deadline: float | None, key: str | None) -> StepRecord:
-        """Try the step until it succeeds or its policy has had enough; `key` takes the result."""
+        """Try the step until it succeeds or its policy has had enough.
+
+        `key` takes the result; None for a step inside another, whose outcome is the outer step's business.
+        """
         attempt = 1
         while True:
             record = self.journal.past(path, attempt)
@@ -198,7 +201,8 @@ class FlowFrame:
                 # Ended from outside (a time limit, a lost worker): the policy has not been asked yet.
                 ended = Attempt(self, step, path=path, number=attempt, deadline=deadline, key=key)
                 record = ended.fail(_error_of(record), record.started_at)
-            fold_data(self.data, record)
+            if key is not None:
+                fold_data(self.data, record)
             if record.then == Then.RETRY:
                 self._pause(step, record)
                 attempt += 1
@@ -273,9 +277,12 @@ class FlowFrame:
         )
         return frame.execute()
 
-    def run_inside(self, step: StepSpec, *, path: str, deadline: float | None) -> StepResult:
-        """Run one step that stands inside another; its failure is the outer step's."""
+    def run_inside(
+        self, step: StepSpec, *, path: str, deadline: float | None, errors: list[dict[str, Any]]
+    ) -> StepResult:
+        """Run one step that stands inside another; its failure is the outer step's, and so are its `errors`."""
         record = self._attempts(step, path, deadline=deadline, key=None)
+        errors.extend(record.errors)
         return StepResult(record.result, control_of(record))
 
 

@@ -144,7 +144,7 @@ class LocalEngine:
             waiting = self._waiting.popleft()
             try:
                 is_taken = self._assign(worker, waiting)
-            except Exception as defect:  # noqa: BLE001  around one run: the others must go on, and it must end
+            except Exception as defect:
                 logger.exception("cannot be handed to a worker", extra=_where(waiting.run))
                 message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
                 self._end(waiting.run, RunStatus.INTERRUPTED, error_record("dispatch_failed", message))

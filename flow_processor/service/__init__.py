@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from flow_processor.clock import Clock, SystemClock, from_epoch
+from flow_processor.documents import to_json_value
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.documents import to_json_value
 from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError, StoreUnavailable
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
