@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from filelock import lock_descriptor
-
 from flow_processor.errors import PathRefused
 
 _WALKS = {os.open, os.mkdir, os.stat, os.rename, os.unlink} <= os.supports_dir_fd
@@ -165,6 +163,8 @@ def append_whole(path: Path, make: Callable[[BinaryIO], bytes], *, below: Path |
     Appenders of all threads and processes take turns, so `make` may look at what is there. Missing parents are
     created. Raises PathRefused, OSError, or what `make` raises.
     """
+    from filelock import lock_descriptor  # here, as most workers never append and should start fast
+
     with open_regular(path, "ab", below=below) as file:
         lock_descriptor(file.fileno(), poll_interval=0.002)
         data = make(file)
