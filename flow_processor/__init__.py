@@ -1,7 +1,7 @@
 """Octospool: a file-based flow spooler that people can trust.
 
-The public Python API; everything else may change. Importing this does nothing, and loads nothing until a name is
-used.
+The public Python API; everything else may change. Importing this does nothing, and loads nothing until a
+name is used.
 
 ```python
 from flow_processor import Flow

@@ -9,6 +9,7 @@ No `if __name__ == "__main__"` is needed: workers do not import the calling scri
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from flow_processor.service.views import ErrorView, RunDetail, StepView
     from flow_processor.settings import Settings
     from flow_processor.spec.flow import FlowSpec
+
+# As libraries do: the program that embeds us decides what is logged where.
+logging.getLogger("octospool").addHandler(logging.NullHandler())
 
 ALL_STEPS = 1_000_000
 """More attempts of steps than a run can have."""

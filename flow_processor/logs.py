@@ -86,11 +86,17 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(
-    folder: Path, *, level: str = "INFO", format: str = "text", timezone: tzinfo | str = "UTC"
+    folder: Path,
+    *,
+    level: str = "INFO",
+    format: str = "text",
+    timezone: tzinfo | str = "UTC",
+    to_stderr: bool = True,
 ) -> None:
     """Send the product's log to the file below `folder` and to stderr; a second call replaces the first.
 
-    level: DEBUG, INFO, WARNING or ERROR. format: `text` or `json`. Raises OSError if the file cannot be made.
+    level: DEBUG, INFO, WARNING or ERROR. format: `text` or `json`. Without `to_stderr` only the file is written.
+    Raises OSError if the file cannot be made.
     """
     release()
     zone = ZoneInfo(timezone) if isinstance(timezone, str) else timezone
@@ -103,7 +109,10 @@ def configure(
         encoding="utf-8",
         errors="backslashreplace",  # a lone surrogate in a message must not cost the line
     )
-    for handler in (to_file, logging.StreamHandler(sys.stderr)):
+    handlers: list[logging.Handler] = [to_file]
+    if to_stderr:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
         handler.setFormatter(formatter)
         for name in LOGGERS:
             logging.getLogger(name).addHandler(handler)

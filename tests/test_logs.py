@@ -36,6 +36,17 @@ def test_a_text_line_has_time_level_context_and_message(tmp_path: Path) -> None:
     assert re.fullmatch(f"{when} INFO  {about} went well", lines(tmp_path)[0])
 
 
+def test_stderr_has_the_same_lines_unless_it_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(tmp_path)
+    logs.logger.info("both")
+    logs.configure(tmp_path, to_stderr=False)
+    logs.logger.info("file only")
+    assert capsys.readouterr().err.splitlines() == lines(tmp_path)[:1]
+    assert len(lines(tmp_path)) == 2
+
+
 def test_context_that_is_not_known_is_left_out(tmp_path: Path) -> None:
     logs.configure(tmp_path)
     logs.logger.warning("%d slots", 3, extra={"flow": "a.yml", "run": None})

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flow_processor import logs
 from flow_processor.cli.daemon import Daemon
 from flow_processor.cli.output import say
 from flow_processor.errors import DataFolderInUse
@@ -137,8 +138,16 @@ def running(settings: Settings, *, wait: bool, gave_up: Callable[[], bool]) -> I
 
 
 def _started(settings: Settings) -> Service:
+    """A service that has the data folder; its log goes where the daemon's goes, the terminal is for steps."""
     service = Service(settings)
     service.start(schedule=False)
+    logs.configure(
+        settings.log_path,
+        level=settings.log_level,
+        format=settings.log_format,
+        timezone=settings.zone,
+        to_stderr=False,
+    )
     return service
 
 
@@ -147,3 +156,4 @@ def _leave(spooler: Daemon | Service | None) -> None:
         spooler.close()
     elif spooler is not None:
         spooler.stop()
+        logs.release()

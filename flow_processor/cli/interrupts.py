@@ -17,7 +17,7 @@ ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if
 
 
 class Interrupts:
-    """While the block lasts, a signal sets `asked` instead of raising. For the main thread."""
+    """While the block lasts a signal sets `asked` instead of raising. For the main thread."""
 
     def __init__(self, *, second_says: str, second_code: int = ExitCode.LEFT):
         """When somebody asks again, the process says `second_says` and leaves with `second_code`."""
@@ -29,9 +29,13 @@ class Interrupts:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Interrupts:
+    def install(self) -> None:
+        """From now on, also without a block."""
         for number in ASKING:
             self._before[number] = signal.signal(number, self._take)
+
+    def __enter__(self) -> Interrupts:
+        self.install()
         return self
 
     def __exit__(

@@ -54,6 +54,7 @@ def command(
     """
     payload, params = _payload(data), _params(pairs)
     from flow_processor.cli.connect import running
+    from flow_processor.cli.daemon import Daemon
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
     from flow_processor.flow import name_below
@@ -68,7 +69,8 @@ def command(
             say("cancelled before anything was started")
             ctx.exit(ExitCode.CANCELLED)
         run = spooler.launch(path, data=payload, params=params, trigger=Trigger.CLI, by="cli")
-        say(f"run {run.run_id} of {run.flow}")
+        where = f" in the daemon at {spooler.url}" if isinstance(spooler, Daemon) else ""
+        say(f"run {run.run_id} of {run.flow}{where}")
         ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
     say(_outcome(ended))
     if ended.data is not None:

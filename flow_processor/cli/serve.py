@@ -24,7 +24,9 @@ LOOK_SECONDS = 0.5
 
 @click.command("serve")
 @click.option("--host", help="Address to serve; default: API_HOST, else 127.0.0.1.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to serve; default: API_PORT, else 5000.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port, 0: any free; default: API_PORT, else 5000."
+)
 @data_path_option
 def command(host: str | None, port: int | None, data_path: Path | None) -> None:
     """Run the daemon: HTTP API, schedules, workers. Prints what to try next.
@@ -56,21 +58,23 @@ def _serve(settings: Settings) -> None:
 
     service = Service(settings)
     leave = "left at once; what was under way goes on at the next start"
-    with Interrupts(second_says=leave, second_code=ExitCode.OK) as interrupts:
-        server = _bound(service)
-        try:
-            service.start(detail={"url": server.url})
-            server.start()
-            for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
-                click.echo(line)
-            while server.is_alive() and not interrupts.wait(LOOK_SECONDS):
-                pass
-            grace = settings.shutdown_grace_seconds
-            say(f"stopping; runs under way get {grace:g} s to end (a second signal leaves at once)")
-            # The API answers meanwhile: who waits for a run that ends in time gets its outcome.
-            service.stop(grace)
-        finally:
-            server.stop()
+    interrupts = Interrupts(second_says=leave, second_code=ExitCode.OK)
+    # Never put back: a second signal that comes late must not turn a clean end into another one.
+    interrupts.install()
+    server = _bound(service)
+    try:
+        service.start(detail={"url": server.url})
+        server.start()
+        for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
+            click.echo(line)
+        while server.is_alive() and not interrupts.wait(LOOK_SECONDS):
+            pass
+        grace = settings.shutdown_grace_seconds
+        say(f"stopping; runs under way get {grace:g} s to end (a second signal leaves at once)")
+        # The API answers meanwhile: who waits for a run that ends in time gets its outcome.
+        service.stop(grace)
+    finally:
+        server.stop()
     say("stopped")
 
 

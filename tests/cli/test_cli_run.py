@@ -30,10 +30,10 @@ steps:
 SLOW = """
 finally_step: bye
 steps:
+  - {name: begun, type: set_fact, set_fact: {value: true}}
   - {name: nap, type: sleep, sleep: {seconds: 60}}
   - {name: bye, type: set_fact, set_fact: {value: cleaned up}}
 """
-SHORT = "steps: [{name: nap, type: sleep, sleep: {seconds: 1}}]"
 FAILS = """
 steps:
   - {name: before, type: set_fact, set_fact: {value: 1}}
@@ -163,7 +163,7 @@ def test_nothing_is_left_locked(start: Start, flow: WriteFlow, octospool: Octosp
 def test_ctrl_c_cancels_and_the_finally_step_still_runs(start: Start, flow: WriteFlow, number: int) -> None:
     flow("slow.yml", SLOW)
     process = start("run", "slow")
-    wait_for_line(process, "of slow.yml")
+    wait_for_line(process, "begun")
     process.send_signal(number)
     code, data, said = ended(process)
     assert code == 5, said
@@ -178,7 +178,7 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
     )
     flow("slow.yml", stubborn)
     process = start("run", "slow")
-    wait_for_line(process, "of slow.yml")
+    wait_for_line(process, "begun")
     process.send_signal(signal.SIGINT)
     wait_for_line(process, "cancelling")
     process.send_signal(signal.SIGINT)
@@ -187,22 +187,39 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
     assert "left; run" in said
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
 def test_a_second_run_waits_its_turn(start: Start, flow: WriteFlow) -> None:
-    flow("short.yml", SHORT)
+    flow("slow.yml", SLOW)
     flow("hello.yml", GREET)
-    first = start("run", "short")
-    wait_for_line(first, "of short.yml")
+    first = start("run", "slow")
+    wait_for_line(first, "begun")
     second = start("run", "hello")
     wait_for_line(second, "waiting for its turn")
     assert first.poll() is None
-    assert ended(first)[0] == 0
+    first.send_signal(signal.SIGINT)
+    assert ended(first)[0] == 5
     assert ended(second)[0] == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_ctrl_c_while_waiting_starts_nothing(start: Start, flow: WriteFlow, octospool: Octospool) -> None:
+    flow("slow.yml", SLOW)
+    flow("hello.yml", GREET)
+    first = start("run", "slow")
+    wait_for_line(first, "begun")
+    second = start("run", "hello")
+    wait_for_line(second, "waiting for its turn")
+    second.send_signal(signal.SIGINT)
+    code, data, said = ended(second)
+    assert (code, data) == (5, None)
+    assert "before anything was started" in said
+    assert octospool("runs", "list", "--flow", "hello.yml").stdout == ""
 
 
 def test_no_wait_leaves_with_75_and_says_who_is_there(start: Start, flow: WriteFlow) -> None:
     flow("slow.yml", SLOW)
     first = start("run", "slow")
-    wait_for_line(first, "of slow.yml")
+    wait_for_line(first, "begun")
     code, _, said = ended(start("run", "slow", "--no-wait"))
     assert code == 75
     assert f"pid {first.pid}" in said
@@ -213,7 +230,7 @@ def test_while_a_run_is_under_way_others_can_look(
 ) -> None:
     flow("slow.yml", SLOW)
     process = start("run", "slow")
-    wait_for_line(process, "of slow.yml")
+    wait_for_line(process, "begun")
     listed = json.loads(octospool("runs", "list", "--json").stdout)["runs"]
     assert listed[0]["flow"] == "slow.yml"
     locks = json.loads(octospool("locks", "list", "--json").stdout)["locks"]

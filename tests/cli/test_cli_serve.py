@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,18 @@ SLOW = """
 every_seconds: 3600
 finally_step: bye
 steps:
+  - {name: begun, type: set_fact, set_fact: {value: true}}
   - {name: nap, type: sleep, sleep: {seconds: 60}}
   - {name: bye, type: set_fact, set_fact: {value: cleaned up}}
 """
 
 
 @pytest.fixture
-def serve(start: Start, port: int) -> Serve:
-    """Start the daemon and read what it prints up to the last line."""
+def serve(start: Start) -> Serve:
+    """Start the daemon on a free port and read what it prints up to the last line."""
 
     def begin(*arguments: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], list[str]]:
-        process = start("serve", *arguments, env={"API_PORT": str(port), **(env or {})})
+        process = start("serve", "--port", "0", *arguments, env=env)
         lines: list[str] = []
         assert process.stdout is not None
         for line in process.stdout:
@@ -62,14 +64,26 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
     return process.returncode, json.loads(out) if out.strip() else None, said
 
 
-def test_the_printed_launch_line_works(serve: Serve, flow: WriteFlow, port: int) -> None:
+def url_of(lines: list[str]) -> str:
+    """Where the daemon says that it serves."""
+    return next(word for word in lines[0].split() if word.startswith("http://127.0.0.1:"))
+
+
+def wait_until_begun(url: str) -> None:
+    """Return when the run's first step has ended."""
+    deadline = time.monotonic() + LONG
+    while not requests.get(url, params={"wait": 0.1}, headers=TOKEN, timeout=LONG).json()["steps"]:
+        assert time.monotonic() < deadline
+
+
+def test_the_printed_launch_line_works(serve: Serve, flow: WriteFlow) -> None:
     flow("hello.yml", GREET)
     _, lines = serve()
     words = next(shlex.split(line) for line in lines if "/api/flows/launch" in line)
     headers = dict(word.split(": ", 1) for word in words if ": " in word and not word.startswith("{"))
     answer = requests.post(words[1], headers=headers, data=words[-1], timeout=LONG)
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
-    assert words[1].startswith(f"http://127.0.0.1:{port}/")
+    assert words[1] == f"{url_of(lines)}/api/flows/launch"
 
 
 def test_the_docs_page_is_where_it_says(serve: Serve, flow: WriteFlow) -> None:
@@ -81,28 +95,29 @@ def test_the_docs_page_is_where_it_says(serve: Serve, flow: WriteFlow) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_with_0(
-    serve: Serve, flow: WriteFlow, folder: Path, port: int, number: int
-) -> None:
+def test_a_signal_stops_it_with_0(serve: Serve, flow: WriteFlow, folder: Path, number: int) -> None:
     flow("hello.yml", GREET)
-    process, _ = serve()
+    process, lines = serve()
     code, said = stop(process, number)
     assert code == 0
-    assert said.endswith("stopped\n")
+    assert said.endswith("stopped\n"), said
     assert not (folder / "daemon.json").exists()
-    with socket.create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", int(url_of(lines).rpartition(":")[2]))):
         pass  # the port is free again
     assert " API on http" in (folder / "logs/spooler_service.log").read_text()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on_later(
-    serve: Serve, flow: WriteFlow, port: int, octospool: Octospool
+    serve: Serve, flow: WriteFlow, octospool: Octospool
 ) -> None:
     flow("slow.yml", SLOW)
-    process, _ = serve()
-    url = f"http://127.0.0.1:{port}/api/flows/launch"
-    run = requests.post(url, headers=TOKEN, json={"path": "slow.yml"}, timeout=LONG).json()
+    process, lines = serve()
+    url = url_of(lines)
+    run = requests.post(
+        f"{url}/api/flows/launch", headers=TOKEN, json={"path": "slow.yml"}, timeout=LONG
+    ).json()
+    wait_until_begun(f"{url}/api/runs/{run['run_id']}")
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     next(line for line in process.stderr if "stopping" in line)
@@ -149,7 +164,7 @@ def test_a_running_flow_is_refused_with_4_and_can_be_cancelled(
     serve()
     first = start("run", "slow")
     assert first.stderr is not None
-    next(line for line in first.stderr if "of slow.yml" in line)
+    next(line for line in first.stderr if "begun" in line)
     code, _, said = ended(start("run", "slow"))
     assert (code, "flow_running" in said) == (4, True)
     run_id = json.loads(octospool("locks", "list", "--json").stdout)["locks"][0]["run_id"]
@@ -164,7 +179,7 @@ def test_ctrl_c_cancels_the_run_in_the_daemon(serve: Serve, start: Start, flow: 
     serve()
     process = start("run", "slow")
     assert process.stderr is not None
-    next(line for line in process.stderr if "of slow.yml" in line)
+    next(line for line in process.stderr if "begun" in line)
     process.send_signal(signal.SIGINT)
     code, data, _ = ended(process)
     assert (code, data["bye"]) == (5, "cleaned up")
@@ -184,7 +199,7 @@ def test_locks_can_be_removed(serve: Serve, start: Start, flow: WriteFlow, octos
     serve()
     process = start("run", "slow")
     assert process.stderr is not None
-    next(line for line in process.stderr if "of slow.yml" in line)
+    next(line for line in process.stderr if "begun" in line)
     assert "slow.yml" in octospool("locks").stdout
     removed = octospool("locks", "remove", "slow")
     assert removed.exit_code == 0
