@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, create_model
+from pydantic import AliasChoices, Field, ValidationError, create_model
 
 from flow_processor.spec.base import Spec
 from flow_processor.spec.flow import FlowSpec
@@ -95,11 +95,20 @@ def flow_model() -> type[FlowSpec]:
     )
 
 
+def _default_options(kind: StepType) -> Any:
+    """The options of a step that gives none; `...` (required) where it must give some."""
+    if any(field.is_required() for field in kind.options.model_fields.values()):
+        return ...
+    try:
+        return kind.options()
+    except ValidationError:
+        return ...
+
+
 def _step_model(kind: StepType) -> type[StepSpec]:
     names = (kind.name, *kind.aliases)
-    required = any(field.is_required() for field in kind.options.model_fields.values())
     options_field: Any = Field(
-        default=... if required else kind.options(),
+        default=_default_options(kind),
         validation_alias=AliasChoices(*names) if kind.aliases else None,
         description=(kind.options.__doc__ or "").strip(),
     )

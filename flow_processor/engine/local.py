@@ -11,8 +11,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection
-
 from flow_processor.clock import Clock
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, CLOSING_SECONDS, Assignment
 from flow_processor.engine.frames import Frame
@@ -33,7 +31,7 @@ from flow_processor.run import (
     to_wire,
 )
 from flow_processor.step import Secret
-from flow_processor.store import Store
+from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run
 

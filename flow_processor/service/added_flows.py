@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
 from flow_processor.clock import from_epoch
 from flow_processor.errors import OctospoolError
 from flow_processor.flow_files import FlowLibrary
@@ -16,6 +14,7 @@ from flow_processor.service.launcher import Cause, Launcher
 from flow_processor.service.views import AddedFlow
 from flow_processor.settings import AutostartEntry, Settings
 from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store import Connection
 from flow_processor.store.runs import RunRow
 from flow_processor.store.schedules import Origin
 from flow_processor.store.slots import SlotOutcome, claim_slot

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
@@ -19,7 +17,7 @@ from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.locks import FlowLocks
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.spec.flow import ConcurrencySpec, OnConflict
-from flow_processor.store import Store
+from flow_processor.store import Connection, Store
 from flow_processor.store.runs import RunRow, end_run, insert_flow_version, insert_run
 
 logger = logging.getLogger("octospool.service")

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
 from flow_processor.clock import Clock
 from flow_processor.engine.losses import error_record
 from flow_processor.errors import SpecError
@@ -18,7 +16,7 @@ from flow_processor.flow_files import parse_flow
 from flow_processor.locks import LockFile
 from flow_processor.run import Event, RunStatus
 from flow_processor.service.launcher import Launcher
-from flow_processor.store import Store
+from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run
 

@@ -37,8 +37,7 @@ class ParseAs(StrEnum):
 
 
 def _one_of_both(schema: dict[str, Any]) -> None:
-    """What the validators below say, for editors."""
-    schema.pop("required", None)
+    """What the validator below says, for editors."""
     schema["oneOf"] = [{"required": ["path"]}, {"required": ["template"]}]
 
 
@@ -49,19 +48,12 @@ class JinjaOptions(Spec):
 
     path: RelativePath | None = None
     """The template file, relative to TEMPLATES_PATH."""
-    template: str | None
+    template: str | None = None
     """The template itself, instead of `path`."""
     data_key: str | None = None
     """Key of the flow data whose value the template sees as `data` (and its keys, if it is a mapping)."""
     parse: ParseAs | None = None
     """Read the text as `json` or `yaml`; absent: the result is the text."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path_is_enough(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and raw.get("path") is not None:
-            return {"template": None, **raw}
-        return raw
 
     @model_validator(mode="after")
     def _one_source(self) -> JinjaOptions:

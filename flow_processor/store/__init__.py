@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from flow_processor.store.database import open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
+
+__all__ = ["Connection", "Store"]
 
 
 class Store:
