@@ -1,0 +1,280 @@
+"""Runs in the store: lists, pages, transitions, the journal's rows, and deletion that never takes a live run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flow_processor.run import (
+    LEGAL_TRANSITIONS,
+    LIVE_STATUSES,
+    TERMINAL_STATUSES,
+    Event,
+    RunStatus,
+    Trigger,
+    fold,
+    from_wire,
+    new_run_id,
+)
+from flow_processor.store import Store
+from flow_processor.store.journal import history_rows
+from flow_processor.store.runs import (
+    RunFilter,
+    RunRow,
+    delete_ended,
+    end_run,
+    insert_flow_version,
+    insert_run,
+    move_run,
+)
+
+NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ALL = RunFilter()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    yield opened
+    opened.close()
+
+
+def a_run(minute: int = 0, **changes: Any) -> RunRow:
+    """A run that was accepted so many minutes after noon."""
+    moment = NOON + minute * MINUTE
+    row = RunRow(
+        id=new_run_id(moment),
+        flow="a.yml",
+        flow_hash="h",
+        trigger=Trigger.API,
+        trigger_by="api",
+        status=RunStatus.QUEUED,
+        input=None,
+        created_at=moment.timestamp(),
+    )
+    return replace(row, **changes)
+
+
+def insert_all(store: Store, runs: list[RunRow]) -> None:
+    store.writer.run(lambda connection: [insert_run(connection, run) for run in runs])
+
+
+def ids(rows: list[RunRow]) -> list[str]:
+    return [row.id for row in rows]
+
+
+def test_a_run_is_read_as_it_was_written(store: Store) -> None:
+    run = a_run(
+        input={"list": [1, 2.5, "ü", None, True]},
+        params={"day": 3},
+        timeout_seconds=1.5,
+        schedule_id="s1",
+        slot=NOON.timestamp(),
+        status=RunStatus.SKIPPED,
+        ended_at=NOON.timestamp(),
+        error={"code": "overlap", "message": "is running", "details": {}},
+    )
+    insert_all(store, [run])
+    assert store.runs.get(run.id) == run
+    assert store.runs.get("another") is None
+
+
+# Lists.
+
+
+def test_pages_show_every_run_once_newest_first(store: Store) -> None:
+    runs = [a_run(minute) for minute in range(25)]
+    insert_all(store, runs)
+    seen: list[str] = []
+    before = None
+    while page := store.runs.page(ALL, limit=10, before_id=before):
+        seen += ids(page)
+        before = page[-1].id
+    assert seen == [run.id for run in reversed(runs)]
+
+
+def test_a_run_that_comes_while_somebody_pages_disturbs_nothing(store: Store) -> None:
+    runs = [a_run(minute) for minute in range(10)]
+    insert_all(store, runs)
+    first = store.runs.page(ALL, limit=5, before_id=None)
+    insert_all(store, [a_run(20)])
+    second = store.runs.page(ALL, limit=5, before_id=first[-1].id)
+    assert ids(first) + ids(second) == [run.id for run in reversed(runs)]
+
+
+FILTERED = [
+    a_run(0, flow="a.yml", trigger=Trigger.API, status=RunStatus.SUCCEEDED),
+    a_run(1, flow="a.yml", trigger=Trigger.SCHEDULE, status=RunStatus.FAILED),
+    a_run(2, flow="sub/a.yml", trigger=Trigger.CLI, status=RunStatus.SUCCEEDED),
+    a_run(3, flow="b.yml", trigger=Trigger.SCHEDULE, status=RunStatus.RUNNING),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "minutes"),
+    [
+        (RunFilter(), [3, 2, 1, 0]),
+        (RunFilter(flow="a.yml"), [1, 0]),
+        (RunFilter(flow="sub/a.yml"), [2]),
+        (RunFilter(flow="a%"), []),
+        (RunFilter(status=(RunStatus.SUCCEEDED,)), [2, 0]),
+        (RunFilter(status=(RunStatus.FAILED, RunStatus.RUNNING)), [3, 1]),
+        (RunFilter(trigger=(Trigger.SCHEDULE,)), [3, 1]),
+        (RunFilter(trigger=(Trigger.API, Trigger.CLI)), [2, 0]),
+        (RunFilter(since=NOON + 2 * MINUTE), [3, 2]),
+        (RunFilter(until=NOON + 2 * MINUTE), [1, 0]),
+        (RunFilter(since=NOON + MINUTE, until=NOON + 3 * MINUTE), [2, 1]),
+        (RunFilter(flow="a.yml", status=(RunStatus.FAILED,), trigger=(Trigger.SCHEDULE,)), [1]),
+        (RunFilter(since=NOON + 9 * MINUTE), []),
+    ],
+)
+def test_filters_choose_what_all_of_them_admit(store: Store, wanted: RunFilter, minutes: list[int]) -> None:
+    """`since` is included, `until` is not."""
+    insert_all(store, FILTERED)
+    assert ids(store.runs.page(wanted, limit=10, before_id=None)) == [
+        FILTERED[minute].id for minute in minutes
+    ]
+
+
+def test_since_in_another_zone_means_the_same_moment(store: Store) -> None:
+    insert_all(store, FILTERED)
+    east = (NOON + 2 * MINUTE).astimezone(datetime.fromisoformat("2026-01-01T00:00:00+05:45").tzinfo)
+    assert len(store.runs.page(RunFilter(since=east), limit=10, before_id=None)) == 2
+
+
+def test_live_runs_come_oldest_first(store: Store) -> None:
+    """In that order a restarted daemon goes on with them."""
+    runs = [a_run(minute, status=status) for minute, status in enumerate(RunStatus)]
+    insert_all(store, list(reversed(runs)))
+    assert ids(store.runs.live()) == [run.id for run in runs if run.status in LIVE_STATUSES]
+
+
+def test_the_text_of_a_flow_is_kept_once_for_its_runs(store: Store) -> None:
+    for text in ("first", "second write of the same hash"):
+        store.writer.run(
+            lambda connection, text=text: insert_flow_version(
+                connection, version="h", path="a.yml", flows={"a.yml": text}
+            )
+        )
+    assert store.runs.flow_texts("h") == {"a.yml": "first"}
+    assert store.runs.flow_texts("unknown") == {}
+
+
+# Transitions.
+
+
+@pytest.mark.parametrize("after", [status for status in RunStatus if status is not RunStatus.QUEUED])
+def test_only_legal_transitions_are_written(store: Store, after: RunStatus) -> None:
+    """From whatever status; nothing ever becomes queued, it begins so."""
+    before = {status: a_run(status=status) for status in RunStatus}
+    insert_all(store, [*before.values()])
+    for status, run in before.items():
+        moved = store.writer.run(lambda connection, run=run: move_run(connection, run.id, after, at=5.0))
+        is_legal = after in LEGAL_TRANSITIONS[status]
+        found = store.runs.get(run.id)
+        assert found is not None
+        assert moved is is_legal
+        assert found.status is (after if is_legal else status)
+
+
+def test_the_first_start_counts(store: Store) -> None:
+    run = a_run()
+    insert_all(store, [run])
+    for status, at in [(RunStatus.RUNNING, 1.0), (RunStatus.WAITING, 2.0), (RunStatus.RUNNING, 3.0)]:
+        store.writer.run(lambda connection, s=status, at=at: move_run(connection, run.id, s, at=at))
+    found = store.runs.get(run.id)
+    assert found is not None
+    assert (found.status, found.started_at) == (RunStatus.RUNNING, 1.0)
+
+
+def test_an_end_is_a_status_and_a_journal_row_together(store: Store) -> None:
+    """And it comes once: who ends a run a second time changes nothing."""
+    run = a_run()
+    insert_all(store, [run])
+    error = {"code": "cancelled", "message": "by a person", "details": {}}
+    for expected in (True, False):
+        ended = store.writer.run(
+            lambda connection: end_run(connection, run.id, RunStatus.CANCELLED, at=9.0, error=error)
+        )
+        assert ended is expected
+    state = fold(from_wire(row) for row in store.journal.rows(run.id))
+    found = store.runs.get(run.id)
+    assert found is not None
+    assert (found.status, found.error, found.ended_at) == (RunStatus.CANCELLED, error, 9.0)
+    assert (state.status, state.error) == (RunStatus.CANCELLED, error)
+    assert len(store.journal.rows(run.id)) == 1
+
+
+# The journal.
+
+
+def test_rows_that_are_handed_over_twice_count_once(store: Store) -> None:
+    """What was committed and what a worker wrote down when its daemon died may overlap."""
+    rows = [(seq, "a", 1, Event.STARTED.value, float(seq), None) for seq in (3, 1, 2)]
+    for part in (rows[:2], rows):
+        store.writer.submit(None, rows=history_rows("r", part)).result()
+    assert [row[0] for row in store.journal.rows("r")] == [1, 2, 3]
+
+
+def test_log_lines_are_read_from_a_cursor(store: Store) -> None:
+    lines = [(seq, float(seq), "info", "a", f"line {seq}") for seq in range(1, 8)]
+    store.writer.submit(None, rows=history_rows("r", [], lines)).result()
+    first = store.journal.log_lines("r", after=0, limit=3)
+    rest = store.journal.log_lines("r", after=first[-1][0], limit=100)
+    assert [*first, *rest] == lines
+    assert store.journal.log_lines("r", after=7, limit=100) == []
+
+
+# Deletion.
+
+
+def write_history(store: Store, run_id: str) -> None:
+    row = (1, "a", 1, Event.STARTED.value, 1.0, None)
+    line = (2, 1.0, "info", "a", "said")
+    store.writer.submit(None, rows=history_rows(run_id, [row], [line])).result()
+
+
+def test_deletion_never_takes_a_live_run(store: Store) -> None:
+    """An ended one goes with journal and log, a live one stays with all it has."""
+    runs = [a_run(status=status) for status in RunStatus]
+    insert_all(store, runs)
+    for run in runs:
+        write_history(store, run.id)
+    deleted = store.writer.run(lambda connection: delete_ended(connection, ids(runs)))
+    assert deleted == len(TERMINAL_STATUSES)
+    for run in runs:
+        stays = run.status in LIVE_STATUSES
+        assert (store.runs.get(run.id) is not None) is stays
+        assert bool(store.journal.rows(run.id)) is stays
+        assert bool(store.journal.log_lines(run.id, after=0, limit=9)) is stays
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.sampled_from(RunStatus), max_size=12), st.sets(st.sampled_from(RunStatus)), st.integers(0, 12)
+)
+def test_whatever_is_asked_to_be_deleted_live_runs_stay(
+    tmp_path_factory: pytest.TempPathFactory, statuses: list[RunStatus], asked: set[RunStatus], bound: int
+) -> None:
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'octospool.db'}")
+    runs = [
+        a_run(minute, status=status, ended_at=float(minute) if status.is_terminal else None)
+        for minute, status in enumerate(statuses)
+    ]
+    insert_all(store, runs)
+    found = store.runs.ended_ids(ended_before=float(bound), status=sorted(asked))
+    store.writer.run(lambda connection: delete_ended(connection, [*found, *ids(runs[:1])]))
+    left = set(ids(store.runs.page(ALL, limit=100, before_id=None)))
+    store.close()
+    wanted = asked or set(TERMINAL_STATUSES)
+    for minute, run in enumerate(runs):
+        is_asked = minute == 0 or (run.status in wanted and minute < bound)
+        assert (run.id in left) is (run.status in LIVE_STATUSES or not is_asked)

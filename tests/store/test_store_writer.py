@@ -1,0 +1,265 @@
+"""The one writer: groups, failures that harm nobody else, and a store that cannot be written for a while."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+
+from flow_processor.errors import DiskFull, StoreUnavailable
+from flow_processor.store import Store
+from flow_processor.store.tables import meta
+
+WAIT_SECONDS = 10.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    yield opened
+    opened.close()
+
+
+def put(key: str, value: str = "") -> object:
+    """An operation that keeps a value."""
+
+    def operation(connection: Connection) -> str:
+        connection.execute(insert(meta).values(key=key, value=value))
+        return key
+
+    return operation
+
+
+def kept(store: Store) -> set[str]:
+    """The keys that a reader sees."""
+    with store.engine.connect() as connection:
+        return set(connection.scalars(select(meta.c.key))) - {"schema_version"}
+
+
+class Gate:
+    """An operation that holds the writer up until the test has queued what it wants in one group."""
+
+    def __init__(self, store: Store) -> None:
+        self.entered, self.leave = threading.Event(), threading.Event()
+        self.future = store.writer.submit(self._hold)
+        assert self.entered.wait(WAIT_SECONDS)
+
+    def _hold(self, connection: Connection) -> None:
+        self.entered.set()
+        assert self.leave.wait(WAIT_SECONDS)
+
+    def open(self) -> None:
+        self.leave.set()
+        self.future.result(WAIT_SECONDS)
+
+
+def results(futures: list[Future[str]]) -> list[str]:
+    return [future.result(WAIT_SECONDS) for future in futures]
+
+
+def test_what_run_has_returned_is_committed(store: Store) -> None:
+    assert store.writer.run(put("a")) == "a"
+    assert kept(store) == {"a"}
+
+
+def test_operations_that_wait_share_one_commit(store: Store) -> None:
+    commits = []
+    event.listen(store.engine, "commit", commits.append)
+    gate = Gate(store)
+    futures = [store.writer.submit(put(f"k{number}")) for number in range(100)]
+    before = len(commits)
+    gate.open()
+    assert results(futures) == [f"k{number}" for number in range(100)]
+    assert len(commits) - before == 2  # the gate's own, and one for all hundred
+    assert len(kept(store)) == 100
+
+
+def test_one_failing_operation_does_not_harm_its_neighbours(store: Store) -> None:
+    """Neither those before it nor those behind it, and its own half work is undone."""
+
+    def half(connection: Connection) -> str:
+        connection.execute(insert(meta).values(key="half", value=""))
+        raise LookupError("in the middle")
+
+    gate = Gate(store)
+    before, failing, after = (store.writer.submit(one) for one in (put("before"), half, put("after")))
+    gate.open()
+    assert results([before, after]) == ["before", "after"]
+    with pytest.raises(LookupError, match="in the middle"):
+        failing.result(WAIT_SECONDS)
+    assert kept(store) == {"before", "after"}
+
+
+def test_a_violated_key_is_its_own_operations_failure(store: Store) -> None:
+    store.writer.run(put("a"))
+    gate = Gate(store)
+    twice, other = store.writer.submit(put("a")), store.writer.submit(put("b"))
+    gate.open()
+    assert other.result(WAIT_SECONDS) == "b"
+    with pytest.raises(StoreUnavailable):
+        twice.result(WAIT_SECONDS)
+
+
+def test_operations_happen_in_the_order_of_their_submission(store: Store) -> None:
+    done: list[int] = []
+    futures = [
+        store.writer.submit(lambda connection, number=number: done.append(number), lazy=number % 3 == 0)
+        for number in range(50)
+    ]
+    for future in futures:
+        future.result(WAIT_SECONDS)
+    assert done == sorted(done)
+
+
+def test_a_lazy_operation_is_committed_though_nobody_else_comes(store: Store) -> None:
+    assert store.writer.submit(put("lazy"), lazy=True).result(WAIT_SECONDS) == "lazy"
+    assert kept(store) == {"lazy"}
+
+
+def test_an_urgent_operation_takes_lazy_ones_along(store: Store) -> None:
+    """In their order: what was queued before is durable when the urgent one is."""
+    lazy = [store.writer.submit(put(f"lazy{number}"), lazy=True) for number in range(10)]
+    store.writer.run(put("urgent"))
+    assert all(future.done() for future in lazy)
+    assert len(kept(store)) == 11
+
+
+def test_closing_commits_what_is_queued(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    futures = [store.writer.submit(put(f"k{number}"), lazy=True) for number in range(20)]
+    store.close()
+    assert all(future.done() and future.exception() is None for future in futures)
+    again = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    assert len(kept(again)) == 20
+    again.close()
+
+
+def test_a_closed_store_refuses(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.writer.submit(put("late"))
+
+
+def test_many_threads_each_get_their_own_answer(store: Store) -> None:
+    answers: dict[str, str] = {}
+
+    def write(name: str) -> None:
+        for number in range(20):
+            key = f"{name}-{number}"
+            answers[key] = store.writer.run(put(key))
+
+    threads = [threading.Thread(target=write, args=(f"t{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert len(answers) == 160
+    assert all(key == answer for key, answer in answers.items())
+    assert kept(store) == set(answers)
+
+
+# A store that cannot be written for a while. The trigger stands for whatever refuses (a full disk, a lost mount).
+
+REFUSE = (
+    "CREATE TRIGGER refuse BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+)
+
+
+def execute(store: Store, statement: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_an_operation_that_may_fail_is_told_at_once(store: Store) -> None:
+    execute(store, REFUSE)
+    with pytest.raises(DiskFull, match="no space left"):
+        store.writer.run(put("a"))
+    assert store.writer.problem is not None
+
+
+def test_an_operation_to_keep_is_tried_until_the_store_takes_it(store: Store) -> None:
+    execute(store, REFUSE)
+    future = store.writer.submit(put("journal row"), keep=True)
+    with pytest.raises(DiskFull):
+        store.writer.run(put("launch"))
+    assert not future.done()
+    execute(store, "DROP TRIGGER refuse")
+    assert future.result(WAIT_SECONDS) == "journal row"
+    assert kept(store) == {"journal row"}
+    assert store.writer.problem is None
+
+
+def test_what_is_kept_stays_in_order_while_the_store_refuses(store: Store) -> None:
+    execute(store, REFUSE)
+    done: list[int] = []
+
+    def step(number: int) -> object:
+        def operation(connection: Connection) -> None:
+            connection.execute(insert(meta).values(key=str(number), value=""))
+            done.append(number)
+
+        return operation
+
+    futures = [store.writer.submit(step(number), keep=True) for number in range(5)]
+    with pytest.raises(DiskFull):
+        store.writer.run(put("launch"))
+    futures += [store.writer.submit(step(number), keep=True) for number in range(5, 10)]
+    execute(store, "DROP TRIGGER refuse")
+    for future in futures:
+        future.result(WAIT_SECONDS)
+    assert done == sorted(done)
+
+
+def test_a_store_that_closes_while_it_refuses_says_so(tmp_path: Path) -> None:
+    """Who waits for a kept operation gets an error, not an endless wait; the daemon can stop."""
+    store = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    execute(store, REFUSE)
+    future = store.writer.submit(put("a"), keep=True)
+    with pytest.raises(DiskFull):
+        store.writer.run(put("b"))
+    store.close()
+    assert isinstance(future.exception(WAIT_SECONDS), StoreUnavailable)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 400 kB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "octospool-test", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+CAN_MOUNT = (
+    sys.platform == "linux"
+    and os.geteuid() == 0
+    and subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+)
+
+
+@pytest.mark.skipif(
+    not CAN_MOUNT, reason="mounting a small disk needs root on Linux; the trigger above stands for it"
+)
+def test_a_full_disk_that_is_freed_loses_nothing_that_was_to_be_kept(small_disk: Path) -> None:
+    store = Store(f"sqlite:///{small_disk / 'octospool.db'}")
+    ballast = small_disk / "ballast"
+    free = os.statvfs(small_disk)
+    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize))
+    page = "x" * 50_000
+    keep = [store.writer.submit(put(f"row{number}", page), keep=True) for number in range(2)]
+    with pytest.raises(DiskFull, match="free some space"):
+        store.writer.run(put("launch", page))
+    assert not any(future.done() for future in keep)
+    ballast.unlink()
+    assert results(keep) == ["row0", "row1"]
+    assert kept(store) == {"row0", "row1"}
+    store.close()
