@@ -33,6 +33,8 @@ _KEEP_SECONDS = 1.0
 POST that fails so could not be told from one that was carried out."""
 _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 """Headers that may go along to another origin; any other one may be a credential."""
+_CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables that name the certificates to trust, for machines behind a TLS proxy of their own."""
 
 _local = threading.local()
 
@@ -186,7 +188,7 @@ def _follow(session: requests.Session, request: Request, deadline: _Deadline) ->
 
 def _verify(wanted: bool | str) -> bool | str:
     if wanted is True:
-        return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        return next((os.environ[name] for name in _CA_FILES if os.environ.get(name)), True)
     if wanted is False:
         warnings.simplefilter("ignore", InsecureRequestWarning)  # the flow's author has decided
     return wanted

@@ -579,6 +579,16 @@ def test_a_certificate_below_the_data_folder_can_be_trusted(
         assert call(server.url + "/x", verify="ca.pem") == "in private"
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_environment_may_name_the_certificates_to_trust(
+    tls: tuple[ssl.SSLContext, Path], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, str(tls[1]))
+    with serving(tls[0]) as server:
+        server.routes["/x"] = lambda asked: Reply(200, b"ok")
+        assert call(server.url + "/x") == "ok"
+
+
 def test_a_certificate_for_another_host_is_refused(
     tls: tuple[ssl.SSLContext, Path], refused: Callable[..., StepError], context: FakeContext
 ) -> None:
