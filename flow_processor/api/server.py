@@ -90,13 +90,18 @@ class ApiServer:
 
     def stop(self) -> None:
         """Take no more connections, let calls under way end (waiting ones are answered at once), close."""
+        if self._drained_by is not None:
+            return
         self._app.extensions[WAITING_ROOM_KEY].close()
         self._drained_by = self._clock.monotonic() + DRAIN_SECONDS
         if self._thread.is_alive():
             self._listeners[0].pull_trigger()
             self._thread.join()
-        else:
-            self._close()
+        # Only now, because pulling the trigger writes to one of the files that are closed here.
+        self._dispatcher.shutdown(cancel_pending=True, timeout=1)
+        wasyncore.close_all(self._map, ignore_all=True)
+        for one in self._sockets:
+            one.close()
 
     def _channel_class(self, plain_too: bool) -> Callable[..., Channel]:
         if self._tls is None:
@@ -113,43 +118,11 @@ class ApiServer:
             listener.socket.close()
         while self._is_busy() and self._clock.monotonic() < self._drained_by:
             wasyncore.loop(timeout=0.05, use_poll=use_poll, map=self._map, count=1)
-        self._close()
 
     def _is_busy(self) -> bool:
         """Is a call under way, or an answer not yet sent?"""
         channels = [one for one in self._map.values() if isinstance(one, Channel)]
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
-
-    def _close(self) -> None:
-        self._dispatcher.shutdown(cancel_pending=True, timeout=1)
-        wasyncore.close_all(self._map, ignore_all=True)
-        for one in self._sockets:
-            one.close()
-
-
-def serve(
-    service: Service, *, stop: threading.Event | None = None, on_ready: Callable[[str], None] | None = None
-) -> None:
-    """Serve a started service until `stop` is set or Ctrl-C; then close the API. The service goes on.
-
-    `on_ready` is called with the URL once calls are taken.
-
-    Raises:
-        SettingsError: the port is taken, or the certificate cannot be read.
-    """
-    stop = stop or threading.Event()
-    server = ApiServer(service)
-    server.start()
-    try:
-        if on_ready is not None:
-            on_ready(server.url)
-        # In pieces, because Windows does not wake a wait without end for Ctrl-C.
-        while server.is_alive() and not stop.wait(0.5):
-            pass
-    except KeyboardInterrupt:
-        logger.info("Ctrl-C: the API stops")
-    finally:
-        server.stop()
 
 
 def adjustments(settings: Settings, *, tls: ssl.SSLContext | None) -> dict[str, Any]:

@@ -4,9 +4,8 @@ import http.client
 import itertools
 import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from flow_processor.api import ApiServer, serve
+from flow_processor.api import ApiServer
 from flow_processor.errors import SettingsError
 from flow_processor.settings import ApiSettings
 from tests.api.support import BEARER, OtherSettings
@@ -196,6 +195,13 @@ def test_stopping_answers_those_who_wait_and_frees_the_port(service: Any, long_r
     socket.create_server(address(server)).close()
 
 
+def test_stopping_twice_or_before_the_start_is_harmless(service: Any) -> None:
+    server = ApiServer(service)
+    server.stop()
+    server.stop()
+    assert not server.is_alive()
+
+
 def test_a_port_that_is_taken_is_told(service: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -217,33 +223,3 @@ def test_localhost_is_served_on_all_its_addresses(
     for *_, place in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
         socket.create_connection(place[:2], timeout=20).close()
     assert requests.get(f"http://localhost:{port}/healthz", timeout=20).status_code == 200
-
-
-@pytest.fixture
-def serving(service: Any) -> Iterator[tuple[str, threading.Event, threading.Thread]]:
-    """`serve` in a thread: its URL, its stop event, the thread."""
-    stop, ready = threading.Event(), threading.Event()
-    urls: list[str] = []
-
-    def on_ready(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    thread = threading.Thread(target=serve, args=(service,), kwargs={"stop": stop, "on_ready": on_ready})
-    thread.start()
-    assert ready.wait(20)
-    yield urls[0], stop, thread
-    stop.set()
-    thread.join(20)
-
-
-def test_serve_tells_its_address_and_ends_when_told(
-    serving: tuple[str, threading.Event, threading.Thread],
-) -> None:
-    url, stop, thread = serving
-    assert requests.get(url + "/healthz", timeout=20).status_code == 200
-    stop.set()
-    thread.join(20)
-    assert not thread.is_alive()
-    with pytest.raises(requests.ConnectionError):
-        requests.get(url + "/healthz", timeout=20)
