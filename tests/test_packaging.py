@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -113,6 +114,16 @@ def test_the_container_does_not_run_as_root():
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     for words in ("USER octospool", "HEALTHCHECK", "/healthz", "VOLUME /data", "python:3.11-slim"):
         assert words in text
+
+
+def test_the_health_check_of_the_container_is_a_program():
+    """Its last word is Python that compiles; a typing error there would mark every container as ill."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"HEALTHCHECK.*?CMD (\[.*?\])$", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    command = json.loads(found[1])
+    assert command[:2] == ["python", "-c"]
+    compile(command[2], "HEALTHCHECK", "exec")
 
 
 def test_the_exit_codes_are_documented():
