@@ -6,6 +6,7 @@ Only looks at texts; nothing of a user's is evaluated here, so the daemon may do
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +26,11 @@ ExpressionCheck = Callable[[FlowSpec], list[tuple[Loc, str, str]]]
 
 _NOT_TEMPLATED = frozenset({"jq", "goto", "flow", "flow_loop", "switch"})
 """Step types whose options no template is read in; the step inside a switch is looked at by itself."""
+
+
+# Parsing them is half the time of loading a flow, and an edit leaves most of a file's expressions alone.
+_wrong_template = lru_cache(maxsize=4096)(jinja.syntax_problem)
+_wrong_expression = lru_cache(maxsize=4096)(jinja.expression_problem)
 
 
 def placed_steps(spec: FlowSpec) -> Iterator[tuple[Loc, StepSpec]]:
@@ -142,15 +148,14 @@ def _check_when(loc: Loc, step: StepSpec, document: Document) -> Iterator[Proble
     for place, text in _listed(loc, step.when, document):
         if truth(text) is not None:
             continue
-        is_template = jinja.is_template(text)
-        wrong = jinja.syntax_problem(text) if is_template else jinja.expression_problem(text)
+        wrong = _wrong_template(text) if jinja.is_template(text) else _wrong_expression(text)
         if wrong is not None:
             yield problem_at(document, place, "template_error", f"when: {wrong[1]}", of_value=True)
 
 
 def _check_templates(loc: Loc, value: Any, document: Document) -> Iterator[Problem]:
     if isinstance(value, str):
-        wrong = jinja.syntax_problem(value) if jinja.is_template(value) else None
+        wrong = _wrong_template(value) if jinja.is_template(value) else None
         if wrong is not None:
             yield _in_template(loc, *wrong, document=document)
     elif isinstance(value, BaseModel):

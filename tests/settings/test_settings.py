@@ -277,6 +277,17 @@ def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
         Settings.load({}, base=tmp_path, overrides={"api_prt": 1})
 
 
+def test_a_config_cut_off_at_any_byte_gives_settings_or_a_settings_error(tmp_path: Path) -> None:
+    whole = b"api_port: 5001\nautostart:\n  - {path: a.yml, cron: '* * * * *'}\napi: {threads: 4}\ntimezone: UTC\n"
+    file = tmp_path / "config.yml"
+    for length in range(len(whole) + 1):
+        file.write_bytes(whole[:length])
+        try:
+            Settings.load({"CONFIG_FILE": str(file)}, base=tmp_path)
+        except SettingsError as error:
+            assert error.details["problems"][0]["file"] == "config.yml"  # noqa: PT017  either outcome is right
+
+
 @given(
     st.dictionaries(
         st.sampled_from([variable.name for variable in VARIABLES]), st.text(max_size=20), max_size=4
