@@ -2,8 +2,11 @@
 
 JSON and not pickle: a worker evaluates users' expressions, and what it sends must not run in the daemon.
 
-Daemon to worker: `{"run": order}`, `{"committed": seq}`, `{"abort": error}`, `{"secret": id, …}`, `{"exit": true}`.
-Worker to daemon: `{"ready": pid}`, `{"rows": […], "logs": […], "ack": bool}`, `{"ended": …}`, `{"secret": …}`.
+Daemon to worker: `{"settings": …}` first, then `{"run": order}`, `{"committed": seq, "run_id"}`,
+`{"abort": error, "run_id"}`, `{"secret": name, …}`, `{"check": [jq expression, …]}`, `{"exit": true}`.
+
+Worker to daemon: `{"ready": pid}` first, then `{"rows": […], "logs": […], "ack": bool, "ended"?: …}`,
+`{"secret": name}`, `{"checked": [problem or null, …]}`.
 """
 
 from __future__ import annotations

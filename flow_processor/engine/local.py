@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from flow_processor.clock import Clock
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, CLOSING_SECONDS, Assignment
+from flow_processor.engine.expression_check import ExpressionChecker
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_loss, rows_of_poison
 from flow_processor.engine.order import RunOrder
@@ -78,6 +79,8 @@ class LocalEngine:
         self._default_timeout = default_timeout_seconds
         self._timestamp_of = timestamp_of
         self._on_ended = on_ended
+        self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._feed)
+        """Compiles jq expressions in workers of this engine."""
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._waiting: deque[_Waiting] = deque()
@@ -218,6 +221,8 @@ class LocalEngine:
             self._take_rows(worker, frame)
         elif "secret" in frame:
             worker.send(self._secret_answer(frame["secret"]))
+        elif "checked" in frame:
+            self.expressions.take_frame(worker, frame)
 
     def _take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
         with self._lock:
@@ -316,6 +321,7 @@ class LocalEngine:
 
     def _worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
         """Called when a worker process has ended, whatever made it end."""
+        self.expressions.worker_left(worker)
         with self._lock:
             assignment = self._assignments.pop(worker, None)
             if assignment is None or self._is_stopping:

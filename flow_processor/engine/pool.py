@@ -99,11 +99,18 @@ class WorkerPool:
                 self._changed.notify_all()
             return worker
 
+    def take_within(self, seconds: float) -> WorkerProcess | None:
+        """A free worker, waited for; None if none comes in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._is_stopping, seconds)
+            return self._idle.pop()[0] if self._idle else None
+
     def give_back(self, worker: WorkerProcess) -> None:
         """The worker is free again."""
         with self._changed:
             if worker in self._all:
                 self._add_idle(worker)
+                self._changed.notify_all()
 
     def _add_idle(self, worker: WorkerProcess) -> None:
         self._idle.append((worker, self._clock.monotonic()))

@@ -27,6 +27,7 @@ from flow_processor.engine.order import RunOrder, WorkerSettings
 from flow_processor.engine.run_journal import Orphaned, RunJournal
 from flow_processor.engine.secret_client import SecretClient
 from flow_processor.errors import StepError
+from flow_processor.expressions import jq
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_files import parse_flow
 from flow_processor.locks import LockFile
@@ -42,7 +43,7 @@ KEPT_SPECS = 500
 
 @lru_cache(maxsize=KEPT_SPECS)
 def _spec(text: str, path: str) -> FlowSpec:
-    return parse_flow(text, file=path)
+    return parse_flow(text, path, checked=True)
 
 
 class Worker:
@@ -102,6 +103,8 @@ class Worker:
             with self._guard:
                 self._aborted = (frame["run_id"], reason)
                 self._stop_aborted()
+        elif "check" in frame:
+            self._send.send({"checked": [jq.compile_problem(text) for text in frame["check"]]})
         elif "exit" in frame:
             self._orders.put(None)
 

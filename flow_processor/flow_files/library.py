@@ -90,6 +90,10 @@ class FlowLibrary:
             self._bundles[root.path] = (used, bundle)
             return bundle
 
+    def shown(self, path: str) -> str:
+        """The file as people know it: `flows/sub/a.yml`."""
+        return self._folder.shown(path)
+
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
         with self._lock:

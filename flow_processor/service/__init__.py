@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError, StoreUnavailable
-from flow_processor.flow_files import FlowLibrary
+from flow_processor.flow_files import FileStatus, FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
@@ -58,6 +58,7 @@ class Service:
         self.library = FlowLibrary(settings.flows_path)
         self.flow_locks = FlowLocks(settings.lock_path, self.clock)
         self.data_folder = DataFolderLock(settings.data_path)
+        self._is_started = False
         self._has_schedule = False
 
     # Parts. Each is built when it is first needed, so that reading starts no thread and no process.
@@ -173,6 +174,7 @@ class Service:
             self.secrets.load()
             self.flow_locks.clear_stale()
             self.launcher.engine.start()
+            self._is_started = True
             self._recovery.start()
             if schedule:
                 self._has_schedule = True
@@ -305,12 +307,20 @@ class Service:
 
     def flow_files(self) -> list[FlowFileView]:
         """Every flow file, valid or with its problems."""
-        return [FlowFileView(**asdict(file)) for file in self.library.files()]
+        return [FlowFileView(**asdict(self._with_jq_problems(file))) for file in self.library.files()]
 
     def check(self, paths: Sequence[str] = ()) -> list[Problem]:
         """Everything wrong in these flow files (all of them where none is named)."""
         files = [self.library.status(path) for path in paths] if paths else self.library.files()
-        return [problem for file in files for problem in file.problems]
+        return [problem for file in files for problem in self._with_jq_problems(file).problems]
+
+    def _with_jq_problems(self, file: FileStatus) -> FileStatus:
+        """The file's status with what only compiling its jq expressions shows; needs a started engine."""
+        if not file.valid or not self._is_started:
+            return file
+        text = self.library.load(file.path).text
+        problems = self.launcher.engine.expressions.problems(self.library.shown(file.path), text)
+        return replace(file, valid=not problems, problems=problems) if problems else file
 
     # Health.
 

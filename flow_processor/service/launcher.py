@@ -12,7 +12,7 @@ from typing import Any
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
-from flow_processor.errors import FlowRunning, RunHasEnded, ShuttingDown
+from flow_processor.errors import FlowRunning, RunHasEnded, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.locks import FlowLocks
 from flow_processor.run import RunStatus, Trigger, new_run_id
@@ -72,6 +72,7 @@ class Launcher:
         if self.is_closed:
             raise ShuttingDown("the daemon is stopping and accepts nothing new; try again in a moment")
         bundle = self._library.launchable(path)
+        self._check_expressions(bundle)
         run = self._new_run(bundle, payload=payload, params=params, cause=cause)
         rule = bundle.spec.concurrency
         self._limits[run.flow] = rule
@@ -129,6 +130,18 @@ class Launcher:
         """Somebody took the lock away: who waits for it may go on."""
         with self._guard:
             self._start_next(flow)
+
+    def _check_expressions(self, bundle: Bundle) -> None:
+        """Refuse a flow whose jq expressions do not compile. A version that ran before is not looked at."""
+        if bundle.hash in self._known_versions:
+            return
+        problems = [
+            problem
+            for file, text in bundle.flows.items()
+            for problem in self.engine.expressions.problems(self._library.shown(file), text)
+        ]
+        if problems:
+            raise SpecError(problems)
 
     def _new_run(
         self, bundle: Bundle, *, payload: Any, params: dict[str, Any] | None, cause: Cause

@@ -1,0 +1,92 @@
+"""Compiling jq expressions before a flow is accepted: in a worker, because the daemon evaluates none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from flow_processor.clock import Clock
+from flow_processor.engine.frames import Frame
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.worker_process import WorkerProcess
+from flow_processor.errors import Problem, SpecError
+from flow_processor.flow_files import parse_flow
+from flow_processor.flow_files.jq_checks import jq_check
+
+WORKER_SECONDS = 2.0
+"""How long a check waits for a free worker. Without one the flow is accepted unchecked: a wrong expression then
+fails its step."""
+
+ANSWER_SECONDS = 3.0
+"""How long compiling may take; then the worker is killed."""
+
+KEPT_ANSWERS = 4096
+
+
+class _Unchecked(Exception):
+    """No worker was free, or it died."""
+
+
+class ExpressionChecker:
+    """Asks a free worker, once for each text. Thread safe."""
+
+    def __init__(self, pool: WorkerPool, *, clock: Clock, on_free: Callable[[], None]) -> None:
+        """`on_free` is called when the worker that was asked is free for runs again."""
+        self._pool = pool
+        self._on_free = on_free
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], tuple[Problem, ...]] = {}
+        self._worker: WorkerProcess | None = None
+        self._answer: list[str | None] | None = None
+        self._answered = threading.Event()
+
+    def problems(self, file: str, text: str) -> tuple[Problem, ...]:
+        """What is wrong with the jq expressions of a flow file that is right otherwise."""
+        key = (file, text)
+        with self._lock:
+            if key not in self._kept:
+                try:
+                    found = self._check(file, text)
+                except _Unchecked:
+                    return ()
+                if len(self._kept) >= KEPT_ANSWERS:
+                    self._kept.clear()
+                self._kept[key] = found
+            return self._kept[key]
+
+    def take_frame(self, worker: WorkerProcess, frame: Frame) -> None:
+        """A worker's answer."""
+        if worker is self._worker:
+            self._answer = frame["checked"]
+            self._answered.set()
+
+    def worker_left(self, worker: WorkerProcess) -> None:
+        """A worker died; if it was asked, nobody will answer."""
+        if worker is self._worker:
+            self._answered.set()
+
+    def _check(self, file: str, text: str) -> tuple[Problem, ...]:
+        try:
+            parse_flow(text, file, check_expressions=jq_check(self._compile_all))
+        except SpecError as error:
+            return error.problems
+        return ()
+
+    def _compile_all(self, expressions: Sequence[str]) -> Sequence[str | None]:
+        worker = self._pool.take_within(WORKER_SECONDS)
+        if worker is None:
+            raise _Unchecked
+        self._answered.clear()
+        self._worker, self._answer = worker, None
+        worker.send({"check": list(expressions)})
+        in_time = self._clock.wait(self._answered, ANSWER_SECONDS)
+        answer, self._worker = self._answer, None
+        if answer is not None:
+            self._pool.give_back(worker)
+            self._on_free()
+            return answer
+        worker.kill()
+        if in_time:
+            raise _Unchecked
+        return [f"did not compile within {ANSWER_SECONDS:g} s"] * len(expressions)
