@@ -579,10 +579,15 @@ def test_a_certificate_below_the_data_folder_can_be_trusted(
         assert call(server.url + "/x", verify="ca.pem") == "in private"
 
 
-@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+CA_FILES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+
+
+@pytest.mark.parametrize("name", CA_FILES)
 def test_the_environment_may_name_the_certificates_to_trust(
     tls: tuple[ssl.SSLContext, Path], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    for other in CA_FILES:
+        monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, str(tls[1]))
     with serving(tls[0]) as server:
         server.routes["/x"] = lambda asked: Reply(200, b"ok")
