@@ -37,7 +37,6 @@ Every run has one mapping that steps read and write. It begins with
 | `__timestamp__` | when the run began, `YYYYMMDDHHMMSS` in the configured zone; one per run |
 | `__run_id__` | the run's id (also as `__job_id__`) |
 | `__flow_path__` | the flow's path below the flows folder |
-| `__api_url__` | address of the daemon's API |
 """
 
 _READING = """## How the file is read
