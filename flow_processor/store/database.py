@@ -22,6 +22,7 @@ def open_database(url: str) -> Engine:
     engine = create_engine(url, pool_size=20, max_overflow=20)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     try:
         with engine.begin() as connection:
             _migrate(connection)
@@ -31,11 +32,17 @@ def open_database(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transactions leave out DDL; without them a migration is whole or not at all.
+    connection.isolation_level = None
     cursor = connection.cursor()
     # WAL: readers never wait for the writer. FULL: a commit that was reported survives a power cut.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _create_first_version(connection: Connection) -> None:
