@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ class Code:
 
 def kinds_table() -> str:
     """The kinds of errors that callers may meet, from the class tree."""
+    _import_kinds()
     lines = ["| code | kind | when |", "|---|---|---|"]
     for kind in _kinds(OctospoolError):
         when = " ".join((kind.__doc__ or "").split())
@@ -65,24 +65,36 @@ def codes() -> dict[str, Code]:
 
 
 def _kinds(kind: type[OctospoolError]) -> Iterator[type[OctospoolError]]:
-    for module in pkgutil.walk_packages([str(PACKAGE)], "flow_processor."):
-        if kind is OctospoolError and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
     for child in sorted(kind.__subclasses__(), key=lambda item: item.__name__):
         if "code" in vars(child) and not child.__name__.startswith("_"):
             yield child
         yield from _kinds(child)
 
 
+def _import_kinds() -> None:
+    """Import the modules that define kinds of errors."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(_own_code(node) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            importlib.import_module(".".join(parts).removesuffix(".__init__"))
+
+
+def _own_code(node: ast.ClassDef) -> list[str]:
+    """The code that a class of errors gives itself."""
+    return [
+        code
+        for line in node.body
+        if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == ["code"]
+        for code in _constants(line.value)
+    ]
+
+
 def _codes_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            for line in node.body:
-                if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [
-                    "code"
-                ]:
-                    doc = " ".join((ast.get_docstring(node) or "").split())
-                    yield from ((code, doc) for code in _constants(line.value))
+            doc = " ".join((ast.get_docstring(node) or "").split())
+            yield from ((code, doc) for code in _own_code(node))
     for scope in ast.walk(tree):
         if isinstance(scope, ast.FunctionDef | ast.Module):
             texts = _texts(scope)
