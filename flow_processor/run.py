@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -307,21 +307,34 @@ def fold_data(data: dict[str, Any], record: StepRecord) -> None:
 
 
 def first_data(
-    *, run_id: str, flow: str, timestamp: str, payload: Any, params: dict[str, Any] | None, loop_index: int | None
+    *, run_id: str, flow: str, timestamp: str, api_url: str, payload: Any, params: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The flow data before the first step."""
+    """The data of a run's flow before its first step.
+
+    `timestamp` is YYYYMMDDHHMMSS in the configured zone; `api_url` is where the daemon's own API listens.
+    """
     data: dict[str, Any] = {
         "__input__": payload,
         "__errors__": [],
-        "__loop_index__": loop_index,
+        "__loop_index__": None,
         "__timestamp__": timestamp,
         "__run_id__": run_id,
         "__job_id__": run_id,
         "__flow_path__": flow,
+        "__api_url__": api_url,
     }
     if params is not None:
         data["params"] = params
     return data
+
+
+def child_data(
+    parent: Mapping[str, Any], *, flow: str, payload: Any, loop_index: int | None
+) -> dict[str, Any]:
+    """The data of a sub-flow before its first step; `loop_index` counts the items of a loop from 1."""
+    own = {"__input__": payload, "__errors__": [], "__loop_index__": loop_index, "__flow_path__": flow}
+    shared = ("__timestamp__", "__run_id__", "__job_id__", "__api_url__")
+    return {**own, **{key: parent[key] for key in shared}}
 
 
 RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")

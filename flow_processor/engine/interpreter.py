@@ -21,7 +21,7 @@ from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import FlowFailed, InDoubt, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
-from flow_processor.run import RunStatus, StepRecord, StepStatus, first_data, fold_data
+from flow_processor.run import RunStatus, StepRecord, StepStatus, child_data, fold_data
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import Exit, FlowOutcome, Goto, Secret, StepResult
@@ -64,9 +64,7 @@ class RunInterpreter:
 
     def execute(self) -> tuple[RunStatus, dict[str, Any] | None]:
         """Run to the end; the terminal status and, unless all went well, the error."""
-        frame = FlowFrame(
-            self, self.order.flow, below="", payload=self.order.payload, loop_index=None, deadline=None
-        )
+        frame = FlowFrame(self, self.order.flow, prefix="", data=self.order.data, deadline=None)
         try:
             outcome = frame.execute()
         except Stopped as stopped:
@@ -91,31 +89,24 @@ class FlowFrame:
         run: RunInterpreter,
         flow: str,
         *,
-        below: str,
-        payload: Any,
-        loop_index: int | None,
+        prefix: str,
+        data: dict[str, Any],
         deadline: float | None,
         closing: bool = False,
     ) -> None:
+        """`prefix` stands before the paths of its steps; `data` is the flow data before the first of them."""
         self._run = run
         self.journal: RunJournal = run.journal
         self.clock: Clock = run.tools.clock
         self.templates: Templates = run.tools.templates
         self._spec = run.spec_of(flow)
-        self._prefix = "" if not below else f"{below}/" if loop_index is None else f"{below}[{loop_index}]/"
+        self._prefix = prefix
         self._deadline = deadline
         self._visits: Counter[str] = Counter()
         self._finished: set[str] = set()
         self._closing = closing
         """True while finally_step runs: then a cancel does not stop it."""
-        self.data: dict[str, Any] = first_data(
-            run_id=run.order.run_id,
-            flow=flow,
-            timestamp=run.order.timestamp,
-            payload=payload,
-            params=run.order.params if not below else None,
-            loop_index=loop_index,
-        )
+        self.data = data
 
     def execute(self) -> FlowOutcome:
         """Run the steps, and finally_step whatever happened."""
@@ -266,12 +257,12 @@ class FlowFrame:
         self, path: str, *, payload: Any, loop_index: int | None, below: str, deadline: float | None
     ) -> FlowOutcome:
         """Run a sub-flow; `below` is the path of the step that calls it."""
+        item = "" if loop_index is None else f"[{loop_index}]"
         frame = FlowFrame(
             self._run,
             path,
-            below=below,
-            payload=payload,
-            loop_index=loop_index,
+            prefix=f"{below}{item}/",
+            data=child_data(self.data, flow=path, payload=payload, loop_index=loop_index),
             deadline=deadline,
             closing=self._closing,
         )

@@ -69,7 +69,7 @@ class LocalEngine:
         clock: Clock,
         get_secret: Callable[[str], Secret],
         default_timeout_seconds: float,
-        timestamp_of: Callable[[RunRow], str],
+        first_data_of: Callable[[RunRow], dict[str, Any]],
         on_ended: EndedListener,
     ) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class LocalEngine:
         self._clock = clock
         self._get_secret = get_secret
         self._default_timeout = default_timeout_seconds
-        self._timestamp_of = timestamp_of
+        self._first_data_of = first_data_of
         self._on_ended = on_ended
         self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._feed)
         """Compiles jq expressions in workers of this engine."""
@@ -193,9 +193,7 @@ class LocalEngine:
             flow=run.flow,
             flow_hash=run.flow_hash,
             flows=flows,
-            payload=run.input,
-            params=run.params,
-            timestamp=self._timestamp_of(run),
+            data=self._first_data_of(run),
             dispatch=dispatch,
             timeout_seconds=left,
             rows=rows + poison,

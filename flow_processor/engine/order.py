@@ -18,11 +18,8 @@ class RunOrder:
     """SHA-256 over `flows`."""
     flows: dict[str, str]
     """The flow and its sub-flows as they were at launch: `{path: text}`."""
-    payload: Any
-    """`__input__`."""
-    params: dict[str, Any] | None
-    timestamp: str
-    """`__timestamp__`: YYYYMMDDHHMMSS in the configured zone, when the run was accepted."""
+    data: dict[str, Any]
+    """The flow data before the first step."""
     dispatch: int
     """1 for the first worker that gets the run; gives the range of its sequence numbers."""
     timeout_seconds: float | None

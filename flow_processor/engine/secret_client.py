@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.run_journal import Orphaned
@@ -50,7 +49,7 @@ class SecretClient:
             if "error" in frame:
                 answer = StepError(frame["error"]["message"], code=frame["error"]["code"])
             else:
-                answer = Secret(name, frame["type"], self._values(frame["values"]))
+                answer = self._picked(Secret(name, frame["type"], frame["values"]))
         except StepError as error:
             answer = error
         with self._changed:
@@ -65,24 +64,15 @@ class SecretClient:
             self._is_orphan = True
             self._changed.notify_all()
 
-    def _values(self, values: dict[str, Any]) -> dict[str, Any]:
-        self._redact(values)
-        if "data" not in values:
-            return values
-        picked = values["data"]
-        if values.get("jq_expression") is not None:
+    def _picked(self, secret: Secret) -> Secret:
+        self._redactor.add_secret(secret)
+        if "data" not in secret.values:
+            return secret
+        picked = secret.values["data"]
+        if secret.values.get("jq_expression") is not None:
             # Here, because the daemon evaluates no expression, not even the data folder's owner's.
-            picked = jq.run(values["jq_expression"], picked)
-            self._redact(picked)
-        return picked if isinstance(picked, dict) else {"token": picked}
-
-    def _redact(self, value: Any) -> None:
-        if isinstance(value, str):
-            self._redactor.add(value)
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                if key != "jq_expression":
-                    self._redact(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                self._redact(inner)
+            picked = jq.run(secret.values["jq_expression"], picked)
+        values = picked if isinstance(picked, dict) else {"token": picked}
+        answer = Secret(secret.name, secret.type, values)
+        self._redactor.add_secret(answer)
+        return answer

@@ -17,7 +17,7 @@ from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError, StoreUnavailable
 from flow_processor.flow_files import FileStatus, FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import RunStatus, Trigger, first_data
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
@@ -72,14 +72,15 @@ class Service:
     @cached_property
     def history(self) -> History:
         """The store's runs as answers."""
-        return History(self.store, clock=self.clock, timestamp_of=self.timestamp_of)
+        return History(self.store, clock=self.clock, first_data_of=self.first_data_of)
 
     @cached_property
     def secrets(self) -> SecretStore:
         """Named secrets."""
         return SecretStore(
             self.settings.secrets_path,
-            self.settings.environment,
+            # With the token that counts: without API_TOKEN set, a grant of ${API_TOKEN} means the default one.
+            {**self.settings.environment, "API_TOKEN": self.settings.api_token},
             vault_token=self.settings.hashicorp_vault_token,
             vault_ttl_seconds=self.settings.hashicorp_vault_cache_ttl,
         )
@@ -94,7 +95,7 @@ class Service:
             clock=self.clock,
             get_secret=self.secrets.get,
             default_timeout_seconds=self.settings.flow_timeout_seconds,
-            timestamp_of=self.timestamp_of,
+            first_data_of=self.first_data_of,
             on_ended=launcher.has_ended,
         )
         return launcher
@@ -358,9 +359,17 @@ class Service:
         problems = self.added.problems()
         return Check(name="autostart", ok=not problems, message="; ".join(problems) or "all entries in force")
 
-    def timestamp_of(self, run: RunRow) -> str:
-        """`__timestamp__` of a run: when it was accepted, in the configured zone."""
-        return from_epoch(run.created_at).astimezone(self.settings.zone).strftime("%Y%m%d%H%M%S")
+    def first_data_of(self, run: RunRow) -> dict[str, Any]:
+        """The flow data of a run before its first step."""
+        accepted_at = from_epoch(run.created_at).astimezone(self.settings.zone)
+        return first_data(
+            run_id=run.id,
+            flow=run.flow,
+            timestamp=accepted_at.strftime("%Y%m%d%H%M%S"),
+            api_url=self.settings.api_url,
+            payload=run.input,
+            params=run.params,
+        )
 
 
 def _lock_view(lock: HeldLock) -> LockView:

@@ -13,7 +13,6 @@ from flow_processor.run import (
     RunStatus,
     StepRecord,
     StepStatus,
-    first_data,
     fold,
     fold_data,
     from_wire,
@@ -31,10 +30,12 @@ SECONDS_PER_DAY = 86_400
 class History:
     """The store's runs as answers."""
 
-    def __init__(self, store: Store, *, clock: Clock, timestamp_of: Callable[[RunRow], str]) -> None:
+    def __init__(
+        self, store: Store, *, clock: Clock, first_data_of: Callable[[RunRow], dict[str, Any]]
+    ) -> None:
         self._store = store
         self._clock = clock
-        self._timestamp_of = timestamp_of
+        self._first_data_of = first_data_of
 
     def row(self, run_id: str) -> RunRow:
         """The run's row. Raises RunNotFound."""
@@ -61,14 +62,7 @@ class History:
     def _data(self, row: RunRow, state: RunState) -> dict[str, Any] | None:
         if row.status is RunStatus.SKIPPED:
             return None
-        data = first_data(
-            run_id=row.id,
-            flow=row.flow,
-            timestamp=self._timestamp_of(row),
-            payload=row.input,
-            params=row.params,
-            loop_index=None,
-        )
+        data = self._first_data_of(row)
         for record in state.steps:
             if "/" not in record.path:
                 fold_data(data, record)

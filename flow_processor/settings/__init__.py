@@ -101,6 +101,13 @@ class Settings:
         return tuple(self.api_protocol.split(","))
 
     @property
+    def api_url(self) -> str:
+        """Where processes of this machine reach the API."""
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not bound here, only recognised
+        host = here.get(self.api_host, self.api_host)
+        return f"{self.api_protocols[0]}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+
+    @property
     def weak_token(self) -> bool:
         """True: the token is the default one or short, so only loopback is served."""
         return self.api_token == DEFAULT_TOKEN or len(self.api_token) < MIN_TOKEN_LENGTH

@@ -153,7 +153,7 @@ def test_flow_data_follows_from_the_steps_alone(rows: list[JournalRow]) -> None:
 
     def data() -> dict[str, Any]:
         first = first_data(
-            run_id="r", flow="a.yml", timestamp="20261121074006", payload=1, params=None, loop_index=None
+            run_id="r", flow="a.yml", timestamp="20261121074006", api_url="http://h", payload=1, params=None
         )
         for step in fold(rows).steps:
             fold_data(first, step)
@@ -164,15 +164,21 @@ def test_flow_data_follows_from_the_steps_alone(rows: list[JournalRow]) -> None:
 
 def test_the_first_data_of_a_flow() -> None:
     data = first_data(
-        run_id="r1", flow="a.yml", timestamp="20261121074006", payload={"n": 1}, params={"p": 2}, loop_index=3
+        run_id="r1",
+        flow="a.yml",
+        timestamp="20261121074006",
+        api_url="http://127.0.0.1:5000",
+        payload={"n": 1},
+        params={"p": 2},
     )
     assert data == {
         "__input__": {"n": 1},
         "__errors__": [],
-        "__loop_index__": 3,
+        "__loop_index__": None,
         "__timestamp__": "20261121074006",
         "__run_id__": "r1",
         "__job_id__": "r1",
         "__flow_path__": "a.yml",
+        "__api_url__": "http://127.0.0.1:5000",
         "params": {"p": 2},
     }
