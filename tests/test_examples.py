@@ -4,129 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 import yaml
+from shipped import ROOT, SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
 
-ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ROOT / "data"
+__all__ = ["daemon"]
+
 FLOWS = sorted(path.relative_to(SHIPPED / "flows").as_posix() for path in (SHIPPED / "flows").rglob("*.yml"))
-WRITTEN_BY_DAEMONS = shutil.ignore_patterns(
-    "octospool.db*", "daemon.*", "locks", "logs", "output", "results", "workers", "handover", "spool"
-)
-DEADLINE_SECONDS = 60
-
-
-@dataclass
-class Daemon:
-    """A running daemon on a private copy of the shipped data folder, with the settings of a fresh clone."""
-
-    folder: Path
-    url: str
-    token: str = "default_token"
-
-    def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """One call with the token."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return requests.request(method, self.url + path, headers=headers, timeout=DEADLINE_SECONDS, **options)
-
-    def run(self, path: str, data: Any = None) -> dict[str, Any]:
-        """Launch the flow and give back its outcome."""
-        body = {"path": path, "data": data, "wait": DEADLINE_SECONDS}
-        answer = self.call("POST", "/api/flows/launch", json=body)
-        assert answer.status_code == 200, answer.text
-        outcome: dict[str, Any] = answer.json()
-        return outcome
-
-    def succeed(self, path: str, data: Any = None) -> dict[str, Any]:
-        """The data of a run that must succeed."""
-        outcome = self.run(path, data)
-        assert outcome["status"] == "succeeded", outcome["error"]
-        found: dict[str, Any] = outcome["data"]
-        return found
-
-    def output(self, name: str) -> str:
-        """A file that a flow wrote."""
-        return (self.folder / "output" / name).read_text(encoding="utf-8")
-
-
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def environment_for(folder: Path, port: int) -> dict[str, str]:
-    """The environment of a user who has set nothing but where to put things."""
-    keep = {key: os.environ[key] for key in ("PATH", "HOME", "SYSTEMROOT") if key in os.environ}
-    return keep | {"DATA_PATH": str(folder), "API_PORT": str(port), "PYTHONPATH": str(ROOT)}
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for the first answer of /healthz; a daemon that ends first fails the test with what it said."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if requests.get(url + "/healthz", timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.02)
-    pytest.fail("the daemon did not come up:\n" + log.read_text(encoding="utf-8", errors="replace")[-4000:])
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """`python main.py` on a copy of data/."""
-    base = tmp_path_factory.mktemp("shipped")
-    folder, port, log = base / "data", free_port(), base / "output.txt"
-    shutil.copytree(SHIPPED, folder, ignore=WRITTEN_BY_DAEMONS)
-    for flow in (folder / "flows").rglob(
-        "*.yml"
-    ):  # another port than the shipped one, as its owner would edit it
-        text = flow.read_text(encoding="utf-8")
-        flow.write_text(text.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{port}"), encoding="utf-8")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "main.py"],
-            cwd=ROOT,
-            env=environment_for(folder, port),
-            stdout=output,
-            stderr=output,
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_until_healthy(url, process, log)
-            yield Daemon(folder, url)
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_SECONDS)
-
-
-def octospool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in a terminal, with the data folder to itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "flow_processor", *arguments],
-        cwd=ROOT,
-        env=environment_for(folder, free_port()),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
 
 
 def test_all_shipped_files_are_valid(tmp_path: Path):
@@ -288,46 +176,7 @@ def test_a_ticket_can_be_told_by_itself(daemon: Daemon):
     assert data["answer"] == 200
 
 
-def test_the_api_page_lists_every_call(daemon: Daemon):
-    """docs/api.md and the daemon's own OpenAPI document name the same calls."""
-    document = daemon.call("GET", "/api/openapi.json").json()
-    served = {
-        f"{method.upper()} {re.sub(r'{.*?}', '{}', path)}"
-        for path, methods in document["paths"].items()
-        for method in methods
-    }
-    table = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("| --- |")[2]
-    written = {re.sub(r"{.*?}", "{}", call) for call in re.findall(r"`((?:GET|POST|DELETE) [^ `?]+)", table)}
-    assert written == served
-
-
 def test_every_shipped_flow_is_run_here():
     """A new example needs a test of its own."""
     source = Path(__file__).read_text(encoding="utf-8")
     assert [path for path in FLOWS if f'"{path}"' not in source] == []
-
-
-def test_the_readme_shows_the_flow_as_it_is_shipped():
-    """The YAML of the README is data/flows/examples/hello.yml without its comments."""
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
-    lines = (SHIPPED / "flows" / "examples" / "hello.yml").read_text(encoding="utf-8").splitlines(True)
-    assert shown == "".join(line for line in lines if not line.startswith("#"))
-
-
-def test_the_readme_shows_the_true_output(tmp_path: Path):
-    """The command of the README prints what the README says, but for times and ids."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    command, _, shown = readme.partition("```console\n$ ")[2].partition("```")[0].partition("\n")
-    assert command == """.venv/bin/octospool run examples/hello.yml --data '{"who": "Ada"}'"""
-    shutil.copytree(SHIPPED, tmp_path / "data", ignore=WRITTEN_BY_DAEMONS)
-    ran = octospool(tmp_path / "data", "run", "examples/hello.yml", "--data", '{"who": "Ada"}')
-    assert ran.returncode == 0, ran.stderr
-
-    def settled(text: str) -> list[str]:
-        """The lines with everything that differs from run to run blotted out."""
-        text = re.sub(r"\d{8}T\d{9}-[a-z2-7]{8}", "RUN", text)
-        text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{14}\b|\b\d\d:\d\d:\d\d\b", "TIME", text)
-        text = re.sub(r"\d+(\.\d+)? m?s\b", "DURATION", text)
-        return [line.rstrip() for line in text.splitlines()]
-
-    assert settled(shown) == settled(ran.stderr + ran.stdout)
