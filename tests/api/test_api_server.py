@@ -5,8 +5,9 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -169,28 +170,35 @@ def has_a_free_place(server: ApiServer, run_id: str) -> bool:
     return time.monotonic() - began >= 0.4
 
 
+@contextmanager
+def parked(server: ApiServer, run_id: str) -> Iterator[socket.socket]:
+    """A connection whose call waits, in the server's only place."""
+    with socket.create_connection(address(server), timeout=20) as connection:
+        lines = [f"GET /api/runs/{run_id}?wait=300 HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in BEARER.items()]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        until(lambda: not has_a_free_place(server, run_id))
+        yield connection
+
+
 def test_a_caller_that_hangs_up_frees_its_place(
     service: Any, serve_on_a_port: Callable[[Any], ApiServer], long_run: str
 ) -> None:
     server = serve_on_a_port(OtherSettings(service, api=ApiSettings(threads=2)))
     assert has_a_free_place(server, long_run)
-    with socket.create_connection(address(server), timeout=20) as connection:
-        lines = [f"GET /api/runs/{long_run}?wait=300 HTTP/1.1", "Host: localhost"]
-        lines += [f"{name}: {value}" for name, value in BEARER.items()]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        until(lambda: not has_a_free_place(server, long_run))
+    with parked(server, long_run):
+        pass
     until(lambda: has_a_free_place(server, long_run))
 
 
 def test_stopping_answers_those_who_wait_and_frees_the_port(service: Any, long_run: str) -> None:
     server = ApiServer(OtherSettings(service, api=ApiSettings(threads=2)))
     server.start()
-    url = f"{server.url}/api/runs/{long_run}?wait=300"
-    with ThreadPoolExecutor(1) as callers:
-        waiting = callers.submit(requests.get, url, headers=BEARER, timeout=60)
-        until(lambda: not has_a_free_place(server, long_run))
+    with parked(server, long_run) as connection:
         server.stop()
-        assert waiting.result(20).json()["ended_at"] is None
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert json.loads(answer.read())["ended_at"] is None
     assert not server.is_alive()
     socket.create_server(address(server)).close()
 
