@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,37 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(flow_processor, name) is not None for name in flow_processor.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         flow_processor.nonsense  # noqa: B018
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_ctrl_c_cancels_the_run_and_is_raised(data_folder: Path) -> None:
+    """The program learns of it, and the flow could still clean up."""
+    (data_folder / "flows/slow.yml").write_text(
+        "finally_step: bye\n"
+        "steps:\n"
+        "  - {name: begun, type: file, file: {path: begun.txt, mode: write, type: text, data_key: __run_id__}}\n"
+        "  - {name: nap, type: sleep, sleep: {seconds: 60}}\n"
+        "  - {name: bye, type: file, file: {path: bye.txt, mode: write, type: text, data_key: __run_id__}}\n"
+    )
+    code = (
+        "from flow_processor import Flow\n"
+        "flow = Flow.load('slow', data_folder='data')\n"
+        "try:\n    flow.run()\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=data_folder.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        deadline = time.monotonic() + LONG
+        while not (data_folder / "begun.txt").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            threading.Event().wait(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=LONG)
+    assert said == "interrupted\n"
+    assert (data_folder / "bye.txt").exists()

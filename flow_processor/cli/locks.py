@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.options import data_path_option, existing_settings, json_option
+from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, say, table
 from flow_processor.errors import InvalidRequest
 
 
-@click.group("locks", invoke_without_command=True)
-@click.pass_context
-def command(ctx: click.Context) -> None:
+@click.group("locks", cls=ListByDefault)
+def command() -> None:
     """List the locks that are held (the default), or remove some.
 
     \b
@@ -21,14 +20,12 @@ def command(ctx: click.Context) -> None:
       octospool locks
       octospool locks remove sub/flow1
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_locks)
 
 
 @command.command("list")
 @data_path_option
 @json_option
-def list_locks(data_path: Path | None = None, as_json: bool = False) -> None:
+def list_locks(data_path: Path | None, as_json: bool) -> None:
     """List the locks: flow, since when, which run holds it.
 
     \b

@@ -63,6 +63,16 @@ def existing_settings(data_path: Path | None) -> Settings:
     return settings
 
 
+class ListByDefault(click.Group):
+    """`octospool runs --since 2h` means `octospool runs list --since 2h`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name `list` where no command is named."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class Since(click.ParamType[datetime]):
     """A moment given as an age (`90s`, `30m`, `2h`, `7d`, `1w`) or as an ISO date or time."""
 

@@ -43,25 +43,27 @@ class Progress:
         for step in run.steps:
             if inside := _ITEM.fullmatch(step.path):
                 items.setdefault(inside[1], {}).setdefault(int(inside[2]), []).append(step)
-        # A finished loop's last count stands before the loop's own line.
         for path, steps in items.items():
-            self._show_loop(path, steps, run)
+            self._count(path, steps, run)
         for step in run.steps:
             key = (step.path, step.attempt)
-            if (
-                step.status is not StepStatus.RUNNING
-                and key not in self._said
-                and not _ITEM.fullmatch(step.path)
-            ):
-                self._said.add(key)
-                self._say(_line_of(step))
+            if step.status is StepStatus.RUNNING or key in self._said or _ITEM.fullmatch(step.path):
+                continue
+            self._said.add(key)
+            if step.path in self._loops:
+                self._say_count(self._loops[step.path])
+            self._say(_line_of(step))
+        if not self._live:
+            for loop in self._loops.values():
+                if time.monotonic() - loop.said_at >= LOOP_LINE_SECONDS:
+                    self._say_count(loop)
         self._rewrite(self._now_running(run))
 
     def close(self) -> None:
         """Leave the terminal on a clean line."""
         self._rewrite("")
 
-    def _show_loop(self, path: str, items: dict[int, list[StepView]], run: RunDetail) -> None:
+    def _count(self, path: str, items: dict[int, list[StepView]], run: RunDetail) -> None:
         loop = self._loops.setdefault(path, _Loop())
         ended = sum(all(step.status is not StepStatus.RUNNING for step in steps) for steps in items.values())
         failed = sum(any(step.status is StepStatus.FAILED for step in steps) for steps in items.values())
@@ -70,12 +72,11 @@ class Progress:
         total = self._items_of(path, run)
         loop.text = f"{path}: {loop.ended}{f'/{total}' if total is not None else ''} items"
         loop.text += f", {failed} with a failed step" if failed else ""
-        over = (path, 1) not in self._said and any(
-            step.path == path and step.status is not StepStatus.RUNNING for step in run.steps
-        )
-        quiet_for = time.monotonic() - loop.said_at
-        if loop.text != loop.said and (over or (not self._live and quiet_for >= LOOP_LINE_SECONDS)):
-            loop.said, loop.said_at = loop.text, time.monotonic()
+
+    def _say_count(self, loop: _Loop) -> None:
+        loop.said_at = time.monotonic()
+        if loop.text != loop.said:
+            loop.said = loop.text
             self._say(f"  {'':<11}{loop.text}")
 
     def _now_running(self, run: RunDetail) -> str:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import Since, data_path_option, existing_settings, in_zone, json_option
-from flow_processor.cli.output import duration, echo_json, moment, say, table
+from flow_processor.cli.options import (
+    ListByDefault,
+    Since,
+    data_path_option,
+    existing_settings,
+    in_zone,
+    json_option,
+)
+from flow_processor.cli.output import echo_json, say
+from flow_processor.cli.run_text import log_line, show_list, show_run
 from flow_processor.errors import Conflict, RunHasEnded
-from flow_processor.logs import escape
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
     from flow_processor.cli.connect import Spooler
-    from flow_processor.service.views import LogLine, RunDetail, RunSummary
+    from flow_processor.service.views import RunDetail, RunSummary
     from flow_processor.settings import Settings
 
 PAGE = 200
@@ -29,9 +36,8 @@ LOOK_SECONDS = 0.3
 """Between two looks at the log of a run, in seconds."""
 
 
-@click.group("runs", invoke_without_command=True)
-@click.pass_context
-def command(ctx: click.Context) -> None:
+@click.group("runs", cls=ListByDefault)
+def command() -> None:
     """List runs (the default), show one, follow its log, cancel it.
 
     \b
@@ -39,8 +45,6 @@ def command(ctx: click.Context) -> None:
       octospool runs
       octospool runs show 20261121T074006123-k7x2m9qa
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_runs)
 
 
 @command.command("list")
@@ -57,14 +61,14 @@ def command(ctx: click.Context) -> None:
 @data_path_option
 @json_option
 def list_runs(
-    flow: str | None = None,
-    status: tuple[str, ...] = (),
-    trigger: tuple[str, ...] = (),
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limit: int = 20,
-    data_path: Path | None = None,
-    as_json: bool = False,
+    flow: str | None,
+    status: tuple[str, ...],
+    trigger: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    data_path: Path | None,
+    as_json: bool,
 ) -> None:
     """List runs, newest first.
 
@@ -95,21 +99,8 @@ def list_runs(
     if as_json:
         echo_json({"runs": [run.model_dump(mode="json") for run in found]})
         return
-    zone = settings.zone
-    rows = [
-        (
-            run.run_id,
-            run.status.value,
-            moment(run.created_at, zone),
-            duration(run.duration_seconds),
-            run.trigger.value,
-            run.flow,
-            run.reason or "",
-        )
-        for run in found
-    ]
-    heads = ("run", "status", "accepted", "duration", "trigger", "flow", "reason")
-    table(heads, rows, empty="no such runs" if flow or status or trigger or since else "no runs yet")
+    filtered = flow or status or trigger or since or until
+    show_list(found, zone=settings.zone, empty="no such runs" if filtered else "no runs yet")
     if cursor is not None:
         say(f"there are more; --limit {limit * 5} shows them")
 
@@ -133,41 +124,7 @@ def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json(run.model_dump(mode="json"))
     else:
-        _show(run, settings)
-
-
-def _show(run: RunDetail, settings: Settings) -> None:
-    zone = settings.zone
-    facts = {
-        "run": run.run_id,
-        "flow": run.flow,
-        "status": run.status.value,
-        "trigger": run.trigger.value,
-        "accepted": moment(run.created_at, zone),
-        "started": moment(run.started_at, zone),
-        "ended": moment(run.ended_at, zone),
-        "duration": duration(run.duration_seconds),
-        "reason": run.reason,
-        "error": f"{run.error.message} ({run.error.code})" if run.error else None,
-        "at step": run.error.step if run.error else None,
-    }
-    for name, value in facts.items():
-        if value is not None:
-            click.echo(f"{name:<9} {escape(value)}")
-    rows = [
-        (
-            step.path,
-            str(step.attempt),
-            step.status.value,
-            duration(step.duration_seconds),
-            f"{step.error.message} ({step.error.code})" if step.error else "",
-        )
-        for step in run.steps
-    ]
-    click.echo("")
-    table(("step", "try", "status", "duration", "error"), rows, empty="no step has begun")
-    if run.steps_total > len(run.steps):
-        say(f"and {run.steps_total - len(run.steps)} more steps")
+        show_run(run, zone=settings.zone)
 
 
 @command.command("logs")
@@ -203,17 +160,11 @@ def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: boo
         page = spooler.run_logs(run_id, after=after, wait_seconds=wait_seconds)
         after = page.next_cursor
         for line in page.lines:
-            click.echo(line.model_dump_json() if as_json else _log_line(line, settings))
+            click.echo(line.model_dump_json() if as_json else log_line(line, zone=settings.zone))
         if page.complete or not (follow or page.lines):
             return
         if not page.lines:
             threading.Event().wait(LOOK_SECONDS)
-
-
-def _log_line(line: LogLine, settings: Settings) -> str:
-    at = line.at.astimezone(settings.zone).strftime("%H:%M:%S.%f")[:-3]
-    step = f"{line.step}: " if line.step else ""
-    return f"{at} {line.level.upper():<7} {escape(step + line.message)}"
 
 
 @command.command("cancel")

@@ -79,6 +79,27 @@ def test_wrong_settings_are_all_named_and_end_with_2(
 
 
 @pytest.mark.parametrize(
+    "arguments", [("runs",), ("runs", "--json"), ("runs", "list", "--json"), ("locks", "--json")]
+)
+def test_lists_are_what_a_group_shows_by_itself(
+    octospool: Octospool, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    result = octospool(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout == "" or list(json.loads(result.stdout).values()) == [[]]
+
+
+@pytest.mark.parametrize("words", [("runs",), ("run", "hello"), ("check",), ("flows",), ("locks",)])
+def test_where_there_is_no_data_folder_none_is_made(
+    octospool: Octospool, folder: Path, words: tuple[str, ...]
+) -> None:
+    result = octospool(*words, "--data-path", "typo")
+    assert result.exit_code == ExitCode.USAGE
+    assert "octospool init typo" in result.stderr
+    assert not Path("typo").exists()
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (errors.FlowNotFound("x"), 3),

@@ -84,6 +84,19 @@ def test_items_of_a_loop_are_counted_and_not_told_one_by_one(capsys: pytest.Capt
     assert lines == ["             loop: 4/4 items, 1 with a failed step", "  succeeded  loop  12 ms"]
 
 
+def test_lines_come_in_the_order_in_which_steps_began(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, run(step("before"), step("loop"), step("loop[0]/x"), step("after")))
+    assert [line.split()[1] for line in lines] == ["before", "1/4", "loop", "after"]
+
+
+def test_a_long_loop_is_told_now_and_then_where_lines_cannot_be_rewritten(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flow_processor.cli.progress.LOOP_LINE_SECONDS", 0.0)
+    under_way = run(step("loop", "running"), step("loop[0]/x"), step("loop[1]/x", "running"))
+    assert shown(capsys, under_way, under_way) == ["             loop: 1/4 items"]
+
+
 def test_the_count_does_not_go_back_between_two_steps_of_an_item(capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(
         capsys,

@@ -236,3 +236,19 @@ def test_the_log_of_a_run_is_followed_to_its_end(
     followed = octospool("runs", "logs", data["__run_id__"], "--follow")
     assert followed.exit_code == 0
     assert "say" in followed.stdout
+
+
+def test_a_daemon_that_is_killed_and_started_again_costs_the_caller_nothing(
+    serve: Serve, start: Start, flow: WriteFlow
+) -> None:
+    flow("naps.yml", SLOW.replace("seconds: 60", "seconds: 2"))
+    daemon, _ = serve()
+    process = start("run", "naps")
+    assert process.stderr is not None
+    next(line for line in process.stderr if "begun" in line)
+    daemon.kill()
+    next(line for line in process.stderr if "waiting for it" in line)
+    serve()
+    code, data, said = ended(process)
+    assert code == 0, said
+    assert data["bye"] == "cleaned up"
