@@ -34,9 +34,11 @@ Every run has one mapping that steps read and write. It begins with
 | `__input__` | what the caller sent as `data`; null if nothing |
 | `__errors__` | list of ignored errors: `{step, code, error, details, ignored}` |
 | `__loop_index__` | in a flow called by `flow_loop`: its number, from 1; else null |
-| `__timestamp__` | when the run began, `YYYYMMDDHHMMSS` in the configured zone; one per run |
+| `__timestamp__` | when the run was accepted, `YYYYMMDDHHMMSS` in the configured zone; one per run |
 | `__run_id__` | the run's id (also as `__job_id__`) |
 | `__flow_path__` | the flow's path below the flows folder |
+| `__api_url__` | the daemon's own API: `http://127.0.0.1:5000` |
+| `params` | only where the launch gave some: `octospool run --param`, `params` of the API |
 """
 
 _READING = """## How the file is read

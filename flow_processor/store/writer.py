@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flow_processor.errors import StoreUnavailable
 from flow_processor.store.database import insert_or_ignore, store_error
@@ -125,19 +125,35 @@ class Writer:
             self._entries[:0] = entries
 
     def _commit(self, entries: list[_Entry]) -> list[_Entry]:
-        """Commit the group; what has to be tried again is returned."""
+        """Commit the group, or what can be committed of it; what has to be tried again is returned, in order."""
+        error = self._try(entries)
+        if error is None:
+            return []
+        if len(entries) == 1:
+            return self._failed(entries[0], error)
+        for position, entry in enumerate(entries):
+            if self._commit([entry]):
+                # The later ones must not overtake it: a run's end is nothing before its begin.
+                return self._postpone(entries[position:])
+        return []
+
+    def _try(self, entries: list[_Entry]) -> Exception | None:
         try:
             with self._engine.begin() as connection:
                 self._insert_rows(connection, entries)
                 results = [entry.operation and entry.operation(connection) for entry in entries]
-        except Exception as error:  # noqa: BLE001  any operation's failure; each is then tried alone
-            if len(entries) > 1:
-                return [again for entry in entries for again in self._commit([entry])]
-            return self._failed(entries[0], error)
+        except Exception as error:  # noqa: BLE001  any operation's failure: it is that operation's outcome
+            return error
         self.problem = None
         for entry, result in zip(entries, results, strict=True):
             entry.future.set_result(result)
-        return []
+        return None
+
+    def _postpone(self, entries: list[_Entry]) -> list[_Entry]:
+        for entry in entries:
+            if not entry.keep:
+                entry.future.set_exception(self.problem or StoreUnavailable("the store refuses to write"))
+        return [entry for entry in entries if entry.keep]
 
     def _insert_rows(self, connection: Connection, entries: list[_Entry]) -> None:
         rows: defaultdict[Table, list[Mapping[str, Any]]] = defaultdict(list)
@@ -149,7 +165,7 @@ class Writer:
                 connection.execute(insert_or_ignore(connection, table), values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
-        if not isinstance(error, SQLAlchemyError | OSError):
+        if not isinstance(error, DBAPIError | OSError) or isinstance(error, IntegrityError):
             entry.future.set_exception(error)
             return []
         if self.problem is None:
