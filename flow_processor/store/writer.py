@@ -165,8 +165,12 @@ class Writer:
                 connection.execute(insert_or_ignore(connection, table), values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
-        if not isinstance(error, DBAPIError | OSError) or isinstance(error, IntegrityError):
+        if not isinstance(error, DBAPIError | OSError):
             entry.future.set_exception(error)
+            return []
+        if isinstance(error, IntegrityError):
+            # Trying again would not help, and must not hold up those behind it.
+            entry.future.set_exception(store_error(error))
             return []
         if self.problem is None:
             logger.error("the store cannot be written: %s", error)
