@@ -137,7 +137,8 @@ def _answer_own(error: OctospoolError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         place = f"{request.method} {request.path[:200]}"
-        logger.error("%s answered %d %s: %s", place, status, error.code, error.message)
+        level = logging.ERROR if status == 500 else logging.WARNING
+        logger.log(level, "%s answered %d %s: %s", place, status, error.code, error.message)
     return _answer(error, status)
 
 

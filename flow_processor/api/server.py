@@ -63,6 +63,8 @@ class ApiServer:
             self._app, map=self._map, sockets=self._sockets, **adjustments(settings, tls=self._tls)
         )
         self._dispatcher = server.task_dispatcher
+        # It warns of each call that finds all threads busy: under load that is a line per call.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = self._channel_class("http" in settings.api_protocols)
