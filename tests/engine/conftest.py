@@ -17,7 +17,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for all tests of a file."""
     world = World(tmp_path_factory.mktemp("octospool") / "data", max_workers=4).start()
     yield world
-    world.stop()
+    world.leave()
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
     yield make
     for world in worlds:
-        world.stop()
+        world.leave()
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ class CountingServer(ThreadingHTTPServer):
         self.calls: Counter[str] = Counter()
         self.statuses: dict[str, list[int]] = {}
         """Statuses to answer a path with, one a call; then 200."""
+        self.authorizations: list[str | None] = []
+        """The header Authorization of each call."""
         self.arrived = threading.Condition()
         self.open_gate = threading.Event()
         """Calls below /held/ are answered once this is set."""
@@ -62,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         with self.server.arrived:
             self.server.calls[self.path] += 1
+            self.server.authorizations.append(self.headers.get("Authorization"))
             left = self.server.statuses.get(self.path)
             status = left.pop(0) if left else 200
             self.server.arrived.notify_all()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flow_processor.run import Event, JournalRow, RunStatus, from_wire
+from flow_processor.run import Event, JournalRow, RunStatus, dispatch_of, from_wire
 from flow_processor.service import Service
 from flow_processor.service.views import RunDetail
 from flow_processor.settings import Settings
@@ -54,6 +54,11 @@ class World:
         """Stop it."""
         self.service.stop(grace_seconds)
 
+    def leave(self) -> None:
+        """Stop it, and wait until its workers have left too."""
+        self.stop()
+        until(lambda: not [*(self.data / "workers").glob("*.lock")], "every worker leaves")
+
     def write(self, path: str, text: str) -> str:
         """Write a flow file; its path."""
         file = self.settings.flows_path / path
@@ -93,14 +98,14 @@ class World:
         """The rows of one kind."""
         return [row for row in self.journal(run_id) if row.event is event]
 
-    def until_begun(self, run_id: str, path: str, *, attempt: int = 1) -> None:
-        """Return once the store knows that the attempt has begun."""
+    def until_begun(self, run_id: str, path: str, *, worker: int = 1) -> None:
+        """Return once the store knows that the step has begun in the run's first (second, …) worker."""
 
         def has_begun() -> bool:
             begun = self.events(run_id, Event.STARTED)
-            return any(row.path == path and row.attempt == attempt for row in begun)
+            return any(row.path == path and dispatch_of(row.seq) == worker for row in begun)
 
-        until(has_begun, f"attempt {attempt} of step {path} begins")
+        until(has_begun, f"step {path} begins in worker {worker}")
 
     def worker_pid(self, run_id: str) -> int:
         """The process that has the run (the last that was given it)."""
