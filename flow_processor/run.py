@@ -5,6 +5,7 @@ The state of a run is the fold of its journal (DESIGN.md). `fold` is that functi
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import secrets
@@ -86,9 +87,9 @@ class Event(StrEnum):
     WORKER_LOST = "worker_lost"
     """The worker died. data: {worker, exit_code, under_way: [[path, attempt], …]}"""
     CANCEL_REQUESTED = "cancel_requested"
-    """Somebody asked for its end. data: {by}"""
+    """Somebody asked for its end. data: {reason}"""
     FLOW_TIMED_OUT = "flow_timed_out"
-    """The run's time was up. data: {seconds}"""
+    """The run's time was up. data: {reason}"""
     ENDED = "ended"
     """The run has its terminal status. data: {status, error}"""
 
@@ -204,6 +205,8 @@ class RunState:
     last_seq: int = 0
     cancel_requested: bool = False
     flow_timed_out: bool = False
+    stop_reason: str = ""
+    """Why it was cancelled or had to end, as it was said first."""
     status: RunStatus | None = None
     """The terminal status, once the journal says `ended`."""
     error: dict[str, Any] | None = None
@@ -269,8 +272,10 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         state.losses.update(path for path, _attempt in row.data["under_way"])
     elif row.event is Event.CANCEL_REQUESTED:
         state.cancel_requested = True
+        state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
     elif row.event is Event.FLOW_TIMED_OUT:
         state.flow_timed_out = True
+        state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
     elif row.event is Event.ENDED:
         state.status = RunStatus(row.data["status"])
         state.error = row.data.get("error")
@@ -338,10 +343,9 @@ def child_data(
 
 
 RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def new_run_id(now: datetime) -> str:
     """A run id that people can read and that sorts by time: `20261121T074006123-k7x2m9qa` (UTC, ms)."""
     stamp = now.strftime("%Y%m%dT%H%M%S") + f"{now.microsecond // 1000:03d}"
-    return stamp + "-" + "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return f"{stamp}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"

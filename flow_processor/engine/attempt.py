@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from flow_processor.engine.policies import Then, decide
+from flow_processor.engine.policies import Decision, Then, decide
 from flow_processor.engine.run_journal import Orphaned
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.errors import StepError
@@ -101,14 +101,16 @@ class Attempt:
         return result, value
 
     def _succeeded(self, result: StepResult, value: Any, started_at: float) -> StepRecord:
+        # Redacted once, for the journal and for the steps to come: a resumed run must see the same data.
+        clean = self._journal.redacted({"result": value, "errors": self._errors})
         control = _as_record(result.control)
-        data: dict[str, Any] = {"result": value, "started_at": started_at}
+        data: dict[str, Any] = {"result": clean["result"], "started_at": started_at}
         if self._key is not None:
             data["key"] = self._key
         if control is not None:
             data["control"] = control
-        if self._errors:
-            data["errors"] = self._errors
+        if clean["errors"]:
+            data["errors"] = clean["errors"]
         self._journal.append(self._path, self._number, Event.SUCCEEDED, data)
         if self._once:
             self._journal.flush()
@@ -117,10 +119,10 @@ class Attempt:
             attempt=self._number,
             status=StepStatus.SUCCEEDED,
             started_at=started_at,
-            result=value,
+            result=clean["result"],
             control=control,
             key=self._key,
-            errors=self._errors,
+            errors=clean["errors"],
         )
 
     def _skipped(self, started_at: float) -> StepRecord:
@@ -130,20 +132,13 @@ class Attempt:
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
         decision = decide(self._step, self._number, error)
-        errors = list(self._errors)
+        record = self._journal.redacted(error.as_record())
+        errors = self._journal.redacted({"errors": self._errors})["errors"]
         if decision.then is not Then.RETRY:
-            entry = {
-                "step": self._step.name,
-                "code": error.code,
-                "error": error.message,
-                "details": error.details,
-            }
-            if decision.pattern is not None:
-                entry["ignored"] = decision.pattern
-            errors.append(entry)
+            errors = [*errors, self._entry(record, decision)]
         control = None if decision.target is None else {"goto": decision.target}
         data: dict[str, Any] = {
-            "error": error.as_record(),
+            "error": record,
             "started_at": started_at,
             "then": decision.then.value,
             "errors": errors,
@@ -158,11 +153,21 @@ class Attempt:
             status=StepStatus.IGNORED if decision.then is Then.IGNORE else StepStatus.FAILED,
             started_at=started_at,
             ended_at=self._clock.now().timestamp(),
-            error=error.as_record(),
+            error=record,
             control=control,
             then=decision.then.value,
             errors=errors,
         )
+
+    def _entry(self, record: dict[str, Any], decision: Decision) -> dict[str, Any]:
+        """What `__errors__` gets."""
+        entry = {
+            "step": self._step.name,
+            "code": record["code"],
+            "error": record["message"],
+            "details": record["details"],
+        }
+        return entry if decision.pattern is None else {**entry, "ignored": decision.pattern}
 
 
 def _as_record(control: Goto | Exit | None) -> dict[str, Any] | None:

@@ -67,6 +67,8 @@ class AttemptContext:
         self._step = step
         self._path = path
         self._attempt = attempt
+        self._below = path if attempt == 1 else f"{path}[attempt {attempt}]"
+        """What the paths of inner steps begin with; each attempt has its own, for it begins anew."""
         self._deadline = deadline
         self._stop = stop
         self._journal = journal
@@ -143,12 +145,12 @@ class AttemptContext:
     def run_flow(self, path: str, *, payload: Any, loop_index: int | None = None) -> FlowOutcome:
         """Run a sub-flow in this run."""
         return self._frame.run_child(
-            path, payload=payload, loop_index=loop_index, below=self._path, deadline=self._deadline
+            path, payload=payload, loop_index=loop_index, below=self._below, deadline=self._deadline
         )
 
     def run_nested(self, step: StepSpec, label: str) -> StepResult:
         """Run a step that stands inside this one."""
-        path = f"{self._path}/{label}"
+        path = f"{self._below}/{label}"
         return self._frame.run_inside(step, path=path, deadline=self._deadline, errors=self.errors)
 
     def add_error(self, error: Mapping[str, Any]) -> None:

@@ -51,10 +51,9 @@ class RunInterpreter:
         """Set when steps must end."""
         self.reason: StepError | None = None
         """Why: a cancel or the flow's time limit."""
-        if journal.before.cancel_requested:
-            self.stop_for(StepError("the run was cancelled", code="cancelled"))
-        elif journal.before.flow_timed_out:
-            self.stop_for(StepError("the run was longer under way than its time limit", code="flow_timeout"))
+        if journal.before.cancel_requested or journal.before.flow_timed_out:
+            code = "cancelled" if journal.before.cancel_requested else "flow_timeout"
+            self.stop_for(StepError(journal.before.stop_reason, code=code))
 
     def stop_for(self, reason: StepError) -> None:
         """End the steps under way and start no other; finally_step still runs."""

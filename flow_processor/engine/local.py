@@ -185,7 +185,7 @@ class LocalEngine:
                 run, RunStatus.FAILED, error_record("worker_lost", f"{state.losses['']} workers were lost")
             )
             return None
-        poison = rows_of_poison(assignment, state, at=self._now())
+        poison = rows_of_poison(state, at=self._now())
         if poison:
             self._append(run.id, poison)
         order = RunOrder(
@@ -298,7 +298,7 @@ class LocalEngine:
             if assignment.is_closing:
                 self._kill(worker, assignment, "finally steps took too long")
             elif assignment.abort_deadline is None:
-                error = error_record("flow_timeout", "the run's time limit is over")
+                error = error_record("flow_timeout", "the run was longer under way than its time limit")
                 self._abort(worker, assignment, Event.FLOW_TIMED_OUT, error)
 
     def _kill(self, worker: WorkerProcess, assignment: Assignment, why: str) -> None:
@@ -379,14 +379,17 @@ def _where(run: RunRow) -> dict[str, str]:
 
 
 def _log_rows(run: RunRow, rows: list[WireRow]) -> None:
-    """Steps that came to an end, for the service's log: failures always, the others of the flow itself."""
+    """Steps that came to an end, for the service's log: failures as warnings, all others for debugging.
+
+    The journal has them all; a line for each would be most of what a quick run costs the daemon.
+    """
+    is_debugging = logger.isEnabledFor(logging.DEBUG)
     for _seq, path, attempt, event, _at, data in rows:
         if not path or event == Event.STARTED:
             continue
-        extra = {**_where(run), "step": path}
         if event in (Event.FAILED, Event.KILLED):
-            details = json.loads(data or "{}")
-            error = details["error"]
-            logger.warning("attempt %d failed: %s: %s", attempt, error["code"], error["message"], extra=extra)
-        elif "/" not in path:
-            logger.info("%s", event, extra=extra)
+            error = json.loads(data or "{}")["error"]
+            text = f"attempt {attempt} failed: {error['code']}: {error['message']}"
+            logger.warning("%s", text, extra={**_where(run), "step": path})
+        elif is_debugging:
+            logger.debug("%s", event, extra={**_where(run), "step": path})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow_processor.engine.assignment import Assignment
-from flow_processor.run import Event, RunState, WireRow
+from flow_processor.run import Event, JournalRow, RunState, WireRow, to_wire
 
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""
@@ -28,10 +28,13 @@ def rows_of_loss(assignment: Assignment, *, worker_id: str, exit_code: int, at: 
     return [assignment.daemon_row("", 0, Event.WORKER_LOST, at, data)]
 
 
-def rows_of_poison(assignment: Assignment, state: RunState, *, at: float) -> list[WireRow]:
-    """The rows that give up repeatable steps which have cost too many workers."""
+def rows_of_poison(state: RunState, *, at: float) -> list[WireRow]:
+    """The rows that give up repeatable steps which have cost too many workers.
+
+    They follow the last row so far, and so come before those of the next worker.
+    """
     under_way = [record for record in state.under_way() if not record.once]
-    rows = []
+    rows: list[WireRow] = []
     for record in under_way:
         inner = (record.path + "/", record.path + "[")
         is_leaf = not any(other.path.startswith(inner) for other in under_way)
@@ -39,7 +42,8 @@ def rows_of_poison(assignment: Assignment, state: RunState, *, at: float) -> lis
         if is_leaf and losses >= MAX_LOSSES_OF_STEP:
             message = f"the worker died {losses} times while the step was under way (out of memory?)"
             data = {"error": error_record("worker_lost", message)}
-            rows.append(assignment.daemon_row(record.path, record.attempt, Event.KILLED, at, data))
+            seq = state.last_seq + len(rows) + 1
+            rows.append(to_wire(JournalRow(seq, record.path, record.attempt, Event.KILLED, at, data)))
     return rows
 
 

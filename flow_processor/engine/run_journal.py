@@ -80,6 +80,11 @@ class RunJournal:
         """What an earlier worker recorded of this attempt."""
         return self._past.get((path, attempt))
 
+    def redacted(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The data without the values of secrets: what a step gives back is kept, and used, like this."""
+        clean: dict[str, Any] = self._redactor.value(data)
+        return clean
+
     def append(self, path: str, attempt: int, event: Event, data: dict[str, Any] | None = None) -> None:
         """Add a row; it travels with the next `flush`. Raises StepError for a result that is too large."""
         text = self._as_text(data) if data else None
@@ -171,7 +176,7 @@ class RunJournal:
 
     def _as_text(self, data: dict[str, Any]) -> str:
         try:
-            text = json.dumps(self._redactor.value(data), separators=(",", ":"))
+            text = json.dumps(data, separators=(",", ":"))
         except RecursionError:
             raise _too_deep() from None
         # A text with few brackets cannot be deep, so most results need no second look.

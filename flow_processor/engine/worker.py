@@ -194,7 +194,11 @@ def main() -> None:
         return
     settings = WorkerSettings(**first["settings"])
     limit_memory(settings.memory_mb)
-    Worker(settings, send).serve(commands)
+    try:
+        Worker(settings, send).serve(commands)
+    except BrokenPipeError:
+        # The daemon left before this worker had said its first word: there is nothing to hand over.
+        os._exit(0)
     # Threads of abandoned steps must not keep the process.
     os._exit(0)
 

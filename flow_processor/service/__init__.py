@@ -128,7 +128,8 @@ class Service:
             for_workers,
             environment=settings.environment,
             max_workers=settings.max_workers,
-            spare_workers=settings.spare_workers,
+            # Who runs one flow and leaves needs no spare.
+            spare_workers=settings.spare_workers if self._has_schedule else 0,
             clock=self.clock,
         )
 
@@ -170,6 +171,7 @@ class Service:
         self.settings.create_folders()
         for name in ("workers", "handover"):
             (self.settings.data_path / name).mkdir(exist_ok=True)
+        self._has_schedule = schedule
         self.data_folder.acquire("serve" if schedule else "run", detail=dict(detail or {}))
         try:
             self.secrets.load()
@@ -178,7 +180,6 @@ class Service:
             self._is_started = True
             self._recovery.start()
             if schedule:
-                self._has_schedule = True
                 self.added.start()
         except BaseException:
             self.stop(0)
@@ -190,7 +191,7 @@ class Service:
         built = vars(self)
         if "launcher" in built:
             self.launcher.is_closed = True
-        if self._has_schedule:
+        if "scheduler" in built:
             self.scheduler.stop()
         if "_recovery" in built:
             self._recovery.stop()

@@ -41,13 +41,16 @@ class History:
         """The run's row. Raises RunNotFound."""
         row = self._store.runs.get(run_id)
         if row is None:
-            raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
+            raise _not_found(run_id)
         return row
 
     def run(self, run_id: str, *, max_steps: int) -> RunDetail:
         """One run with its steps and its data."""
-        row = self.row(run_id)
-        state = fold(from_wire(wire) for wire in self._store.journal.rows(run_id))
+        found = self._store.runs.with_journal(run_id)
+        if found is None:
+            raise _not_found(run_id)
+        row, wires = found
+        state = fold(from_wire(wire) for wire in wires)
         now = self._clock.now().timestamp()
         summary = self.summary(row)
         return RunDetail(
@@ -143,6 +146,10 @@ class History:
 
     def _delete_batch(self, ids: Sequence[str]) -> int:
         return self._store.writer.run(lambda connection: delete_ended(connection, ids))
+
+
+def _not_found(run_id: str) -> RunNotFound:
+    return RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
 
 
 def error_view(error: dict[str, Any] | None) -> ErrorView | None:

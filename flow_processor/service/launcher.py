@@ -12,13 +12,13 @@ from typing import Any
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
-from flow_processor.errors import FlowRunning, RunHasEnded, ShuttingDown, SpecError
+from flow_processor.errors import FlowRunning, OctospoolError, RunHasEnded, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.locks import FlowLocks
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.spec.flow import ConcurrencySpec, OnConflict
 from flow_processor.store import Connection, Store
-from flow_processor.store.runs import RunRow, end_run, insert_flow_version, insert_run
+from flow_processor.store.runs import RunRow, end_run, insert_flow_version, insert_run, request_cancel
 
 logger = logging.getLogger("octospool.service")
 
@@ -54,6 +54,8 @@ class Launcher:
         self._guard = threading.Lock()
         self._held: defaultdict[str, deque[RunRow]] = defaultdict(deque)
         """Accepted runs that wait for their flow's lock, by flow."""
+        self._expected: dict[str, RunRow] = {}
+        """Runs that a worker of the last daemon still has, by id."""
         self._live: dict[str, threading.Event] = {}
         """Runs that have not ended, each with what those wait on who want to know."""
         self._limits: dict[str, ConcurrencySpec] = {}
@@ -85,10 +87,19 @@ class Launcher:
             return self._accept_and_start(run, bundle, cause)
         return self._overlap(run, bundle, cause, holder)
 
+    def expect(self, run: RunRow, rule: ConcurrencySpec) -> None:
+        """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
+        self._limits[run.flow] = rule
+        self._live[run.id] = threading.Event()
+        self._expected[run.id] = run
+        if rule.on_conflict is not OnConflict.PARALLEL:
+            self._locks.acquire(run.flow, run.id, rule.limit)
+
     def resume(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """Go on with a run that an earlier daemon accepted."""
         self._limits[run.flow] = rule
-        self._live[run.id] = threading.Event()
+        self._live.setdefault(run.id, threading.Event())
+        self._expected.pop(run.id, None)
         self._start_or_hold(run)
 
     def cancel(self, run_id: str, *, by: str) -> None:
@@ -99,6 +110,14 @@ class Launcher:
                 self._held[held.flow].remove(held)
         if held is not None:
             self._end_held(held, f"the run was cancelled by {by}")
+            return
+        if run_id in self._expected:
+            # It ends when its worker has left; until then nobody can reach it.
+            now = self._clock.now().timestamp()
+            reason = f"the run was cancelled by {by}"
+            self._store.writer.run(
+                lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
+            )
             return
         recorded = self.engine.cancel(run_id, by=by)
         if recorded is None:
@@ -113,6 +132,7 @@ class Launcher:
         with self._guard:
             self._locks.release(run.flow, run.id)
             self._start_next(run.flow)
+        self._expected.pop(run.id, None)
         ended = self._live.pop(run.id, None)
         if ended is not None:
             ended.set()
@@ -253,7 +273,11 @@ class Launcher:
             rule = self._limits[flow]
             run = waiting[0]
             is_free = rule.on_conflict is OnConflict.PARALLEL
-            if not is_free and self._locks.acquire(flow, run.id, rule.limit) is not None:
+            try:
+                if not is_free and self._locks.acquire(flow, run.id, rule.limit) is not None:
+                    return
+            except OctospoolError as error:  # tried again when the next run of the flow has ended
+                logger.error("cannot take the lock: %s", error, extra={"run": run.id, "flow": flow})
                 return
             waiting.popleft()
             self.engine.submit(run)

@@ -16,6 +16,7 @@ from flow_processor.flow_files import parse_flow
 from flow_processor.locks import LockFile
 from flow_processor.run import Event, RunStatus
 from flow_processor.service.launcher import Launcher
+from flow_processor.spec.flow import ConcurrencySpec
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run
@@ -45,12 +46,17 @@ class Recovery:
         orphans = self._orphans()
         self._fold_handovers()
         for run in sorted(self._store.runs.live(), key=lambda run: (run.started_at is None, run.id)):
+            rule = self._rule_of(run)
+            if rule is None:
+                continue
             orphan = orphans.get(run.id)
             if orphan is None:
-                self._go_on(run)
+                self._go_on(run, rule)
                 continue
             logger.info("a worker of the last daemon still has the run", extra=_where(run))
-            thread = threading.Thread(target=self._wait_for, args=(orphan, run), name="orphan", daemon=True)
+            self._launcher.expect(run, rule)
+            args = (orphan, run, rule)
+            thread = threading.Thread(target=self._wait_for, args=args, name="orphan", daemon=True)
             self._waiting.append(thread)
             thread.start()
 
@@ -71,23 +77,30 @@ class Recovery:
                 path.unlink(missing_ok=True)
         return orphans
 
-    def _wait_for(self, orphan: LockFile, run: RunRow) -> None:
+    def _wait_for(self, orphan: LockFile, run: RunRow, rule: ConcurrencySpec) -> None:
         while orphan.is_taken():
             if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
                 return
         self._fold_handovers()
         found = self._store.runs.get(run.id)
-        if found is not None and not found.status.is_terminal:
-            self._go_on(found)
+        if found is None:
+            return
+        if found.status.is_terminal:
+            self._launcher.has_ended(found, found.status, found.error)
+        else:
+            self._go_on(found, rule)
 
-    def _go_on(self, run: RunRow) -> None:
+    def _rule_of(self, run: RunRow) -> ConcurrencySpec | None:
+        """How many runs of its flow there may be at once; None where the run cannot go on, and was ended."""
         texts = self._store.runs.flow_texts(run.flow_hash)
         try:
-            rule = parse_flow(texts[run.flow], file=run.flow).concurrency
+            return parse_flow(texts[run.flow], run.flow, checked=True).concurrency
         except (KeyError, SpecError) as error:
             message = f"the flow as it was at launch cannot be read any more: {error}"
             self._end(run, RunStatus.INTERRUPTED, error_record("flow_lost", message))
-            return
+            return None
+
+    def _go_on(self, run: RunRow, rule: ConcurrencySpec) -> None:
         logger.info("goes on after a restart", extra=_where(run))
         self._launcher.resume(run, rule)
 

@@ -22,7 +22,7 @@ class Catchup(StrEnum):
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except Exception as error:  # noqa: BLE001  zoneinfo raises ValueError, KeyError or OSError by platform
+    except Exception as error:  # zoneinfo raises ValueError, KeyError or OSError by platform
         raise ValueError(f"unknown time zone '{value}'; use a name like Europe/Berlin or UTC") from error
     return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, bindparam, delete, select
 
 from flow_processor.run import WireLog, WireRow
 from flow_processor.store.tables import journal, logs
@@ -40,6 +40,19 @@ def delete_history(connection: Connection, run_ids: Sequence[str]) -> None:
     connection.execute(delete(logs).where(logs.c.run_id.in_(run_ids)))
 
 
+# Made once: making a statement costs more than running it.
+_READ_ROWS = (
+    select(journal.c.seq, journal.c.path, journal.c.attempt, journal.c.event, journal.c.at, journal.c.data)
+    .where(journal.c.run_id == bindparam("run_id"))
+    .order_by(journal.c.seq)
+)
+
+
+def read_rows(connection: Connection, run_id: str) -> list[WireRow]:
+    """The whole journal of a run, in order."""
+    return [tuple(row) for row in connection.execute(_READ_ROWS, {"run_id": run_id})]
+
+
 class JournalReader:
     """Reads journals and logs; every call uses a connection of its own."""
 
@@ -48,14 +61,8 @@ class JournalReader:
 
     def rows(self, run_id: str) -> list[WireRow]:
         """The whole journal of a run, in order."""
-        columns = journal.c
-        query = (
-            select(columns.seq, columns.path, columns.attempt, columns.event, columns.at, columns.data)
-            .where(columns.run_id == run_id)
-            .order_by(columns.seq)
-        )
         with self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+            return read_rows(connection, run_id)
 
     def log_lines(self, run_id: str, *, after: int, limit: int) -> list[WireLog]:
         """At most `limit` lines with a seq over `after`, in order."""

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Engine, Row, Update, bindparam, delete, func,
 
 from flow_processor.clock import from_epoch
 from flow_processor.run import (
+    DAEMON_SPAN,
+    DISPATCH_SPAN,
     LEGAL_TRANSITIONS,
     LIVE_STATUSES,
     TERMINAL_STATUSES,
@@ -19,10 +21,12 @@ from flow_processor.run import (
     JournalRow,
     RunStatus,
     Trigger,
+    WireRow,
+    dispatch_of,
     to_wire,
 )
 from flow_processor.store.database import insert_or_ignore
-from flow_processor.store.journal import delete_history, history_rows
+from flow_processor.store.journal import delete_history, history_rows, read_rows
 from flow_processor.store.tables import flow_versions, journal, runs
 
 DELETE_BATCH = 500
@@ -61,7 +65,9 @@ class RunFilter:
     until: datetime | None = None
 
 
+# Statements of the hot path are made once: making one costs more than running it.
 _INSERT_RUN = insert(runs)
+_GET_RUN = select(runs).where(runs.c.id == bindparam("run_id"))
 
 
 def insert_run(connection: Connection, run: RunRow) -> None:
@@ -109,7 +115,6 @@ def _move_statement(status: RunStatus) -> Update:
 _MOVE: dict[RunStatus, Update] = {
     status: _move_statement(status) for status in RunStatus if status is not RunStatus.QUEUED
 }
-"""Made once: making a statement costs more than running it."""
 
 
 def move_run(
@@ -135,10 +140,25 @@ def end_run(
     """End a run that no worker has: the journal's last row and the status, together. False if it had ended."""
     if not move_run(connection, run_id, status, at=at, error=error):
         return False
-    last = connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or 0
-    row = to_wire(JournalRow(last + 1, "", 0, Event.ENDED, at, {"status": status.value, "error": error}))
-    connection.execute(insert(journal), history_rows(run_id, [row])[journal])
+    _append_by_daemon(connection, run_id, Event.ENDED, at, {"status": status.value, "error": error})
     return True
+
+
+def request_cancel(connection: Connection, run_id: str, *, reason: str, at: float) -> None:
+    """Record that a run should end, while no worker of this daemon has it."""
+    _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, {"reason": reason})
+
+
+def _append_by_daemon(
+    connection: Connection, run_id: str, event: Event, at: float, data: dict[str, Any]
+) -> None:
+    last = (
+        connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or DISPATCH_SPAN
+    )
+    # Among the daemon's own numbers: a worker that nobody hears now may still use the others.
+    first = dispatch_of(last) * DISPATCH_SPAN + DAEMON_SPAN + 1
+    row = to_wire(JournalRow(max(last + 1, first), "", 0, event, at, data))
+    connection.execute(insert(journal), history_rows(run_id, [row])[journal])
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
@@ -175,8 +195,14 @@ class RunReader:
     def get(self, run_id: str) -> RunRow | None:
         """One run."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+            row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
         return None if row is None else _to_row(row)
+
+    def with_journal(self, run_id: str) -> tuple[RunRow, list[WireRow]] | None:
+        """One run and its journal, as they were at one moment."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
+            return None if row is None else (_to_row(row), read_rows(connection, run_id))
 
     def live(self) -> list[RunRow]:
         """Every run that has not ended, oldest first."""
