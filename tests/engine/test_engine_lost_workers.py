@@ -9,7 +9,7 @@ import pytest
 
 from flow_processor.run import Event, RunStatus, StepStatus
 from tests.engine.counting_server import CountingServer
-from tests.engine.world import World, error_code, outline
+from tests.engine.world import World, error_code, outline, until
 
 NEXT = "  - {name: next, type: set_fact, set_fact: {value: done}}\n"
 
@@ -154,6 +154,16 @@ def test_an_idle_worker_that_dies_is_replaced(world: World) -> None:
     os.kill(world.worker_pid(run.run_id), signal.SIGKILL)
     for _ in range(3):
         assert world.succeed("steps:\n" + NEXT)["next"] == "done"
+
+
+def test_a_dead_worker_leaves_nothing_behind(world: World) -> None:
+    """Not even the lock file by which others saw that it lived."""
+    run_id = world.launch("steps:\n" + sleep(0.3))
+    world.until_begun(run_id, "wait")
+    world.kill_worker(run_id)
+    world.wait(run_id)
+    folder = world.data / "workers"
+    until(lambda: len([*folder.iterdir()]) == len(world.living_workers()), "only living workers have files")
 
 
 def test_what_a_worker_had_started_dies_with_it(world: World) -> None:

@@ -130,7 +130,7 @@ def test_a_run_that_ended_while_nobody_was_there_has_ended(world: World, server:
     server.wait_for_call("/held/last")
     world.stop(0)
     server.open_gate.set()
-    until(lambda: not [*(world.data / "workers").glob("*.lock")], "the worker leaves")
+    until(lambda: not world.living_workers(), "the worker leaves")
     world.start()
     run = world.wait(run_id)
     assert run.status is RunStatus.SUCCEEDED

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flow_processor.locks import LockFile
 from flow_processor.run import Event, JournalRow, RunStatus, dispatch_of, from_wire
 from flow_processor.service import Service
 from flow_processor.service.views import RunDetail
@@ -57,7 +58,12 @@ class World:
     def leave(self) -> None:
         """Stop it, and wait until its workers have left too."""
         self.stop()
-        until(lambda: not [*(self.data / "workers").glob("*.lock")], "every worker leaves")
+        until(lambda: not self.living_workers(), "every worker leaves")
+
+    def living_workers(self) -> list[str]:
+        """Workers that live, by the names of the lock files they hold."""
+        locks = sorted((self.data / "workers").glob("*.lock"))
+        return [lock.name for lock in locks if LockFile(lock).is_taken()]
 
     def write(self, path: str, text: str) -> str:
         """Write a flow file; its path."""

@@ -1,0 +1,152 @@
+"""A real daemon as a process: started, asked over HTTP, killed, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from flow_processor.locks import LockFile
+from tests.engine.world import until
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "acceptance-token-0123456789"
+START_SECONDS = 30.0
+"""A daemon that has not answered by then fails the test, whatever the machine is busy with."""
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class DaemonProcess:
+    """`python main.py` over a data folder; one object for all its lives."""
+
+    def __init__(self, data: Path, **variables: Any) -> None:
+        self.data = data
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+        settings = {"DATA_PATH": data, "API_PORT": self.port, "API_HOST": "127.0.0.1", "API_TOKEN": TOKEN}
+        settings |= {name.upper(): value for name, value in variables.items()}
+        self.environment = kept | {name: str(value) for name, value in settings.items()}
+        self.output = data.parent / "daemon.txt"
+        """What all its lives have printed."""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process of its present (or last) life."""
+        assert self._process is not None, "it was never started"
+        return self._process
+
+    def write(self, path: str, text: str) -> str:
+        """Write a flow file; its path."""
+        file = self.data / "flows" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return path
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a daemon on the folder without waiting for it."""
+        with self.output.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, str(ROOT / "main.py"), *arguments],
+                env=self.environment,
+                cwd=self.data.parent,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def start(self) -> float:
+        """Start it; how long its first answer took, in seconds."""
+        began = time.monotonic()
+        self._process = self.spawn()
+        until(self._answers, "the daemon answers", seconds=START_SECONDS)
+        return time.monotonic() - began
+
+    def _answers(self) -> bool:
+        code = self.process.poll()
+        assert code is None, f"the daemon left with exit code {code}:\n{self.output.read_text()[-3000:]}"
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def kill(self) -> None:
+        """kill -9 of the daemon alone; its workers live on."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_with_workers(self) -> None:
+        """kill -9 of everything at once, as a power cut does it. Stopped first, so that nobody sees others die."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        for pid in self.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        self.kill()
+
+    def worker_pids(self) -> list[int]:
+        """The processes that the daemon has started (also those that are only about to take their lock)."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for file in children for pid in file.read_text().split()]
+
+    def terminate(self, *, seconds: float = 20.0) -> int:
+        """SIGTERM; its exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def end(self) -> None:
+        """Whatever state it is in, end it and its workers."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        until(lambda: not self.living_workers(), "every worker leaves")
+
+    def living_workers(self) -> list[str]:
+        """Workers that live, by the names of the lock files they hold."""
+        locks = sorted((self.data / "workers").glob("*.lock"))
+        return [lock.name for lock in locks if LockFile(lock).is_taken()]
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One call with the token; its answer."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return requests.request(method, self.url + path, headers=headers, timeout=30, **options)
+
+    def launch(self, path: str, *, data: Any = None) -> str:
+        """Launch a flow; the run's id. Fails unless the answer is 202."""
+        answer = self.call("POST", "/api/flows/launch", json={"path": path, "data": data})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["run_id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A run as it is."""
+        found: dict[str, Any] = self.call("GET", f"/api/runs/{run_id}").json()
+        return found
+
+    def until_ended(self, run_id: str) -> dict[str, Any]:
+        """A run once it has its terminal status."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.run(run_id)
+            return found if found["ended_at"] else None
+
+        return until(ended, f"run {run_id} ends", seconds=30)
+
+    def until_step(self, run_id: str, path: str) -> None:
+        """Return once history shows the step."""
+        until(lambda: any(step["path"] == path for step in self.run(run_id)["steps"]), f"step {path} begins")
+
+    def live_runs(self) -> list[dict[str, Any]]:
+        """Runs that have not ended."""
+        query = "/api/runs?status=queued&status=running&status=waiting&limit=500"
+        found: list[dict[str, Any]] = self.call("GET", query).json()["runs"]
+        return found

@@ -1,0 +1,44 @@
+"""Somebody who launches flows all the time, and notes what was accepted."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import requests
+
+from tests.acceptance.daemon_process import DaemonProcess
+
+
+class Load:
+    """About ten launches a second over `with`; a daemon that is away is simply asked again."""
+
+    def __init__(self, daemon: DaemonProcess, path: str, *, every_seconds: float = 0.1) -> None:
+        self._daemon = daemon
+        self._path = path
+        self._every = every_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.accepted: list[str] = []
+        """Ids of runs, each from an answer 202."""
+        self.answers: Counter[str] = Counter()
+        """How launches were answered: by status, or `away`."""
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                answer = self._daemon.call("POST", "/api/flows/launch", json={"path": self._path})
+            except requests.RequestException:
+                self.answers["away"] += 1
+                continue
+            self.answers[str(answer.status_code)] += 1
+            if answer.status_code == 202:
+                self.accepted.append(answer.json()["run_id"])

@@ -1,0 +1,95 @@
+"""kill -9 at any moment, under load: every accepted run ends once, nothing is called twice, nothing is left behind."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance import invariants
+from tests.acceptance.daemon_process import DaemonProcess
+from tests.acceptance.load import Load
+from tests.engine.counting_server import CountingServer
+from tests.engine.world import until
+
+KILLS = 20
+KILLS_WITH_WORKERS = 8
+
+pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="kill -9 and /proc are of Unix")
+
+
+def flow(server: CountingServer) -> str:
+    """jq, a wait, a call that must be made once, a wait, jq; a few hundred milliseconds in all."""
+    return f"""concurrency: {{on_conflict: parallel}}
+steps:
+  - {{name: numbers, type: jq, jq: {{expression: '[range(50)] | map(. * .)'}}}}
+  - {{name: before, type: sleep, sleep: {{seconds: 0.05}}}}
+  - name: call
+    type: rest
+    rest: {{uri: '{server.url}/run/{{{{ __run_id__ }}}}', method: POST, body: '{{{{ numbers }}}}'}}
+  - {{name: after, type: sleep, sleep: {{seconds: 0.05}}}}
+  - {{name: sum, type: jq, jq: {{expression: '.numbers | add'}}}}
+"""
+
+
+def calls_by_run(server: CountingServer) -> Counter[str]:
+    return Counter({path.removeprefix("/run/"): times for path, times in server.calls.items()})
+
+
+def kill_in_a_loop(daemon: DaemonProcess, load: Load, kill: Callable[[], None], *, times: int) -> list[float]:
+    """Let it live for a moment, kill it, start it again; how long the starts took, in seconds."""
+    moments = random.Random(20261121)  # the same moments in each run of the test
+    starts = []
+    for _ in range(times):
+        seen = len(load.accepted)
+        lives_until = time.monotonic() + moments.uniform(0.05, 0.6)
+        until(lambda n=seen, t=lives_until: len(load.accepted) > n and time.monotonic() > t, "launches go on")
+        kill()
+        starts.append(daemon.start())
+    return starts
+
+
+def settle(daemon: DaemonProcess) -> None:
+    """Wait until every run has ended, then stop the daemon."""
+    until(lambda: not daemon.live_runs(), "every run ends", seconds=60)
+    assert daemon.terminate() == 0
+    until(lambda: not daemon.living_workers(), "every worker leaves")
+
+
+def test_the_daemon_is_killed_alone_again_and_again(
+    make_daemon: Callable[..., DaemonProcess], server: CountingServer
+) -> None:
+    """Its workers finish the step under way and hand over: every run succeeds, and none is called twice."""
+    daemon = make_daemon(max_workers=4)
+    path = daemon.write("work.yml", flow(server))
+    daemon.start()
+    with Load(daemon, path) as load:
+        starts = kill_in_a_loop(daemon, load, daemon.kill, times=KILLS)
+    settle(daemon)
+    found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
+    assert len(load.accepted) >= KILLS
+    assert set(found.count()) == {"succeeded"}, found.count()
+    assert sorted(starts)[KILLS // 2] < 2.0, starts
+    assert set(load.answers) <= {"202", "away"}, load.answers
+
+
+def test_daemon_and_workers_are_killed_together_again_and_again(
+    make_daemon: Callable[..., DaemonProcess], server: CountingServer
+) -> None:
+    """As a power cut does it. Only a run whose call was under way may end interrupted, and it names that call."""
+    daemon = make_daemon(max_workers=4)
+    path = daemon.write("work.yml", flow(server))
+    daemon.start()
+    with Load(daemon, path) as load:
+        kill_in_a_loop(daemon, load, daemon.kill_with_workers, times=KILLS_WITH_WORKERS)
+    settle(daemon)
+    found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
+    assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()
+    assert found.count()["succeeded"] > found.count()["interrupted"]
+    for run_id, status in found.statuses.items():
+        if status == "interrupted":
+            cut = [row for row in found.journals[run_id] if row[1] == "call" and row[3] != "started"]
+            assert cut == [], f"{run_id} is interrupted though the outcome of its call is known"
