@@ -16,7 +16,7 @@ from flow_processor.spec.step import StepSpec
 from flow_processor.step import FlowOutcome, Folders, Secret, StepResult
 
 WAIT_SLICE_SECONDS = 0.5
-"""A waiting step looks up so often whether its daemon is still there."""
+"""A waiting finally_step, which no cancel wakes, looks up so often whether its daemon is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class AttemptContext:
         attempt: int,
         deadline: float | None,
         stop: threading.Event,
+        wake: threading.Event,
         journal: RunJournal,
         tools: Tools,
         fetch_secret: Callable[[str], Secret],
@@ -71,6 +72,7 @@ class AttemptContext:
         """What the paths of inner steps begin with; each attempt has its own, for it begins anew."""
         self._deadline = deadline
         self._stop = stop
+        self._wake = wake
         self._journal = journal
         self._tools = tools
         self._fetch_secret = fetch_secret
@@ -115,9 +117,10 @@ class AttemptContext:
         if is_short and self._deadline is not None:
             end = self._deadline
         while (left := end - self._tools.clock.monotonic()) > 0:
-            if self._tools.clock.wait(self._stop, min(left, WAIT_SLICE_SECONDS)):
-                raise self._frame.stop_reason() or StepCancelled("the run was cancelled")
+            is_woken = self._tools.clock.wait(self._wake, min(left, WAIT_SLICE_SECONDS))
             self._journal.check_daemon()
+            if is_woken:
+                raise self._frame.stop_reason() or StepCancelled("the run was cancelled")
         if is_short:
             raise timeout_error(self._step)
 

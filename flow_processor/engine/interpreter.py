@@ -49,6 +49,8 @@ class RunInterpreter:
         self.fetch_secret = fetch_secret
         self.stop = threading.Event()
         """Set when steps must end."""
+        self.wake = threading.Event()
+        """Set when who waits must look up: steps must end, or the daemon is gone."""
         self.reason: StepError | None = None
         """Why: a cancel or the flow's time limit."""
         if journal.before.cancel_requested or journal.before.flow_timed_out:
@@ -60,6 +62,7 @@ class RunInterpreter:
         if self.reason is None:
             self.reason = reason
             self.stop.set()
+            self.wake.set()
 
     def execute(self) -> tuple[RunStatus, dict[str, Any] | None]:
         """Run to the end; the terminal status and, unless all went well, the error."""
@@ -218,11 +221,11 @@ class FlowFrame:
         delay = decide(step, failed.attempt, _error_of(failed)).delay_seconds
         passed = self.clock.now().timestamp() - (failed.ended_at or 0.0)
         if delay > passed:
-            self.clock.wait(self.stop_event(), delay - max(0.0, passed))
+            self.clock.wait(self.events()[1], delay - max(0.0, passed))
 
-    def stop_event(self) -> threading.Event:
-        """What waiting steps wait on; never set while finally_step runs."""
-        return threading.Event() if self._closing else self._run.stop
+    def events(self) -> tuple[threading.Event, threading.Event]:
+        """`stop` and `wake` for a step; neither is set by a cancel while finally_step runs."""
+        return (threading.Event(), threading.Event()) if self._closing else (self._run.stop, self._run.wake)
 
     def stop_reason(self) -> StepError | None:
         """Why steps must end now."""
@@ -240,13 +243,15 @@ class FlowFrame:
 
     def context(self, step: StepSpec, *, path: str, attempt: int, deadline: float | None) -> AttemptContext:
         """The context of an attempt."""
+        stop, wake = self.events()
         return AttemptContext(
             self,
             step,
             path=path,
             attempt=attempt,
             deadline=deadline,
-            stop=self.stop_event(),
+            stop=stop,
+            wake=wake,
             journal=self.journal,
             tools=self._run.tools,
             fetch_secret=self._run.fetch_secret,

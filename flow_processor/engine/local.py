@@ -86,6 +86,9 @@ class LocalEngine:
         self._waiting: deque[_Waiting] = deque()
         self._assignments: dict[WorkerProcess, Assignment] = {}
         self._is_stopping = False
+        """True: no run is handed out any more."""
+        self._is_closed = False
+        """True: nothing that workers say is taken any more."""
         self._watcher = threading.Thread(target=self._watch, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -121,6 +124,7 @@ class LocalEngine:
                     "still under way; goes on at the next start",
                     extra=_where(assignment.run),
                 )
+            self._is_closed = True
             self._wake.notify_all()
         self._pool.stop()
         if self._watcher.is_alive():
@@ -223,27 +227,21 @@ class LocalEngine:
             self.expressions.take_frame(worker, frame)
 
     def _take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
+        logs, ended = frame["logs"], frame.get("ended")
+        last = max((row[0] for row in [*frame["rows"], *logs]), default=0)
         with self._lock:
             assignment = self._assignments.get(worker)
-            if assignment is None:
-                return
-            logs, ended = frame["logs"], frame.get("ended")
-            rows = assignment.observe(frame["rows"], self._clock.monotonic())
+            if assignment is None or self._is_closed:
+                return  # nobody confirms these rows, so the worker hands them over
             run = assignment.run
-            if ended is not None:
-                assignment.has_ended = True
-        last = max((row[0] for row in [*frame["rows"], *logs]), default=0)
-
-        def record_end(connection: Connection) -> None:
-            if ended is not None:
-                move_run(connection, run.id, RunStatus(ended["status"]), at=rows[-1][4], error=ended["error"])
-
-        written = self._store.writer.submit(
-            record_end if ended is not None else None,
-            rows=history_rows(run.id, rows, logs),
-            lazy=not frame["ack"],
-            keep=True,
-        )
+            rows = assignment.observe(frame["rows"], self._clock.monotonic())
+            assignment.has_ended = ended is not None
+            written = self._store.writer.submit(
+                None if ended is None else _end_of(run, ended, at=rows[-1][4]),
+                rows=history_rows(run.id, rows, logs),
+                lazy=not frame["ack"],
+                keep=True,
+            )
         _log_rows(run, rows)
         if frame["ack"]:
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
@@ -255,11 +253,11 @@ class LocalEngine:
                 self._hand_out()
                 self._wake.notify_all()
 
-    def _acknowledge(self, worker: WorkerProcess, run: RunRow, seq: int, done: Future[None]) -> None:
+    def _acknowledge(self, worker: WorkerProcess, run: RunRow, seq: int, done: Future[Any]) -> None:
         if done.exception() is None:
             worker.send({"committed": seq, "run_id": run.id})
 
-    def _ended(self, run: RunRow, ended: dict[str, Any], done: Future[None]) -> None:
+    def _ended(self, run: RunRow, ended: dict[str, Any], done: Future[Any]) -> None:
         if done.exception() is None:
             self._on_ended(run, RunStatus(ended["status"]), ended["error"])
 
@@ -368,6 +366,13 @@ class LocalEngine:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _end_of(run: RunRow, ended: dict[str, Any], *, at: float) -> Callable[[Connection], bool]:
+    def record(connection: Connection) -> bool:
+        return move_run(connection, run.id, RunStatus(ended["status"]), at=at, error=ended["error"])
+
+    return record
 
 
 def _cancelled(by: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from flow_processor.clock import Clock
 from flow_processor.engine.frames import Frame
@@ -209,4 +210,6 @@ class WorkerPool:
             self._ready.discard(worker)
             self._idle = deque(entry for entry in self._idle if entry[0] is not worker)
             self._changed.notify_all()
+        # It removes its lock file itself, unless it was killed.
+        (Path(self._settings.workers_path) / f"{worker.id}.lock").unlink(missing_ok=True)
         self._on_exit(worker, exit_code)

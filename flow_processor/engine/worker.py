@@ -87,6 +87,8 @@ class Worker:
             self._is_orphan = True
             for journal in self._journals.values():
                 journal.lose_daemon()
+            if self._interpreter is not None:
+                self._interpreter.wake.set()
             if self._secrets is not None:
                 self._secrets.lose_daemon()
         self._orders.put(None)

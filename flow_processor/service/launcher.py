@@ -97,9 +97,12 @@ class Launcher:
 
     def resume(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """Go on with a run that an earlier daemon accepted."""
+        if self._expected.pop(run.id, None) is not None:
+            # It has its flow's lock already; those in line for it must not stand before it.
+            self.engine.submit(run)
+            return
         self._limits[run.flow] = rule
-        self._live.setdefault(run.id, threading.Event())
-        self._expected.pop(run.id, None)
+        self._live[run.id] = threading.Event()
         self._start_or_hold(run)
 
     def cancel(self, run_id: str, *, by: str) -> None:
