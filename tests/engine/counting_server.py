@@ -29,6 +29,8 @@ class CountingServer(ThreadingHTTPServer):
         self.authorizations: list[str | None] = []
         """The header Authorization of each call."""
         self.arrived = threading.Condition()
+        self.think_seconds = 0.0
+        """How long every answer takes."""
         self.open_gate = threading.Event()
         """Calls below /held/ are answered once this is set."""
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
@@ -68,6 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
             left = self.server.statuses.get(self.path)
             status = left.pop(0) if left else 200
             self.server.arrived.notify_all()
+        if self.server.think_seconds:
+            threading.Event().wait(self.server.think_seconds)
         if self.path.startswith("/held/"):
             self.server.open_gate.wait(HOLD_SECONDS)
         told = {"path": self.path, "body": body, "authorization": self.headers.get("Authorization")}

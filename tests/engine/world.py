@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.locks import LockFile
 from flow_processor.run import Event, JournalRow, RunStatus, dispatch_of, from_wire
 from flow_processor.service import Service
@@ -44,6 +45,7 @@ class World:
         self.settings = Settings.load({**kept, "DATA_PATH": str(data), **environment}, base=data)
         self._numbers = itertools.count(1)
         self.service: Service
+        self._let_go: list[WorkerProcess] = []
 
     def start(self) -> World:
         """Start a service on the folder (a new one after each stop)."""
@@ -52,13 +54,15 @@ class World:
         return self
 
     def stop(self, grace_seconds: float = 0) -> None:
-        """Stop it."""
+        """Stop it; its workers may live on for a while."""
         self.service.stop(grace_seconds)
+        self._let_go += self.service._pool._all
 
     def leave(self) -> None:
         """Stop it, and wait until its workers have left too."""
         self.stop()
-        until(lambda: not self.living_workers(), "every worker leaves")
+        for worker in self._let_go:
+            assert worker.join(DEADLINE_SECONDS), f"worker {worker.id} does not leave"
 
     def living_workers(self) -> list[str]:
         """Workers that live, by the names of the lock files they hold."""

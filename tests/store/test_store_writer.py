@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,7 +12,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import Connection, event, insert, select
+from sqlalchemy.exc import OperationalError
 
 from flow_processor.errors import DiskFull, StoreUnavailable
 from flow_processor.store import Store
@@ -166,65 +168,80 @@ def test_many_threads_each_get_their_own_answer(store: Store) -> None:
     assert kept(store) == set(answers)
 
 
-# A store that cannot be written for a while. The trigger stands for whatever refuses (a full disk, a lost mount).
-
-REFUSE = (
-    "CREATE TRIGGER refuse BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
-)
+# A store that cannot be written for a while.
 
 
-def execute(store: Store, statement: str) -> None:
-    with store.engine.begin() as connection:
-        connection.execute(text(statement))
+class SmallDisk:
+    """SQLite says `database or disk is full` while `is_full`: the database may not grow by one more page."""
+
+    def __init__(self, store: Store) -> None:
+        self.is_full = True
+        event.listen(store.engine, "begin", self._limit)
+
+    def _limit(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if self.is_full else 1_000_000}")
+
+
+PAGES = "x" * 50_000
+"""More than what is free inside the database."""
 
 
 def test_an_operation_that_may_fail_is_told_at_once(store: Store) -> None:
-    execute(store, REFUSE)
+    disk = SmallDisk(store)
     with pytest.raises(DiskFull, match="no space left"):
-        store.writer.run(put("a"))
+        store.writer.run(put("a", PAGES))
     assert store.writer.problem is not None
+    disk.is_full = False
+    store.writer.run(put("a", PAGES))
+    assert store.writer.problem is None
 
 
 def test_an_operation_to_keep_is_tried_until_the_store_takes_it(store: Store) -> None:
-    execute(store, REFUSE)
-    future = store.writer.submit(put("journal row"), keep=True)
+    disk = SmallDisk(store)
+    future = store.writer.submit(put("journal row", PAGES), keep=True)
     with pytest.raises(DiskFull):
-        store.writer.run(put("launch"))
+        store.writer.run(put("launch", PAGES))
     assert not future.done()
-    execute(store, "DROP TRIGGER refuse")
+    disk.is_full = False
     assert future.result(WAIT_SECONDS) == "journal row"
     assert kept(store) == {"journal row"}
     assert store.writer.problem is None
 
 
-def test_what_is_kept_stays_in_order_while_the_store_refuses(store: Store) -> None:
-    execute(store, REFUSE)
-    done: list[int] = []
+def test_an_operation_that_is_wrong_is_not_tried_again(store: Store) -> None:
+    """Even if it was to be kept: it would never succeed, and hold up all behind it."""
+    store.writer.run(put("a"))
+    with pytest.raises(StoreUnavailable):
+        store.writer.submit(put("a"), keep=True).result(WAIT_SECONDS)
+    assert store.writer.submit(put("b"), keep=True).result(WAIT_SECONDS) == "b"
 
-    def step(number: int) -> object:
-        def operation(connection: Connection) -> None:
-            connection.execute(insert(meta).values(key=str(number), value=""))
-            done.append(number)
 
-        return operation
+def test_what_is_kept_stays_in_order_when_the_store_recovers(store: Store) -> None:
+    """Even if it recovers in the middle of a group: `succeeded` must not be tried before `running`."""
+    refusals = iter([True, True])
+    done: list[str] = []
 
-    futures = [store.writer.submit(step(number), keep=True) for number in range(5)]
-    with pytest.raises(DiskFull):
-        store.writer.run(put("launch"))
-    futures += [store.writer.submit(step(number), keep=True) for number in range(5, 10)]
-    execute(store, "DROP TRIGGER refuse")
+    def first(connection: Connection) -> None:
+        if next(refusals, False):
+            raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+        done.append("first")
+
+    gate = Gate(store)
+    futures = [store.writer.submit(first, keep=True)]
+    futures.append(store.writer.submit(lambda connection: done.append("second"), keep=True))
+    gate.open()
     for future in futures:
         future.result(WAIT_SECONDS)
-    assert done == sorted(done)
+    assert done[-2:] == ["first", "second"]
 
 
 def test_a_store_that_closes_while_it_refuses_says_so(tmp_path: Path) -> None:
     """Who waits for a kept operation gets an error, not an endless wait; the daemon can stop."""
     store = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
-    execute(store, REFUSE)
-    future = store.writer.submit(put("a"), keep=True)
+    SmallDisk(store)
+    future = store.writer.submit(put("a", PAGES), keep=True)
     with pytest.raises(DiskFull):
-        store.writer.run(put("b"))
+        store.writer.run(put("b", PAGES))
     store.close()
     assert isinstance(future.exception(WAIT_SECONDS), StoreUnavailable)
 
@@ -247,17 +264,16 @@ CAN_MOUNT = (
 
 
 @pytest.mark.skipif(
-    not CAN_MOUNT, reason="mounting a small disk needs root on Linux; the trigger above stands for it"
+    not CAN_MOUNT, reason="mounting a small disk needs root on Linux; SmallDisk stands for it"
 )
 def test_a_full_disk_that_is_freed_loses_nothing_that_was_to_be_kept(small_disk: Path) -> None:
     store = Store(f"sqlite:///{small_disk / 'octospool.db'}")
     ballast = small_disk / "ballast"
     free = os.statvfs(small_disk)
     ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize))
-    page = "x" * 50_000
-    keep = [store.writer.submit(put(f"row{number}", page), keep=True) for number in range(2)]
+    keep = [store.writer.submit(put(f"row{number}", PAGES), keep=True) for number in range(2)]
     with pytest.raises(DiskFull, match="free some space"):
-        store.writer.run(put("launch", page))
+        store.writer.run(put("launch", PAGES))
     assert not any(future.done() for future in keep)
     ballast.unlink()
     assert results(keep) == ["row0", "row1"]
