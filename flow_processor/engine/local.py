@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import deque
@@ -18,6 +17,7 @@ from flow_processor.engine.frames import Frame
 from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_loss, rows_of_poison
 from flow_processor.engine.order import RunOrder
 from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.step_log import log_steps, where
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import OctospoolError
 from flow_processor.run import (
@@ -122,7 +122,7 @@ class LocalEngine:
             for assignment in self._assignments.values():
                 logger.warning(
                     "still under way; goes on at the next start",
-                    extra=_where(assignment.run),
+                    extra=where(assignment.run),
                 )
             self._is_closed = True
             self._wake.notify_all()
@@ -150,7 +150,7 @@ class LocalEngine:
             try:
                 is_taken = self._assign(worker, waiting)
             except Exception as defect:
-                logger.exception("cannot be handed to a worker", extra=_where(waiting.run))
+                logger.exception("cannot be handed to a worker", extra=where(waiting.run))
                 message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
                 self._end(waiting.run, RunStatus.INTERRUPTED, error_record("dispatch_failed", message))
                 is_taken = False
@@ -214,7 +214,7 @@ class LocalEngine:
             move_run(connection, run_id, RunStatus.RUNNING, at=now)
 
         self._store.writer.submit(record, rows=history_rows(run_id, [row]), lazy=True, keep=True)
-        logger.info("started", extra=_where(assignment.run))
+        logger.info("started", extra=where(assignment.run))
 
     # What workers say.
 
@@ -242,7 +242,7 @@ class LocalEngine:
                 lazy=not frame["ack"],
                 keep=True,
             )
-        _log_rows(run, rows)
+        log_steps(run, rows)
         if frame["ack"]:
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
         if ended is not None:
@@ -301,7 +301,7 @@ class LocalEngine:
 
     def _kill(self, worker: WorkerProcess, assignment: Assignment, why: str) -> None:
         assignment.is_killed = True
-        logger.warning("worker %s is killed: %s", worker.id, why, extra=_where(assignment.run))
+        logger.warning("worker %s is killed: %s", worker.id, why, extra=where(assignment.run))
         worker.kill()
 
     def _abort(
@@ -330,7 +330,7 @@ class LocalEngine:
             rows = assignment.overdue(self._clock.monotonic())
             rows += rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
         if not assignment.is_killed:
-            logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=_where(run))
+            logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=where(run))
         # Committed before the run is handed out again: the next worker reads what is in the store.
         self._append(run.id, rows).result()
         with self._lock:
@@ -377,24 +377,3 @@ def _end_of(run: RunRow, ended: dict[str, Any], *, at: float) -> Callable[[Conne
 
 def _cancelled(by: str) -> dict[str, Any]:
     return error_record("cancelled", f"the run was cancelled by {by}")
-
-
-def _where(run: RunRow) -> dict[str, str]:
-    return {"run": run.id, "flow": run.flow}
-
-
-def _log_rows(run: RunRow, rows: list[WireRow]) -> None:
-    """Steps that came to an end, for the service's log: failures as warnings, all others for debugging.
-
-    The journal has them all; a line for each would be most of what a quick run costs the daemon.
-    """
-    is_debugging = logger.isEnabledFor(logging.DEBUG)
-    for _seq, path, attempt, event, _at, data in rows:
-        if not path or event == Event.STARTED:
-            continue
-        if event in (Event.FAILED, Event.KILLED):
-            error = json.loads(data or "{}")["error"]
-            text = f"attempt {attempt} failed: {error['code']}: {error['message']}"
-            logger.warning("%s", text, extra={**_where(run), "step": path})
-        elif is_debugging:
-            logger.debug("%s", event, extra={**_where(run), "step": path})

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,19 +13,19 @@ from flow_processor.documents import to_json_value
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError, StoreUnavailable
+from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError
 from flow_processor.flow_files import FileStatus, FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
 from flow_processor.run import RunStatus, Trigger, first_data
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
+from flow_processor.service.health import check_autostart, check_scheduler, check_store, check_workers
 from flow_processor.service.history import History
 from flow_processor.service.launcher import Cause, Launcher
 from flow_processor.service.recovery import Recovery
 from flow_processor.service.views import (
     AddedFlow,
-    Check,
     FlowFileView,
     LockView,
     LogPage,
@@ -41,12 +40,6 @@ from flow_processor.store.runs import RunFilter, RunRow
 from flow_processor.store.schedules import ScheduleStore
 
 __all__ = ["Service"]
-
-MAX_SCHEDULER_SILENCE_SECONDS = 10.0
-"""A scheduler that has not looked at the clock for so long is not well."""
-
-STORE_CHECK_SECONDS = 5.0
-"""How long readiness waits for a commit."""
 
 
 class Service:
@@ -324,41 +317,15 @@ class Service:
         problems = self.launcher.engine.expressions.problems(self.library.shown(file.path), text)
         return replace(file, valid=not problems, problems=problems) if problems else file
 
-    # Health.
-
     def readiness(self) -> Readiness:
         """Store writable, scheduler ticking, workers answering."""
-        checks = [self._check_store(), self._check_scheduler(), self._check_workers()]
+        checks = [
+            check_store(self.store),
+            check_scheduler(self.scheduler, self.clock),
+            check_workers(self._pool, self.launcher.engine),
+        ]
         ready = all(check.ok for check in checks)
-        return Readiness(ready=ready, checks=[*checks, self._check_autostart()])
-
-    def _check_store(self) -> Check:
-        try:
-            self.store.check(STORE_CHECK_SECONDS)
-        except (StoreUnavailable, FutureTimeoutError) as error:
-            return Check(name="store", ok=False, message=str(error) or "no commit within 5 seconds")
-        return Check(name="store", ok=True, message="writable")
-
-    def _check_scheduler(self) -> Check:
-        last = self.scheduler.last_tick_at if self._has_schedule else None
-        if last is None:
-            return Check(name="scheduler", ok=False, message="has not begun")
-        silence = self.clock.now() - last
-        ok = abs(silence) < timedelta(seconds=MAX_SCHEDULER_SILENCE_SECONDS)
-        return Check(
-            name="scheduler", ok=ok, message=f"looked at the clock {silence.total_seconds():.1f} s ago"
-        )
-
-    def _check_workers(self) -> Check:
-        problem = self._pool.problem()
-        busy, waiting = self.launcher.engine.counts()
-        return Check(
-            name="workers", ok=problem is None, message=problem or f"{busy} runs under way, {waiting} waiting"
-        )
-
-    def _check_autostart(self) -> Check:
-        problems = self.added.problems()
-        return Check(name="autostart", ok=not problems, message="; ".join(problems) or "all entries in force")
+        return Readiness(ready=ready, checks=[*checks, check_autostart(self.added.problems())])
 
     def first_data_of(self, run: RunRow) -> dict[str, Any]:
         """The flow data of a run before its first step."""

@@ -50,17 +50,17 @@ class AddedFlows:
         scheduler.forget_autostart(except_flows=taken)
         scheduler.start()
 
-    def _add_autostart(self, entry: AutostartEntry) -> str | None:
-        """The flow's path as it is known, or None where the entry is bad: the others start."""
+    def _add_autostart(self, entry: AutostartEntry) -> str:
+        """Add an entry; where it is bad, the others start all the same. Returns the flow's path."""
         rule = None
         if entry.cron is not None or entry.every_seconds is not None:
             rule = ScheduleSpec(cron=entry.cron, every_seconds=entry.every_seconds)
+        flow = entry.path
         try:
             flow = self._library.status(entry.path).path
             self._scheduler().add(flow, Origin.AUTOSTART, rule=rule, timeout_seconds=entry.timeout_seconds)
         except OctospoolError as error:
             self._complain(f"{entry.path}: {error.message}")
-            return None
         return flow
 
     def _complain(self, problem: str) -> None:

@@ -98,7 +98,8 @@ schedules = Table(
     Column("last_slot", Float),
     UniqueConstraint("flow", "origin"),
 )
-"""Flows in the scheduler. `rule` is null where the flow file's own schedule counts."""
+"""Flows in the scheduler. `rule` holds `{override, in_force}`: the rule that config.yml gives, and the one that was
+last seen to count; `anchor` is since when it counts."""
 
 slots = Table(
     "slots",

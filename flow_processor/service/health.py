@@ -1,0 +1,56 @@
+"""What readiness looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import timedelta
+
+from flow_processor.clock import Clock
+from flow_processor.engine.local import LocalEngine
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.errors import StoreUnavailable
+from flow_processor.scheduling.flow_scheduler import FlowScheduler
+from flow_processor.service.views import Check
+from flow_processor.store import Store
+
+MAX_SCHEDULER_SILENCE_SECONDS = 10.0
+"""A scheduler that has not looked at the clock for so long is not well."""
+
+STORE_CHECK_SECONDS = 5.0
+"""How long readiness waits for a commit."""
+
+
+def check_store(store: Store) -> Check:
+    """Can something be committed?"""
+    try:
+        store.check(STORE_CHECK_SECONDS)
+    except FutureTimeoutError:
+        return Check(name="store", ok=False, message=f"no commit within {STORE_CHECK_SECONDS:g} s")
+    except StoreUnavailable as error:
+        return Check(name="store", ok=False, message=error.message)
+    return Check(name="store", ok=True, message="writable")
+
+
+def check_scheduler(scheduler: FlowScheduler, clock: Clock) -> Check:
+    """Does it look at the clock?"""
+    last = scheduler.last_tick_at
+    if last is None:
+        return Check(name="scheduler", ok=False, message="has not looked at the clock yet")
+    silence = clock.now() - last
+    ok = abs(silence) < timedelta(seconds=MAX_SCHEDULER_SILENCE_SECONDS)
+    return Check(name="scheduler", ok=ok, message=f"looked at the clock {silence.total_seconds():.1f} s ago")
+
+
+def check_workers(pool: WorkerPool, engine: LocalEngine) -> Check:
+    """Do workers answer?"""
+    problem = pool.problem()
+    busy, waiting = engine.counts()
+    message = problem or f"{busy} runs under way, {waiting} waiting"
+    return Check(name="workers", ok=problem is None, message=message)
+
+
+def check_autostart(problems: Sequence[str]) -> Check:
+    """Are all entries of autostart in force?"""
+    message = "; ".join(problems) or "all entries in force"
+    return Check(name="autostart", ok=not problems, message=message)
