@@ -30,7 +30,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
         return worlds[-1]
 
     yield make
-    for world in worlds:
+    for world in reversed(worlds):
         world.leave()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from flow_processor.run import Event, RunStatus
@@ -66,6 +68,24 @@ def test_it_runs_in_a_fresh_worker_after_a_step_that_had_to_be_killed(
     assert server.calls["/close"] == 1
     pids = {row.data["pid"] for row in world.events(run.run_id, Event.DISPATCHED)}
     assert len(pids) == 2
+
+
+def test_a_cancel_of_a_begun_run_that_waits_for_a_worker_still_runs_it(
+    make_world: Callable[..., World], server: CountingServer
+) -> None:
+    """After a restart with fewer workers it is not yet under way again; what it had begun is closed all the same."""
+    before = make_world(max_workers=2)
+    other = before.launch(f"steps:\n  - {SLEEP}\n")
+    before.until_begun(other, "wait")
+    closing = before.launch(flow(server, SLEEP))
+    before.until_begun(closing, "wait")
+    before.stop()
+    world = make_world(max_workers=1)
+    world.until_begun(other, "wait", worker=2)
+    world.service.cancel_run(closing, by="a test")
+    world.service.cancel_run(other, by="a test")
+    assert world.wait(closing).status is RunStatus.CANCELLED
+    assert server.calls["/close"] == 1
 
 
 def test_it_sees_what_went_wrong(world: World, server: CountingServer) -> None:

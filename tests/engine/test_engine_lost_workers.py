@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +148,23 @@ def test_a_cancelled_run_whose_worker_dies_is_cancelled(world: World) -> None:
     world.until_begun(run_id, "hang")
     world.service.cancel_run(run_id, by="a test")
     world.kill_worker(run_id)
+    assert world.wait(run_id).status is RunStatus.CANCELLED
+
+
+def test_a_cancel_while_a_run_is_between_two_workers(world: World) -> None:
+    """Its worker is dead, and the store is busy writing that down: the run is live, and the cancel counts."""
+    run_id = world.launch("steps:\n" + sleep(30))
+    world.until_begun(run_id, "wait")
+    pid = world.worker_pid(run_id)
+    busy, go_on = threading.Event(), threading.Event()
+    world.service.store.writer.submit(lambda connection: busy.set() or go_on.wait(10))
+    assert busy.wait(10)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone, and its daemon knows")
+    cancel = threading.Thread(target=lambda: world.service.cancel_run(run_id, by="a test"))
+    cancel.start()
+    go_on.set()
+    cancel.join(10)
     assert world.wait(run_id).status is RunStatus.CANCELLED
 
 
