@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import threading
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class StepType:
 
 
 _registry: dict[str, StepType] = {}
+_building = threading.Lock()
+"""Two threads must not build the flow model at the same time: models are half made meanwhile."""
 
 
 def step_type(
@@ -59,7 +62,7 @@ def step_type(
         options = typing.get_type_hints(run)["options"]
         is_repeatable = repeatable if callable(repeatable) else _always(repeatable)
         _registry[name] = StepType(name, aliases, options, run, is_repeatable, run.__module__)
-        flow_model.cache_clear()
+        _flow_model.cache_clear()
         return run
 
     return register
@@ -79,9 +82,14 @@ def step_type_of(step: StepSpec) -> StepType:
     return _registry[step.options_key]
 
 
-@functools.cache
 def flow_model() -> type[FlowSpec]:
     """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`)."""
+    with _building:
+        return _flow_model()
+
+
+@functools.cache
+def _flow_model() -> type[FlowSpec]:
     members = tuple(_step_model(kind) for kind in _registry.values())
     # `Any`: the union is made at run time, so no type checker can know it.
     union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]

@@ -43,7 +43,12 @@ def create_app(service: Service) -> OpenAPI:
     app.extensions[SERVICE_KEY] = service
     app.extensions[WAITING_ROOM_KEY] = WaitingRoom(settings.api.threads // 2)
     headers.install(app, origins=settings.api.cors_origins)
-    auth.protect(app, token=settings.api_token, host=settings.api_host)
+    auth.protect(
+        app,
+        token=settings.api_token,
+        host=settings.api_host,
+        allowed_hosts=settings.api.allowed_hosts,
+    )
     errors.install(app)
     for module in (flows, runs, locks, health):
         app.register_api(module.blueprint)

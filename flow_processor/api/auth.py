@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+from collections.abc import Iterable
 
 from flask import Flask, Response, request
 
@@ -23,10 +24,10 @@ BROWSER_ROUTES = frozenset({("GET", "/api/docs"), ("GET", "/api/docs/<name>"), (
 """Where a browser may also send the token as a Basic password, because it cannot send a bearer token."""
 
 
-def protect(app: Flask, *, token: str, host: str) -> None:
+def protect(app: Flask, *, token: str, host: str, allowed_hosts: Iterable[str]) -> None:
     """Refuse every call of the app that has not the right token, or comes under a strange name."""
     secret = token.encode()
-    names = {"localhost", host.lower()} if is_loopback(host) else None
+    names = {host.lower(), *map(str.lower, allowed_hosts)} if is_loopback(host) else None
 
     @app.before_request
     def check() -> Response | None:
@@ -61,7 +62,7 @@ def _check_host(header: str | None, names: set[str]) -> None:
     if name.lower() not in names and not is_loopback(name):
         raise HostRefused(
             f"this daemon serves its own machine only, and was called as '{header[:100]}'; "
-            "call it as 127.0.0.1 or localhost, or set API_HOST"
+            "call it as 127.0.0.1 or localhost, or name the host in config.yml under api: allowed_hosts"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Response
 from pydantic import Field
@@ -28,6 +28,8 @@ class LaunchBody(Body):
     """The run's `__input__`: any JSON value."""
     params: dict[str, Any] | None = None
     """Values for the parameters that the flow declares."""
+    trigger: Literal["api", "cli"] = "api"
+    """Who launches, for the history: a program, or a person with `octospool run`."""
     wait: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] | None = None
     """Wait up to so many seconds for the end of the run."""
 
@@ -96,7 +98,8 @@ _LAUNCH_ERRORS = error_answers(
 @handler
 def launch(body: LaunchBody) -> Response:
     """Launch a flow."""
-    run = service().launch(body.path, data=body.data, params=body.params, trigger=Trigger.API, by="api")
+    trigger = Trigger(body.trigger)
+    run = service().launch(body.path, data=body.data, params=body.params, trigger=trigger, by=trigger.value)
     if body.wait is not None and not run.status.is_terminal:
         run = waiting_room().wait(
             body.wait,

@@ -69,10 +69,12 @@ class Daemon:
         data: Any = None,
         params: dict[str, Any] | None = None,
         trigger: Trigger = Trigger.CLI,
-        by: str = "cli",
+        by: str = "cli",  # the daemon tells this by the trigger
     ) -> RunSummary:
         """Start a run. Never sent twice: whether it was accepted is not known after a broken connection."""
-        body = {"path": path, "data": data} | ({"params": params} if params else {})
+        body = {"path": path, "data": data, "trigger": trigger.value}
+        if params:
+            body["params"] = params
         return RunSummary.model_validate(self._call("POST", "/api/flows/launch", json=body))
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:

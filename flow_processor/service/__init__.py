@@ -246,9 +246,7 @@ class Service:
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of a run's own log after a cursor; waits up to `wait_seconds` for the first while it is live."""
-        return self.history.logs(
-            run_id, after=after, limit=limit, wait_seconds=wait_seconds, wait=self.launcher.wait
-        )
+        return self.history.logs(run_id, after=after, limit=limit, wait_seconds=wait_seconds)
 
     def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
         """Ask for a run's end; the wish is durable when this returns. Raises RunNotFound, RunHasEnded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,10 +98,9 @@ class History:
             slot=None if row.slot is None else from_epoch(row.slot),
         )
 
-    def logs(
-        self, run_id: str, *, after: int, limit: int, wait_seconds: float, wait: Callable[[str, float], bool]
-    ) -> LogPage:
-        """Lines of a run's log; waits for some while the run is live. `wait(run_id, seconds)`: has it ended?"""
+    def logs(self, run_id: str, *, after: int, limit: int, wait_seconds: float) -> LogPage:
+        """Lines of a run's log; waits for some while the run is live."""
+        never = threading.Event()
         give_up = self._clock.monotonic() + wait_seconds
         while True:
             # Asked before the lines are read: a run that had ended then has no more lines than those.
@@ -109,7 +109,7 @@ class History:
             left = give_up - self._clock.monotonic()
             if lines or has_ended or left <= 0:
                 break
-            wait(run_id, min(left, LOG_POLL_SECONDS))
+            self._clock.wait(never, min(left, LOG_POLL_SECONDS))
         shown = [
             LogLine(cursor=seq, at=from_epoch(at), level=level, step=step, message=message)
             for seq, at, level, step, message in lines

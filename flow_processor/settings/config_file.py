@@ -40,6 +40,9 @@ class ApiSettings(Spec):
 
     cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     """Web origins whose pages may call the API from a browser; without any, no CORS header is sent."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names under which a daemon on loopback may be called: those of a reverse proxy in front of it.
+    Others are refused, because a web page could send its visitors' browsers here under a name of its own."""
     max_body: Annotated[int | str, BeforeValidator(_bytes), AfterValidator(_checked_size)] = 1024 * 1024
     """Largest request body, in bytes or like `2 MiB`; a larger one is refused with 413."""
     threads: Annotated[int, Field(ge=1, le=256)] = 16

@@ -2,10 +2,14 @@
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flow_processor.api.app import create_app
+from flow_processor.service import Service
+from flow_processor.settings import Settings
 from tests.api.support import TOKEN, basic, every_route
 
 REFUSED = {"error": "Unauthorized", "code": "unauthorized"}
@@ -112,3 +116,12 @@ def test_dns_rebinding_is_refused(api: Any, host: str) -> None:
 def test_a_daemon_for_others_is_called_by_any_name(api_with: Callable[..., Any]) -> None:
     api = api_with(API_HOST="0.0.0.0")  # noqa: S104
     assert api.get("/api/runs", headers={"Host": "octo.example"}).status_code == 200
+
+
+def test_a_reverse_proxys_host_name_can_be_allowed(tmp_path: Path) -> None:
+    """api.allowed_hosts in config.yml names it; any other strange name stays refused."""
+    (tmp_path / "config.yml").write_text("api: {allowed_hosts: [spool.example.org]}\n")
+    service = Service(Settings.load({"DATA_PATH": str(tmp_path)}))
+    client = create_app(service).test_client()
+    assert client.get("/healthz", headers={"Host": "spool.example.org"}).status_code == 200
+    assert client.get("/healthz", headers={"Host": "evil.example.org"}).status_code == 403
