@@ -34,7 +34,7 @@ from flow_processor.run import (
 from flow_processor.step import Secret
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows
-from flow_processor.store.runs import RunRow, end_run, move_run
+from flow_processor.store.runs import RunRow, end_run, move_run, request_cancel
 
 logger = logging.getLogger("octospool.engine")
 
@@ -56,6 +56,8 @@ class _Waiting:
     """None: to be read from the store."""
     since: float
     """In monotonic seconds."""
+    has_begun: bool
+    """Did a worker have it before?"""
 
 
 class LocalEngine:
@@ -89,6 +91,10 @@ class LocalEngine:
         """True: no run is handed out any more."""
         self._is_closed = False
         """True: nothing that workers say is taken any more."""
+        self._between: set[str] = set()
+        """Runs whose worker is gone and whose next one is not chosen yet."""
+        self._ending = 0
+        """How many ends of runs are being committed."""
         self._watcher = threading.Thread(target=self._watch, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -99,31 +105,53 @@ class LocalEngine:
     def submit(self, run: RunRow, *, flows: dict[str, str] | None = None) -> None:
         """Hand a committed run to the next free worker. `flows` are its texts, if the caller has them."""
         with self._lock:
-            self._waiting.append(_Waiting(run, flows, self._clock.monotonic()))
+            has_begun = run.started_at is not None
+            self._waiting.append(_Waiting(run, flows, self._clock.monotonic(), has_begun))
             self._hand_out()
 
     def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
         """End a run that was submitted; the future is done when the wish is durable. None: no such run here."""
+        reason = error_record("cancelled", f"the run was cancelled by {by}")
         with self._lock:
-            for waiting in self._waiting:
-                if waiting.run.id == run_id:
-                    self._waiting.remove(waiting)
-                    return self._end(waiting.run, RunStatus.CANCELLED, _cancelled(by))
-            for worker, assignment in self._assignments.items():
-                if assignment.run.id == run_id and not assignment.has_ended:
-                    return self._abort(worker, assignment, Event.CANCEL_REQUESTED, _cancelled(by))
+            waiting = next((entry for entry in self._waiting if entry.run.id == run_id), None)
+            if waiting is not None and not waiting.has_begun:
+                self._waiting.remove(waiting)
+                return self._end(waiting.run, RunStatus.CANCELLED, reason)
+            found = self._find(run_id)
+            if found is not None:
+                return self._abort(*found, Event.CANCEL_REQUESTED, reason)
+            if waiting is None and run_id not in self._between:
+                return None
+            # It has begun, so its finally steps are due: the next worker runs them, and nothing else.
+            recorded = self._store.writer.submit(
+                lambda connection: request_cancel(
+                    connection, run_id, reason=reason["message"], at=self._now()
+                ),
+                keep=True,
+            )
+        recorded.add_done_callback(lambda done: self._deliver(run_id, reason))
+        return recorded
+
+    def _find(self, run_id: str) -> tuple[WorkerProcess, Assignment] | None:
+        for worker, assignment in self._assignments.items():
+            if assignment.run.id == run_id and not assignment.has_ended:
+                return worker, assignment
         return None
+
+    def _deliver(self, run_id: str, reason: dict[str, Any]) -> None:
+        """Tell the worker that got the run while the wish to end it was being recorded."""
+        with self._lock:
+            found = self._find(run_id)
+            if found is not None and not found[1].is_closing:
+                self._ask_to_end(*found, reason)
 
     def stop(self, grace_seconds: float) -> None:
         """Start nothing more; wait for runs under way, then let their workers go: they hand over."""
         with self._lock:
             self._is_stopping = True
-            self._wake.wait_for(lambda: not self._assignments, grace_seconds)
+            self._wake.wait_for(lambda: not self._assignments and not self._ending, grace_seconds)
             for assignment in self._assignments.values():
-                logger.warning(
-                    "still under way; goes on at the next start",
-                    extra=where(assignment.run),
-                )
+                logger.warning("still under way; goes on at the next start", extra=where(assignment.run))
             self._is_closed = True
             self._wake.notify_all()
         self._pool.stop()
@@ -236,6 +264,7 @@ class LocalEngine:
             run = assignment.run
             rows = assignment.observe(frame["rows"], self._clock.monotonic())
             assignment.has_ended = ended is not None
+            self._ending += ended is not None
             written = self._store.writer.submit(
                 None if ended is None else _end_of(run, ended, at=rows[-1][4]),
                 rows=history_rows(run.id, rows, logs),
@@ -260,6 +289,9 @@ class LocalEngine:
     def _ended(self, run: RunRow, ended: dict[str, Any], done: Future[Any]) -> None:
         if done.exception() is None:
             self._on_ended(run, RunStatus(ended["status"]), ended["error"])
+        with self._lock:
+            self._ending -= 1
+            self._wake.notify_all()
 
     def _secret_answer(self, name: str) -> Frame:
         try:
@@ -310,10 +342,13 @@ class LocalEngine:
         """Record why the run must end, and ask its worker to end it."""
         row = assignment.daemon_row("", 0, event, self._now(), {"reason": reason["message"]})
         recorded = self._append(assignment.run.id, [row])
+        self._ask_to_end(worker, assignment, reason)
+        return recorded
+
+    def _ask_to_end(self, worker: WorkerProcess, assignment: Assignment, reason: dict[str, Any]) -> None:
         if assignment.abort_deadline is None:
             assignment.abort_deadline = self._clock.monotonic() + ABORT_GRACE_SECONDS
         worker.send({"abort": reason, "run_id": assignment.run.id})
-        return recorded
 
     def _worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
         """Called when a worker process has ended, whatever made it end."""
@@ -329,12 +364,14 @@ class LocalEngine:
                 return
             rows = assignment.overdue(self._clock.monotonic())
             rows += rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
+            self._between.add(run.id)
         if not assignment.is_killed:
             logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=where(run))
         # Committed before the run is handed out again: the next worker reads what is in the store.
         self._append(run.id, rows).result()
         with self._lock:
-            self._waiting.appendleft(_Waiting(run, None, self._clock.monotonic()))
+            self._between.discard(run.id)
+            self._waiting.appendleft(_Waiting(run, None, self._clock.monotonic(), has_begun=True))
             self._hand_out()
 
     def _end_closing(self, assignment: Assignment) -> None:
@@ -359,6 +396,7 @@ class LocalEngine:
         def record(connection: Connection) -> None:
             end_run(connection, run.id, status, at=now, error=error)
 
+        self._ending += 1
         written = self._store.writer.submit(record, keep=True)
         ended = {"status": status.value, "error": error}
         written.add_done_callback(lambda done: self._ended(run, ended, done))
@@ -373,7 +411,3 @@ def _end_of(run: RunRow, ended: dict[str, Any], *, at: float) -> Callable[[Conne
         return move_run(connection, run.id, RunStatus(ended["status"]), at=at, error=ended["error"])
 
     return record
-
-
-def _cancelled(by: str) -> dict[str, Any]:
-    return error_record("cancelled", f"the run was cancelled by {by}")

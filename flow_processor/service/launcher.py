@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,10 @@ from flow_processor.store import Connection, Store
 from flow_processor.store.runs import RunRow, end_run, insert_flow_version, insert_run, request_cancel
 
 logger = logging.getLogger("octospool.service")
+
+
+LOCK_RETRY_SECONDS = 5.0
+"""Pause before a lock is tried again that could not even be looked at (something else stands in its place)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,11 @@ class Launcher:
         self._limits[run.flow] = rule
         self._live[run.id] = threading.Event()
         self._expected[run.id] = run
-        if rule.on_conflict is not OnConflict.PARALLEL:
-            self._locks.acquire(run.flow, run.id, rule.limit)
+        try:
+            if rule.on_conflict is not OnConflict.PARALLEL:
+                self._locks.acquire(run.flow, run.id, rule.limit)
+        except OctospoolError as error:
+            logger.error("cannot take the lock: %s", error, extra={"run": run.id, "flow": run.flow})
 
     def resume(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """Go on with a run that an earlier daemon accepted."""
@@ -114,18 +122,19 @@ class Launcher:
         if held is not None:
             self._end_held(held, f"the run was cancelled by {by}")
             return
-        if run_id in self._expected:
-            # It ends when its worker has left; until then nobody can reach it.
-            now = self._clock.now().timestamp()
-            reason = f"the run was cancelled by {by}"
-            self._store.writer.run(
-                lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
-            )
-            return
-        recorded = self.engine.cancel(run_id, by=by)
+        recorded = self._request_cancel(run_id, by)
         if recorded is None:
             raise RunHasEnded(f"run {run_id} has ended already", details={"run_id": run_id})
         recorded.result()
+
+    def _request_cancel(self, run_id: str, by: str) -> Future[Any] | None:
+        if run_id not in self._expected:
+            return self.engine.cancel(run_id, by=by)
+        # It ends when its worker has left; until then nobody can reach it.
+        now, reason = self._clock.now().timestamp(), f"the run was cancelled by {by}"
+        return self._store.writer.submit(
+            lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
+        )
 
     def has_ended(self, run: RunRow, status: RunStatus, error: dict[str, Any] | None) -> None:
         """The engine says: the run has its terminal status, and that is durable. Must not wait for the store."""
@@ -254,7 +263,7 @@ class Launcher:
             self._end_held(held, f"replaced by run {run.id}")
         for holder in holders:
             if holder != run.id:
-                self.engine.cancel(holder, by=f"run {run.id}, which replaces it")
+                self._request_cancel(holder, f"run {run.id}, which replaces it")
 
     def _end_held(self, run: RunRow, why: str) -> None:
         error = error_record("cancelled", why)
@@ -279,8 +288,11 @@ class Launcher:
             try:
                 if not is_free and self._locks.acquire(flow, run.id, rule.limit) is not None:
                     return
-            except OctospoolError as error:  # tried again when the next run of the flow has ended
+            except OctospoolError as error:
                 logger.error("cannot take the lock: %s", error, extra={"run": run.id, "flow": flow})
+                again = threading.Timer(LOCK_RETRY_SECONDS, self.lock_was_removed, [flow])
+                again.daemon = True
+                again.start()
                 return
             waiting.popleft()
             self.engine.submit(run)
