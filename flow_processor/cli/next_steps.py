@@ -33,11 +33,11 @@ def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, window
         authorization += f' --cacert "{settings.tls_cert}"'
     flow = _flow_to_try(settings, valid)
     if flow is not None:
-        body = f'{{"path": "{flow}", "wait": 30}}'
+        body = f'{{"path": "{flow}"}}'
         # cmd.exe knows no single quotes.
         quoted = '"' + body.replace('"', '\\"') + '"' if windows else f"'{body}'"
         yield f'  curl {url}/api/flows/launch {authorization} -H "Content-Type: application/json" -d {quoted}'
-    yield f"  curl {url}/api/runs {authorization}"
+    yield f"  curl {url}/api/runs?limit=5 {authorization}"
     yield f"  curl {url}/api/flows/files {authorization}"
     if flow is not None:
         yield f"  {program()} run {flow}{_data_path_option(settings)}"

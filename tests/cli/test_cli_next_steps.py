@@ -50,13 +50,13 @@ def test_the_launch_line_is_a_command_that_works(printed: Callable[..., list[str
         "-H",
         "Content-Type: application/json",
         "-d",
-        '{"path": "hello.yml", "wait": 30}',
+        '{"path": "hello.yml"}',
     ]
 
 
 def test_cmd_exe_knows_no_single_quotes(printed: Callable[..., list[str]]) -> None:
     line = next(line for line in printed(file("a.yml"), windows=True) if "/launch" in line)
-    assert '-d "{\\"path\\": \\"a.yml\\", \\"wait\\": 30}"' in line
+    assert '-d "{\\"path\\": \\"a.yml\\"}"' in line
 
 
 @pytest.mark.parametrize(("windows", "name"), [(False, "$API_TOKEN"), (True, "%API_TOKEN%")])
