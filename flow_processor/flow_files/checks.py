@@ -139,7 +139,7 @@ def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Pr
     for place, pattern in found:
         message = patterns.problem(pattern) if isinstance(pattern, str) else None
         if message is not None:
-            yield problem_at(document, place, "invalid_regex", message, of_value=True)
+            yield problem_at(document, place, "pattern_invalid", message, of_value=True)
 
 
 def _check_when(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
