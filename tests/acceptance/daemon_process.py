@@ -57,21 +57,21 @@ class DaemonProcess:
         file.write_text(text, encoding="utf-8")
         return path
 
-    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a daemon on the folder without waiting for it."""
+    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a daemon on the folder without waiting for it; `command` instead of `main.py`."""
         with self.output.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, str(ROOT / "main.py"), *arguments],
+                [sys.executable, *(command or ["main.py"])],
                 env=self.environment,
-                cwd=self.data.parent,
+                cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
 
-    def start(self) -> float:
+    def start(self, *command: str) -> float:
         """Start it; how long its first answer took, in seconds."""
         began = time.monotonic()
-        self._process = self.spawn()
+        self._process = self.spawn(*command)
         until(self._answers, "the daemon answers", seconds=START_SECONDS)
         return time.monotonic() - began
 

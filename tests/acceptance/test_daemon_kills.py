@@ -16,7 +16,7 @@ from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
 
 KILLS = 20
-KILLS_WITH_WORKERS = 6
+KILLS_WITH_WORKERS = 5
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="kill -9 and /proc are of Unix")
 
@@ -44,7 +44,7 @@ def kill_in_a_loop(daemon: DaemonProcess, load: Load, kill: Callable[[], None], 
     moments = random.Random(20261121)  # the same moments in each run of the test
     starts = []
     for _ in range(times):
-        enough = len(load.accepted) + moments.randint(1, 5)
+        enough = len(load.accepted) + moments.randint(1, 3)
         until(lambda n=enough: len(load.accepted) >= n, "launches go on")
         lives_until = time.monotonic() + moments.uniform(0.0, 0.1)
         until(lambda t=lives_until: time.monotonic() > t, "a moment passes")

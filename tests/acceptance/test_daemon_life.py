@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.acceptance import invariants
-from tests.acceptance.daemon_process import ROOT, DaemonProcess
+from tests.acceptance.daemon_process import DaemonProcess
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
 
@@ -35,15 +31,19 @@ def post(server: CountingServer, path: str, more: str = "") -> str:
 
 
 def test_sigterm_lets_runs_under_way_end_and_leaves_with_0(daemon: DaemonProcess) -> None:
-    run_id = daemon.launch(daemon.write("wait.yml", "steps:\n" + sleep(0.8) + NEXT))
+    """No process, no lock and no file stays behind."""
+    run_id = daemon.launch(daemon.write("wait.yml", "steps:\n" + sleep(0.5) + NEXT))
     daemon.until_step(run_id, "wait")
+    pids = daemon.worker_pids()
+    assert pids
     assert daemon.terminate() == 0
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "its workers are gone")
     found = invariants.check(daemon.data, accepted=[run_id])
     assert found.statuses[run_id] == "succeeded"
 
 
 def test_while_it_stops_nothing_new_is_accepted(daemon: DaemonProcess) -> None:
-    path = daemon.write("wait.yml", "concurrency: {on_conflict: parallel}\nsteps:\n" + sleep(1.5))
+    path = daemon.write("wait.yml", "concurrency: {on_conflict: parallel}\nsteps:\n" + sleep(0.8))
     run_id = daemon.launch(path)
     daemon.until_step(run_id, "wait")
     daemon.process.terminate()
@@ -60,22 +60,15 @@ def test_while_it_stops_nothing_new_is_accepted(daemon: DaemonProcess) -> None:
 
 
 def test_what_outlasts_the_grace_goes_on_at_the_next_start(make_daemon: Callable[..., DaemonProcess]) -> None:
-    daemon = make_daemon(shutdown_grace_seconds=0.2)
+    daemon = make_daemon(shutdown_grace_seconds=0.1)
     daemon.start()
-    run_id = daemon.launch(daemon.write("wait.yml", "steps:\n" + NEXT + sleep(1.5)))
+    run_id = daemon.launch(daemon.write("wait.yml", "steps:\n" + NEXT + sleep(0.8)))
     daemon.until_step(run_id, "wait")
     assert daemon.terminate() == 0
     daemon.start()
     assert daemon.until_ended(run_id)["status"] == "succeeded"
     daemon.terminate()
     invariants.check(daemon.data, accepted=[run_id])
-
-
-def test_an_idle_daemon_leaves_no_process_behind(daemon: DaemonProcess) -> None:
-    pids = until(daemon.worker_pids, "a worker is there")
-    assert daemon.terminate() == 0
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "its workers are gone")
-    assert not daemon.living_workers()
 
 
 # A second one.
@@ -95,13 +88,6 @@ def test_a_second_daemon_on_the_folder_is_refused(
     assert daemon.url in said
     assert "Traceback" not in said
     assert daemon.until_ended(run_id)["status"] == "succeeded"
-
-
-def test_a_folder_whose_daemon_was_killed_is_free(daemon: DaemonProcess) -> None:
-    daemon.kill()
-    assert json.loads((daemon.data / "daemon.json").read_text())["pid"] == daemon.process.pid
-    daemon.start()
-    assert daemon.call("GET", "/readyz").status_code in (200, 503)
 
 
 # Dying.
@@ -145,7 +131,7 @@ def test_a_call_that_was_announced_but_not_made_is_made_by_the_next_daemon(
     """The worker waits for the daemon to write down that the call begins; the daemon dies instead."""
     written = "{path: output/mark.json, mode: write, type: json, data_key: __input__}"
     mark = f"  - {{name: mark, type: file, file: {written}}}\n"
-    path = daemon.write("post.yml", "steps:\n" + sleep(0.6) + mark + post(server, "/post"))
+    path = daemon.write("post.yml", "steps:\n" + sleep(0.4) + mark + post(server, "/post"))
     run_id = daemon.launch(path)
     daemon.until_step(run_id, "wait")
     os.kill(daemon.process.pid, signal.SIGSTOP)  # it hears nothing any more, and so confirms nothing
@@ -166,7 +152,7 @@ def test_after_a_power_cut_only_the_call_under_way_is_in_doubt(
     again = daemon.launch(
         daemon.write("again.yml", "steps:\n" + post(server, "/held/again", ", on_interrupt: rerun"))
     )
-    waiting = daemon.launch(daemon.write("wait.yml", "steps:\n" + NEXT + sleep(0.8)))
+    waiting = daemon.launch(daemon.write("wait.yml", "steps:\n" + NEXT + sleep(0.4)))
     server.wait_for_call("/held/post")
     server.wait_for_call("/held/again")
     daemon.until_step(waiting, "wait")
@@ -208,28 +194,9 @@ def test_the_log_names_the_run_and_its_flow_and_holds_no_token(daemon: DaemonPro
     assert daemon.environment["API_TOKEN"] not in log
 
 
-@pytest.mark.parametrize("command", [["main.py"], ["-m", "flow_processor", "serve"]])
-def test_all_ways_to_start_are_the_same(
-    make_daemon: Callable[..., DaemonProcess], command: list[str]
-) -> None:
+def test_python_m_flow_processor_serve_is_the_same(make_daemon: Callable[..., DaemonProcess]) -> None:
+    """As `python main.py`, by which all the others are started; it prints where it is."""
     daemon = make_daemon()
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=daemon.environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-    def answers() -> bool:
-        assert process.poll() is None
-        try:
-            return requests.get(f"{daemon.url}/healthz", timeout=5).ok
-        except requests.RequestException:
-            return False
-
-    until(answers, "it answers", seconds=30)
-    process.terminate()
-    printed, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert daemon.url.encode() in printed
+    daemon.start("-m", "flow_processor", "serve")
+    assert daemon.terminate() == 0
+    assert daemon.url in daemon.output.read_text()
