@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Iterable
 
 from flask import Flask, Response, request
 
 from flow_processor.api.errors import HostRefused, error_body
 from flow_processor.errors import Unauthorized
+from flow_processor.settings import is_loopback
 
 OPEN_ROUTES = frozenset({("GET", "/healthz")})
 """Exact (method, route) pairs that need no token. There is no prefix, no suffix, no pattern."""
@@ -42,16 +42,6 @@ def protect(app: Flask, *, token: str, host: str, allowed_hosts: Iterable[str]) 
         if offered is not None and hmac.compare_digest(offered, secret):
             return None
         return _refusal(basic=route in BROWSER_ROUTES)
-
-
-def is_loopback(host: str) -> bool:
-    """Is this a name or an address of this machine alone?"""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_host(header: str | None, names: set[str]) -> None:

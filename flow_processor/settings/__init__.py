@@ -18,7 +18,7 @@ from flow_processor.settings.config_file import ApiSettings, AutostartEntry
 from flow_processor.settings.sources import Sources
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 
-__all__ = ["VARIABLES", "ApiSettings", "AutostartEntry", "Settings", "Variable"]
+__all__ = ["VARIABLES", "ApiSettings", "AutostartEntry", "Settings", "Variable", "is_loopback"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
 
 
 def _token_problems(settings: Settings, sources: Sources) -> list[Problem]:
-    if not settings.weak_token or _is_loopback(settings.api_host):
+    if not settings.weak_token or is_loopback(settings.api_host):
         return []
     why = (
         "the default"
@@ -187,7 +187,8 @@ def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
     return problems
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Is this a name or an address of this machine alone?"""
     if host.lower() == "localhost":
         return True
     try:
