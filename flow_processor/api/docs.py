@@ -52,6 +52,7 @@ def docs_blueprint(app: OpenAPI, *, protocols: Sequence[str]) -> Blueprint:
     def file(name: str) -> Response:
         if name not in FILES:
             abort(404)
-        return send_file(FILES[name], max_age=3600)
+        # Asked for anew each time (answered by 304): after an upgrade no page may run on an old script.
+        return send_file(FILES[name], max_age=0)
 
     return blueprint
