@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.output import duration, say
+from flow_processor.journal import StepStatus
 from flow_processor.logs import escape
-from flow_processor.run import StepStatus
 
 if TYPE_CHECKING:
     from flow_processor.service.views import RunDetail, StepView

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow_processor.run import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireRow, to_wire
+from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireRow, to_wire
 from flow_processor.store.runs import RunRow
 
 ABORT_GRACE_SECONDS = 3.0

@@ -11,7 +11,7 @@ from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
-from flow_processor.run import Event, StepRecord, StepStatus
+from flow_processor.journal import Event, StepRecord, StepStatus
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Exit, Goto, StepContext, StepResult
 

@@ -21,7 +21,9 @@ from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import FlowFailed, InDoubt, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
-from flow_processor.run import RunStatus, StepRecord, StepStatus, child_data, fold_data
+from flow_processor.flow_data import child_data, fold_data
+from flow_processor.journal import StepRecord, StepStatus
+from flow_processor.run import RunStatus
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import Exit, FlowOutcome, Goto, Secret, StepResult

@@ -20,17 +20,17 @@ from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.step_log import log_steps, where
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import OctospoolError
-from flow_processor.run import (
+from flow_processor.journal import (
     DISPATCH_SPAN,
     Event,
     JournalRow,
     RunState,
-    RunStatus,
     WireRow,
     fold,
     from_wire,
     to_wire,
 )
+from flow_processor.run import RunStatus
 from flow_processor.step import Secret
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow_processor.engine.assignment import Assignment
-from flow_processor.run import Event, JournalRow, RunState, WireRow, to_wire
+from flow_processor.journal import Event, JournalRow, RunState, WireRow, to_wire
 
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""

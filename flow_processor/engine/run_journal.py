@@ -12,7 +12,7 @@ from flow_processor.clock import Clock
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.order import RunOrder
 from flow_processor.errors import StepError
-from flow_processor.run import (
+from flow_processor.journal import (
     DISPATCH_SPAN,
     Event,
     RunState,

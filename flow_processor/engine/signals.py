@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow_processor.errors import StepError
-from flow_processor.run import StepRecord
+from flow_processor.journal import StepRecord
 
 
 class FlowFailed(Exception):

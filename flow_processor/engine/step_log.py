@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 
-from flow_processor.run import Event, WireRow
+from flow_processor.journal import Event, WireRow
 from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.engine")

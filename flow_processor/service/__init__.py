@@ -14,9 +14,10 @@ from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError
+from flow_processor.flow_data import first_data
 from flow_processor.flow_files import FileStatus, FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
-from flow_processor.run import RunStatus, Trigger, first_data
+from flow_processor.run import RunStatus, Trigger
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows

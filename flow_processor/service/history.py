@@ -8,16 +8,9 @@ from typing import Any
 
 from flow_processor.clock import Clock, from_epoch
 from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
-from flow_processor.run import (
-    RUN_ID_PATTERN,
-    RunState,
-    RunStatus,
-    StepRecord,
-    StepStatus,
-    fold,
-    fold_data,
-    from_wire,
-)
+from flow_processor.flow_data import fold_data
+from flow_processor.journal import RunState, StepRecord, StepStatus, fold, from_wire
+from flow_processor.run import RUN_ID_PATTERN, RunStatus
 from flow_processor.service.views import ErrorView, LogLine, LogPage, RunDetail, RunPage, RunSummary, StepView
 from flow_processor.store import Store
 from flow_processor.store.runs import RunFilter, RunRow, delete_ended

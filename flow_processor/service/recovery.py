@@ -13,8 +13,9 @@ from flow_processor.clock import Clock
 from flow_processor.engine.losses import error_record
 from flow_processor.errors import SpecError
 from flow_processor.flow_files import parse_flow
+from flow_processor.journal import Event
 from flow_processor.locks import LockFile
-from flow_processor.run import Event, RunStatus
+from flow_processor.run import RunStatus
 from flow_processor.service.launcher import Launcher
 from flow_processor.spec.flow import ConcurrencySpec
 from flow_processor.store import Connection, Store

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from flow_processor.clock import to_text
-from flow_processor.run import RunStatus, StepStatus, Trigger
+from flow_processor.journal import StepStatus
+from flow_processor.run import RunStatus, Trigger
 
 Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used="json")]
 """ISO 8601, UTC, milliseconds."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
-from flow_processor.run import WireLog, WireRow
+from flow_processor.journal import WireLog, WireRow
 from flow_processor.store.tables import journal, logs
 from flow_processor.store.writer import Rows
 

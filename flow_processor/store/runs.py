@@ -11,20 +11,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Update, bindparam, delete, func, insert, select, update
 
 from flow_processor.clock import from_epoch
-from flow_processor.run import (
+from flow_processor.journal import (
     DAEMON_SPAN,
     DISPATCH_SPAN,
-    LEGAL_TRANSITIONS,
-    LIVE_STATUSES,
-    TERMINAL_STATUSES,
     Event,
     JournalRow,
-    RunStatus,
-    Trigger,
     WireRow,
     dispatch_of,
     to_wire,
 )
+from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore
 from flow_processor.store.journal import delete_history, history_rows, read_rows
 from flow_processor.store.tables import flow_versions, journal, runs

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flow_processor.run import RUN_ID_PATTERN, RunStatus, fold, from_wire
+from flow_processor.journal import fold, from_wire
+from flow_processor.run import RUN_ID_PATTERN, RunStatus
 
 TERMINAL = {"succeeded", "failed", "exited", "cancelled", "interrupted", "skipped"}
 

@@ -130,7 +130,11 @@ def test_a_launch_is_sent_once_even_if_nobody_answers(stub: Stub, daemon: Daemon
     with pytest.raises(errors.Unavailable):
         daemon.launch("a.yml", data={"n": 1}, params={"p": "x"})
     assert stub.asked == [
-        ("POST", "/api/flows/launch", {"path": "a.yml", "data": {"n": 1}, "trigger": "cli", "params": {"p": "x"}})
+        (
+            "POST",
+            "/api/flows/launch",
+            {"path": "a.yml", "data": {"n": 1}, "trigger": "cli", "params": {"p": "x"}},
+        )
     ]
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from flow_processor.cli.progress import Progress
-from flow_processor.run import RunStatus, StepStatus, Trigger
+from flow_processor.journal import StepStatus
+from flow_processor.run import RunStatus, Trigger
 from flow_processor.service.views import ErrorView, RunDetail, StepView
 
 NOW = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from flow_processor.run import Event, RunStatus
+from flow_processor.journal import Event
+from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, names
 

@@ -10,7 +10,8 @@ import pytest
 
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
 from flow_processor.errors import RunHasEnded
-from flow_processor.run import Event, RunStatus
+from flow_processor.journal import Event
+from flow_processor.run import RunStatus
 from tests.engine.world import World, error_code, outline, until
 
 JQ_RECURSION = "type: jq, jq: {expression: 'def f: f; f'}"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flow_processor.run import Event, RunStatus, StepStatus
+from flow_processor.journal import Event, StepStatus
+from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, outline, until
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flow_processor.errors import DataFolderInUse, FlowRunning, RunNotFound, ShuttingDown
-from flow_processor.run import Event, RunStatus
+from flow_processor.journal import Event
+from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, until

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from flow_processor.run import Event, RunStatus, StepStatus
+from flow_processor.journal import Event, StepStatus
+from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, names, outline
 

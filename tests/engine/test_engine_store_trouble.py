@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, event
 
 from flow_processor.errors import DiskFull, OctospoolError
-from flow_processor.run import Event, RunStatus
+from flow_processor.journal import Event
+from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, until
 

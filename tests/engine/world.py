@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flow_processor.engine.worker_process import WorkerProcess
+from flow_processor.journal import Event, JournalRow, dispatch_of, from_wire
 from flow_processor.locks import LockFile
-from flow_processor.run import Event, JournalRow, RunStatus, dispatch_of, from_wire
+from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from flow_processor.service.views import RunDetail
 from flow_processor.settings import Settings

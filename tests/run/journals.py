@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flow_processor.run import DAEMON_SPAN, DISPATCH_SPAN, TERMINAL_STATUSES, Event, JournalRow, RunStatus
+from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow
+from flow_processor.run import TERMINAL_STATUSES, RunStatus
 
 STEPS = ("fetch", "pick", "send", "fetch#2", "loop[1]/send", "loop[2]/send")
 THEN = ("retry", "ignore", "goto", "fail")

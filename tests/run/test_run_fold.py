@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_processor.run import (
-    DISPATCH_SPAN,
-    TERMINAL_STATUSES,
-    Event,
-    JournalRow,
-    RunStatus,
-    StepStatus,
-    first_data,
-    fold,
-    fold_data,
-    from_wire,
-    to_wire,
-)
+from flow_processor.flow_data import first_data, fold_data
+from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, StepStatus, fold, from_wire, to_wire
+from flow_processor.run import TERMINAL_STATUSES, RunStatus
 from tests.run.journals import journals
 
 

@@ -12,15 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow_processor.journal import Event, fold, from_wire
 from flow_processor.run import (
     LEGAL_TRANSITIONS,
     LIVE_STATUSES,
     TERMINAL_STATUSES,
-    Event,
     RunStatus,
     Trigger,
-    fold,
-    from_wire,
     new_run_id,
 )
 from flow_processor.store import Store
