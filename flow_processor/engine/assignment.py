@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireRow, to_wire
+from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireLog, WireRow, to_wire
 from flow_processor.store.runs import RunRow
 
 ABORT_GRACE_SECONDS = 3.0
@@ -51,14 +51,22 @@ class Assignment:
     has_ended: bool = False
     """The worker has reported the run's end."""
     daemon_rows: int = 0
+    unsent_rows: list[WireRow] = field(default_factory=list)
+    """Rows that wait for others, to go to the store's writer together."""
+    unsent_logs: list[WireLog] = field(default_factory=list)
+    unsent_since: float = 0.0
+    """Since when the oldest of them waits, in monotonic seconds."""
 
-    def observe(self, rows: Sequence[WireRow], now: float) -> list[WireRow]:
-        """Follow what begins and ends; returns the rows to be written now.
+    def observe(self, rows: Sequence[WireRow], logs: Sequence[WireLog], now: float) -> None:
+        """Follow what begins and ends, and keep what is to be written until `take_unsent`.
 
         That a repeatable step began is written only once it has taken a while (`overdue`): most have ended
         before, and their outcome tells when they began.
         """
-        to_write = []
+        if not self.unsent_rows and not self.unsent_logs:
+            self.unsent_since = now
+        self.unsent_logs.extend(logs)
+        to_write = self.unsent_rows
         for row in rows:
             _seq, path, attempt, event, _at, data = row
             if not path or event != Event.STARTED:
@@ -70,7 +78,12 @@ class Assignment:
             self.watches[path, attempt] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
             if is_once:
                 to_write.append(row)
-        return to_write
+
+    def take_unsent(self) -> tuple[list[WireRow], list[WireLog]]:
+        """What has waited for the writer; it counts as sent then."""
+        rows, self.unsent_rows = self.unsent_rows, []
+        logs, self.unsent_logs = self.unsent_logs, []
+        return rows, logs
 
     def overdue(self, before: float) -> list[WireRow]:
         """Rows of steps that began before that moment and are not written yet; they count as written then."""

@@ -38,6 +38,9 @@ from flow_processor.store.runs import RunRow, end_run, move_run, request_cancel
 
 logger = logging.getLogger("octospool.engine")
 
+TOGETHER_SECONDS = 0.02
+"""Rows that nobody waits for may gather for so long: one hand-over to the writer instead of one a step."""
+
 TICK_SECONDS = 0.1
 """How often time limits are looked at while runs are under way."""
 
@@ -255,24 +258,24 @@ class LocalEngine:
             self.expressions.take_frame(worker, frame)
 
     def _take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
-        logs, ended = frame["logs"], frame.get("ended")
-        last = max((row[0] for row in [*frame["rows"], *logs]), default=0)
+        ended = frame.get("ended")
         with self._lock:
             assignment = self._assignments.get(worker)
             if assignment is None or self._is_closed:
                 return  # nobody confirms these rows, so the worker hands them over
-            run = assignment.run
-            rows = assignment.observe(frame["rows"], self._clock.monotonic())
+            run, now = assignment.run, self._clock.monotonic()
+            assignment.observe(frame["rows"], frame["logs"], now)
             assignment.has_ended = ended is not None
             self._ending += ended is not None
-            written = self._store.writer.submit(
-                None if ended is None else _end_of(run, ended, at=rows[-1][4]),
-                rows=history_rows(run.id, rows, logs),
-                lazy=not frame["ack"],
-                keep=True,
-            )
-        log_steps(run, rows)
+            written = None
+            if frame["ack"] or now - assignment.unsent_since > TOGETHER_SECONDS:
+                end = None if ended is None else _end_of(run, ended, at=frame["rows"][-1][4])
+                written = self._write_unsent(assignment, end, lazy=not frame["ack"])
+        log_steps(run, frame["rows"])
+        if written is None:
+            return
         if frame["ack"]:
+            last = max((row[0] for row in [*frame["rows"], *frame["logs"]]), default=0)
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
         if ended is not None:
             written.add_done_callback(lambda done: self._ended(run, ended, done))
@@ -315,9 +318,9 @@ class LocalEngine:
     def _check_limits(self, worker: WorkerProcess, assignment: Assignment, now: float) -> None:
         if assignment.is_killed or assignment.has_ended:
             return
-        overdue = assignment.overdue(now - TICK_SECONDS)
-        if overdue:
-            self._append(assignment.run.id, overdue, lazy=True)
+        assignment.unsent_rows += assignment.overdue(now - TICK_SECONDS)
+        if assignment.unsent_rows or assignment.unsent_logs:
+            self._write_unsent(assignment, None, lazy=True)
         if assignment.abort_deadline is not None and now > assignment.abort_deadline:
             self._kill(worker, assignment, "it did not end when it was asked to")
         elif assignment.expire(now):
@@ -362,8 +365,9 @@ class LocalEngine:
             if assignment.is_closing and assignment.is_killed and not assignment.expired:
                 self._end_closing(assignment)
                 return
-            rows = assignment.overdue(self._clock.monotonic())
-            rows += rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
+            assignment.unsent_rows += assignment.overdue(self._clock.monotonic())
+            self._write_unsent(assignment, None, lazy=True)
+            rows = rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=self._now())
             self._between.add(run.id)
         if not assignment.is_killed:
             logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=where(run))
@@ -385,6 +389,14 @@ class LocalEngine:
                 "flow_timeout", "the run's time limit is over; its finally steps took too long"
             )
             self._end(assignment.run, RunStatus.FAILED, error)
+
+    def _write_unsent(
+        self, assignment: Assignment, operation: Callable[[Connection], bool] | None, *, lazy: bool
+    ) -> Future[bool]:
+        """Hand what has gathered to the store's writer, in one piece; the engine's lock is held."""
+        rows, logs = assignment.take_unsent()
+        values = history_rows(assignment.run.id, rows, logs)
+        return self._store.writer.submit(operation, rows=values, lazy=lazy, keep=True)
 
     def _append(self, run_id: str, rows: list[WireRow], *, lazy: bool = False) -> Future[None]:
         return self._store.writer.submit(None, rows=history_rows(run_id, rows), lazy=lazy, keep=True)
