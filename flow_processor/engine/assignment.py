@@ -16,6 +16,9 @@ ABORT_GRACE_SECONDS = 3.0
 STEP_GRACE_SECONDS = 0.25
 """A step that watches its own time limit (rest, sleep) has so long to say so itself."""
 
+MAX_SEEN_CHARACTERS = 256 * 1024
+"""Of a run with more data than this the outcome is read from the store."""
+
 CLOSING_SECONDS = 300.0
 """How long finally steps may take altogether after a cancel or time limit."""
 
@@ -51,6 +54,12 @@ class Assignment:
     has_ended: bool = False
     """The worker has reported the run's end."""
     daemon_rows: int = 0
+    began_at: float = 0.0
+    """When it was handed out, in seconds since 1970."""
+    seen: list[WireRow] | None = None
+    """The run's whole journal so far, for whoever waits for its outcome; None where the daemon has not seen all
+    of it, or it is too much to keep."""
+    seen_characters: int = 0
     unsent_rows: list[WireRow] = field(default_factory=list)
     """Rows that wait for others, to go to the store's writer together."""
     unsent_logs: list[WireLog] = field(default_factory=list)
@@ -66,6 +75,7 @@ class Assignment:
         if not self.unsent_rows and not self.unsent_logs:
             self.unsent_since = now
         self.unsent_logs.extend(logs)
+        self._keep(rows)
         to_write = self.unsent_rows
         for row in rows:
             _seq, path, attempt, event, _at, data = row
@@ -78,6 +88,15 @@ class Assignment:
             self.watches[path, attempt] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
             if is_once:
                 to_write.append(row)
+
+    def _keep(self, rows: Sequence[WireRow]) -> None:
+        if self.seen is None:
+            return
+        self.seen_characters += sum(len(row[5] or "") for row in rows)
+        if self.seen_characters > MAX_SEEN_CHARACTERS:
+            self.seen = None
+        else:
+            self.seen.extend(rows)
 
     def take_unsent(self) -> tuple[list[WireRow], list[WireLog]]:
         """What has waited for the writer; it counts as sent then."""

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from flow_processor.clock import Clock
@@ -48,8 +48,8 @@ TICK_SECONDS = 0.1
 class EndedListener(Protocol):
     """Who is told that a run has its terminal status (after the commit)."""
 
-    def __call__(self, run: RunRow, status: RunStatus, error: dict[str, Any] | None) -> None:
-        """The run has ended."""
+    def __call__(self, run: RunRow, journal: list[WireRow] | None) -> None:
+        """The run has ended as `run` says; `journal` is all of it, where that is at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +245,9 @@ class LocalEngine:
             move_run(connection, run_id, RunStatus.RUNNING, at=now)
 
         self._store.writer.submit(record, rows=history_rows(run_id, [row]), lazy=True, keep=True)
+        assignment.began_at = now
+        if assignment.dispatch == 1:
+            assignment.seen = [row]
         logger.info("started", extra=where(assignment.run))
 
     # What workers say.
@@ -278,7 +281,15 @@ class LocalEngine:
             last = max((row[0] for row in [*frame["rows"], *frame["logs"]]), default=0)
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
         if ended is not None:
-            written.add_done_callback(lambda done: self._ended(run, ended, done))
+            final = replace(
+                run,
+                status=RunStatus(ended["status"]),
+                error=ended["error"],
+                started_at=run.started_at or assignment.began_at,
+                ended_at=frame["rows"][-1][4],
+            )
+            journal = assignment.seen
+            written.add_done_callback(lambda done: self._ended(final, journal, done))
             with self._lock:
                 self._assignments.pop(worker, None)
                 self._pool.give_back(worker)
@@ -289,9 +300,9 @@ class LocalEngine:
         if done.exception() is None:
             worker.send({"committed": seq, "run_id": run.id})
 
-    def _ended(self, run: RunRow, ended: dict[str, Any], done: Future[Any]) -> None:
+    def _ended(self, run: RunRow, journal: list[WireRow] | None, done: Future[Any]) -> None:
         if done.exception() is None:
-            self._on_ended(run, RunStatus(ended["status"]), ended["error"])
+            self._on_ended(run, journal)
         with self._lock:
             self._ending -= 1
             self._wake.notify_all()
@@ -410,8 +421,8 @@ class LocalEngine:
 
         self._ending += 1
         written = self._store.writer.submit(record, keep=True)
-        ended = {"status": status.value, "error": error}
-        written.add_done_callback(lambda done: self._ended(run, ended, done))
+        final = replace(run, status=status, error=error, ended_at=now)
+        written.add_done_callback(lambda done: self._ended(final, None, done))
         return written
 
     def _now(self) -> float:

@@ -42,6 +42,9 @@ from flow_processor.store.schedules import ScheduleStore
 
 __all__ = ["Service"]
 
+MAX_STEPS = 1000
+"""So many attempts of steps a run's answer shows unless asked for more."""
+
 
 class Service:
     """The product over one data folder. Not started it can read history and flow files; nothing else."""
@@ -223,10 +226,12 @@ class Service:
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""
-        self.launcher.wait(run_id, seconds)
-        return self.run(run_id)
+        outcome = self.launcher.wait(run_id, seconds)
+        if outcome is None:
+            return self.run(run_id)
+        return self.history.detail(*outcome, max_steps=MAX_STEPS)
 
-    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
+    def run(self, run_id: str, *, max_steps: int = MAX_STEPS) -> RunDetail:
         """One run with its steps and data. Raises RunNotFound."""
         return self.history.run(run_id, max_steps=max_steps)
 

@@ -9,7 +9,7 @@ from typing import Any
 from flow_processor.clock import Clock, from_epoch
 from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
-from flow_processor.journal import RunState, StepRecord, StepStatus, fold, from_wire
+from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fold, from_wire
 from flow_processor.run import RUN_ID_PATTERN, RunStatus
 from flow_processor.service.views import ErrorView, LogLine, LogPage, RunDetail, RunPage, RunSummary, StepView
 from flow_processor.store import Store
@@ -43,7 +43,10 @@ class History:
         found = self._store.runs.with_journal(run_id)
         if found is None:
             raise _not_found(run_id)
-        row, wires = found
+        return self.detail(*found, max_steps=max_steps)
+
+    def detail(self, row: RunRow, wires: Sequence[WireRow], *, max_steps: int) -> RunDetail:
+        """A run and its journal as an answer."""
         state = fold(from_wire(wire) for wire in wires)
         now = self._clock.now().timestamp()
         summary = self.summary(row)

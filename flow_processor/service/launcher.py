@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -15,6 +15,7 @@ from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
 from flow_processor.errors import FlowRunning, OctospoolError, RunHasEnded, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
+from flow_processor.journal import WireRow
 from flow_processor.locks import FlowLocks
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.spec.flow import ConcurrencySpec, OnConflict
@@ -26,6 +27,15 @@ logger = logging.getLogger("octospool.service")
 
 LOCK_RETRY_SECONDS = 5.0
 """Pause before a lock is tried again that could not even be looked at (something else stands in its place)."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A run that has not ended, for those who wait for that."""
+
+    ended: threading.Event = field(default_factory=threading.Event)
+    outcome: tuple[RunRow, list[WireRow]] | None = None
+    """Once it has ended: the run and its journal, where the engine had all of it at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Launcher:
         """Accepted runs that wait for their flow's lock, by flow."""
         self._expected: dict[str, RunRow] = {}
         """Runs that a worker of the last daemon still has, by id."""
-        self._live: dict[str, threading.Event] = {}
+        self._live: dict[str, _Live] = {}
         """Runs that have not ended, each with what those wait on who want to know."""
         self._limits: dict[str, ConcurrencySpec] = {}
         self._known_versions: set[str] = set()
@@ -95,7 +105,7 @@ class Launcher:
     def expect(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
         self._limits[run.flow] = rule
-        self._live[run.id] = threading.Event()
+        self._live[run.id] = _Live()
         self._expected[run.id] = run
         try:
             if rule.on_conflict is not OnConflict.PARALLEL:
@@ -110,7 +120,7 @@ class Launcher:
             self.engine.submit(run)
             return
         self._limits[run.flow] = rule
-        self._live[run.id] = threading.Event()
+        self._live[run.id] = _Live()
         self._start_or_hold(run)
 
     def cancel(self, run_id: str, *, by: str) -> None:
@@ -136,23 +146,26 @@ class Launcher:
             lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
         )
 
-    def has_ended(self, run: RunRow, status: RunStatus, error: dict[str, Any] | None) -> None:
-        """The engine says: the run has its terminal status, and that is durable. Must not wait for the store."""
-        level = logging.INFO if status in (RunStatus.SUCCEEDED, RunStatus.EXITED) else logging.WARNING
-        reason = f": {error['message']}" if error else ""
-        logger.log(level, "%s%s", status.value, reason, extra={"run": run.id, "flow": run.flow})
+    def has_ended(self, run: RunRow, journal: list[WireRow] | None = None) -> None:
+        """The run has ended as it says, and that is durable. Must not wait for the store."""
+        level = logging.INFO if run.status in (RunStatus.SUCCEEDED, RunStatus.EXITED) else logging.WARNING
+        reason = f": {run.error['message']}" if run.error else ""
+        logger.log(level, "%s%s", run.status.value, reason, extra={"run": run.id, "flow": run.flow})
         with self._guard:
             self._locks.release(run.flow, run.id)
             self._start_next(run.flow)
         self._expected.pop(run.id, None)
-        ended = self._live.pop(run.id, None)
-        if ended is not None:
-            ended.set()
+        live = self._live.pop(run.id, None)
+        if live is not None:
+            live.outcome = None if journal is None else (run, journal)
+            live.ended.set()
 
-    def wait(self, run_id: str, seconds: float) -> bool:
-        """Wait for a run's end; True if it has ended (or was never live here)."""
-        ended = self._live.get(run_id)
-        return ended is None or self._clock.wait(ended, seconds)
+    def wait(self, run_id: str, seconds: float) -> tuple[RunRow, list[WireRow]] | None:
+        """Wait for a run's end; the run and its journal if it ended meanwhile and they are at hand."""
+        live = self._live.get(run_id)
+        if live is None or not self._clock.wait(live.ended, seconds):
+            return None
+        return live.outcome
 
     def is_live(self, flow: str) -> bool:
         """Does a run of this flow hold its lock?"""
@@ -223,7 +236,7 @@ class Launcher:
                     self._start_next(run.flow)
         if not accepted:
             return None
-        self._live[run.id] = threading.Event()
+        self._live[run.id] = _Live()
         self.engine.submit(run, flows=bundle.flows)
         return run
 
@@ -231,7 +244,7 @@ class Launcher:
         """Record the run first; it starts when its turn comes."""
         if not self._accept(run, bundle, cause):
             return None
-        self._live[run.id] = threading.Event()
+        self._live[run.id] = _Live()
         self._start_or_hold(run)
         if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
             self._replace_others(run)
@@ -271,7 +284,7 @@ class Launcher:
         self._store.writer.run(
             lambda connection: end_run(connection, run.id, RunStatus.CANCELLED, at=now, error=error)
         )
-        self.has_ended(run, RunStatus.CANCELLED, error)
+        self.has_ended(replace(run, status=RunStatus.CANCELLED, error=error, ended_at=now))
 
     def _start_or_hold(self, run: RunRow) -> None:
         with self._guard:

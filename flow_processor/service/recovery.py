@@ -87,7 +87,7 @@ class Recovery:
         if found is None:
             return
         if found.status.is_terminal:
-            self._launcher.has_ended(found, found.status, found.error)
+            self._launcher.has_ended(found)
         else:
             self._go_on(found, rule)
 
