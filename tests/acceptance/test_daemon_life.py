@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
@@ -142,6 +146,39 @@ def test_a_call_that_was_announced_but_not_made_is_made_by_the_next_daemon(
     run = daemon.until_ended(run_id)
     assert run["status"] == "succeeded", run["error"]
     assert server.calls["/post"] == 1
+
+
+def _launch_in_vain(daemon: DaemonProcess, path: str) -> None:
+    with contextlib.suppress(requests.RequestException):
+        daemon.launch(path)
+
+
+def waits_in(pid: int) -> int:
+    """How many bytes the daemon has sent that a process has not read."""
+    import fcntl  # here, because Windows has neither
+    import termios
+
+    reader = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_worker_that_is_asked_something_by_a_dying_daemon_leaves(daemon: DaemonProcess) -> None:
+    """It cannot answer any more, and must not stay because of that: the next daemon would wait for it."""
+    until(lambda: len(daemon.living_workers()) == 1, "a worker is ready")
+    (pid,) = daemon.worker_pids()
+    path = daemon.write("new.yml", "steps:\n  - {name: a, type: jq, jq: {expression: '1 + 1'}}\n")
+    os.kill(pid, signal.SIGSTOP)
+    asked = threading.Thread(target=_launch_in_vain, args=(daemon, path))
+    asked.start()
+    until(lambda: waits_in(pid) > 0, "the worker is asked")
+    daemon.kill()
+    os.kill(pid, signal.SIGCONT)
+    asked.join()
+    until(lambda: not daemon.living_workers(), "the worker leaves", seconds=5)
 
 
 def test_after_a_power_cut_only_the_call_under_way_is_in_doubt(

@@ -88,7 +88,7 @@ def test_a_hanging_step_inside_a_loop_is_stopped_and_its_neighbours_stand(world:
     )
     flow = """steps:
   - {name: items, type: set_fact, set_fact: {value: [1, 2, 3]}}
-  - {name: each, type: flow_loop, flow_loop: {path: sub/sometimes.yml, data_key: items}}
+  - {name: each, type: flow_loop, flow_loop: {path: sub/sometimes.yml, data_key: items, max_parallel: 1}}
 """
     run = world.run(flow)
     assert run.status is RunStatus.SUCCEEDED
@@ -271,3 +271,15 @@ def test_other_flows_are_launched_and_run_while_expressions_hang(world: World) -
     assert sorted(accepted)[-3] < 0.1, sorted(accepted)
     assert sorted(ended)[20] < 0.25, sorted(ended)
     assert [error_code(world.wait(run_id)) for run_id in hanging] == ["step_timeout"] * 2
+
+
+def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(make_world: Callable[..., World]) -> None:
+    """Also those that nobody has looked at yet: they wait for a worker once they are accepted, not before."""
+    world = make_world(max_workers=1)
+    busy = world.launch("steps:\n" + step(SLEEP))
+    world.until_begun(busy, "slow")
+    began = time.monotonic()
+    queued = [world.launch(f"steps:\n{step(f'type: jq, jq: {{expression: "{n} + 1"}}')}") for n in range(3)]
+    assert time.monotonic() - began < 1.0
+    cancel(world, busy)
+    assert {world.wait(run_id).status for run_id in queued} == {RunStatus.SUCCEEDED}
