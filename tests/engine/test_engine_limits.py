@@ -279,7 +279,8 @@ def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(make_world: C
     busy = world.launch("steps:\n" + step(SLEEP))
     world.until_begun(busy, "slow")
     began = time.monotonic()
-    queued = [world.launch(f"steps:\n{step(f'type: jq, jq: {{expression: "{n} + 1"}}')}") for n in range(3)]
+    sums = [step(f"type: jq, jq: {{expression: '{number} + 1'}}") for number in range(3)]
+    queued = [world.launch(f"steps:\n{one}") for one in sums]
     assert time.monotonic() - began < 1.0
     cancel(world, busy)
     assert {world.wait(run_id).status for run_id in queued} == {RunStatus.SUCCEEDED}
