@@ -54,9 +54,11 @@ def command(host: str | None, port: int | None, data_path: Path | None) -> None:
 def _serve(settings: Settings) -> None:
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.next_steps import lines
+    from flow_processor.engine.cores import keep_to_one_core
     from flow_processor.service import Service
 
-    service = Service(settings)
+    # Before anything starts a thread: threads stay on the cores of the one that starts them.
+    service = Service(settings, worker_cores=keep_to_one_core())
     leave = "left at once; what was under way goes on at the next start"
     interrupts = Interrupts(second_says=leave, second_code=ExitCode.OK)
     # Never put back: a second signal that comes late must not turn a clean end into another one.

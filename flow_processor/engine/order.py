@@ -48,3 +48,5 @@ class WorkerSettings:
     """Folder for the last rows of a worker whose daemon is gone."""
     memory_mb: int
     """Limit of the process's address space, in MiB; 0 for none."""
+    cores: Sequence[int] = ()
+    """Processor cores to use; none named: those of the daemon."""

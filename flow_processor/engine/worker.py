@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
 from flow_processor.engine.context import Tools
+from flow_processor.engine.cores import use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
@@ -196,6 +197,7 @@ def main() -> None:
     if first is None:
         return
     settings = WorkerSettings(**first["settings"])
+    use_cores(settings.cores)
     limit_memory(settings.memory_mb)
     try:
         Worker(settings, send).serve(commands)

@@ -49,8 +49,12 @@ MAX_STEPS = 1000
 class Service:
     """The product over one data folder. Not started it can read history and flow files; nothing else."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, *, worker_cores: Sequence[int] = ()
+    ) -> None:
+        """`worker_cores`: processor cores for workers, where the daemon itself keeps to one (engine/cores.py)."""
         self.settings = settings
+        self._worker_cores = worker_cores
         self.clock = clock or SystemClock()
         self.library = FlowLibrary(settings.flows_path)
         self.flow_locks = FlowLocks(settings.lock_path, self.clock)
@@ -120,6 +124,7 @@ class Service:
             workers_path=str(settings.data_path / "workers"),
             handover_path=str(settings.data_path / "handover"),
             memory_mb=settings.worker_memory_mb,
+            cores=self._worker_cores,
         )
         return WorkerPool(
             for_workers,

@@ -1,0 +1,29 @@
+"""Which processor cores the daemon and its workers use; see docs/adr/0004-one-core-for-the-daemon.md."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+
+
+def keep_to_one_core() -> tuple[int, ...]:
+    """Keep this thread, and the threads that it starts, on one core; returns those it had (empty: no change).
+
+    The daemon's threads take turns anyway, because they share one interpreter lock. On one core they hand it on
+    by a switch; between cores each hand-over wakes another core up, which costs more than the core brings.
+    """
+    if sys.platform != "linux":
+        return ()
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    if len(cores) < 2:
+        return ()
+    os.sched_setaffinity(0, {random.choice(cores)})  # noqa: S311  several daemons should not meet on the first
+    return cores
+
+
+def use_cores(cores: Sequence[int]) -> None:
+    """Let this process use these cores, whatever its parent keeps to; none named: no change."""
+    if cores and sys.platform == "linux":
+        os.sched_setaffinity(0, cores)
