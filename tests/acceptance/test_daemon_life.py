@@ -168,17 +168,22 @@ def waits_in(pid: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_worker_that_is_asked_something_by_a_dying_daemon_leaves(daemon: DaemonProcess) -> None:
     """It cannot answer any more, and must not stay because of that: the next daemon would wait for it."""
-    until(lambda: len(daemon.living_workers()) == 1, "a worker is ready")
-    (pid,) = daemon.worker_pids()
+    daemon.until_ended(daemon.launch(daemon.write("first.yml", "steps:\n" + NEXT)))  # a worker is ready
+    until(lambda: len(daemon.living_workers()) == len(daemon.worker_pids()), "no other one is starting")
     path = daemon.write("new.yml", "steps:\n  - {name: a, type: jq, jq: {expression: '1 + 1'}}\n")
-    os.kill(pid, signal.SIGSTOP)
+    pids = daemon.worker_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     asked = threading.Thread(target=_launch_in_vain, args=(daemon, path))
     asked.start()
-    until(lambda: waits_in(pid) > 0, "the worker is asked")
-    daemon.kill()
-    os.kill(pid, signal.SIGCONT)
-    asked.join()
-    until(lambda: not daemon.living_workers(), "the worker leaves", seconds=5)
+    try:
+        until(lambda: any(waits_in(pid) for pid in pids), "a worker is asked")
+        daemon.kill()
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        asked.join()
+    until(lambda: not daemon.living_workers(), "every worker leaves", seconds=5)
 
 
 def test_after_a_power_cut_only_the_call_under_way_is_in_doubt(
