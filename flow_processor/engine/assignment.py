@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,13 +115,26 @@ class Assignment:
         return rows
 
     def expire(self, now: float) -> bool:
-        """Note which attempts are over their time limit; True if there are any."""
-        self.expired = [
-            (path, attempt, watch.limit)
-            for (path, attempt), watch in self.watches.items()
-            if watch.limit is not None and watch.began + watch.limit + STEP_GRACE_SECONDS < now
-        ]
-        return bool(self.expired)
+        """Note which attempts are over their time limit; True if there are any.
+
+        Of several it is the one whose time was over first, and those around it that are over theirs too: a step
+        that hangs stops its neighbours in the same worker, which are not to blame and are run again.
+        """
+        deadlines = {key: self._deadline_of(watch) for key, watch in self.watches.items()}
+        self.expired = []
+        first = min(deadlines, key=lambda key: deadlines[key], default=None)
+        if first is None or deadlines[first] >= now:
+            return False
+        for (path, attempt), deadline in deadlines.items():
+            # A step around another one has the same time limit, told a moment earlier or later.
+            is_around = first[0].startswith((f"{path}/", f"{path}[")) and deadline < now + STEP_GRACE_SECONDS
+            if (path, attempt) == first or is_around:
+                self.expired.append((path, attempt, self.watches[path, attempt].limit or 0.0))
+        return True
+
+    @staticmethod
+    def _deadline_of(watch: Watch) -> float:
+        return math.inf if watch.limit is None else watch.began + watch.limit + STEP_GRACE_SECONDS
 
     def daemon_row(self, path: str, attempt: int, event: Event, at: float, data: dict[str, Any]) -> WireRow:
         """A row that the daemon writes while (or after) a worker has the run."""

@@ -14,8 +14,8 @@ from flow_processor.flow_files import parse_flow
 from flow_processor.flow_files.jq_checks import jq_check
 
 WORKER_SECONDS = 2.0
-"""How long a check waits for a free worker. Without one the flow is accepted unchecked: a wrong expression then
-fails its step."""
+"""How long a check waits for the first worker of a starting daemon. Where all are busy nothing is waited for: the
+flow is accepted unchecked, and a wrong expression fails its step."""
 
 ANSWER_SECONDS = 3.0
 """How long compiling may take; then the worker is killed."""

@@ -101,9 +101,9 @@ class WorkerPool:
             return worker
 
     def take_within(self, seconds: float) -> WorkerProcess | None:
-        """A free worker, waited for; None if none comes in time."""
+        """A free worker; None if all are busy. While the first one is still starting it is waited for."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._is_stopping, seconds)
+            self._changed.wait_for(lambda: self._ready or self._is_stopping, seconds)
             return self._idle.pop()[0] if self._idle else None
 
     def give_back(self, worker: WorkerProcess) -> None:

@@ -83,8 +83,16 @@ class Worker:
         self._lock.free(unlink=True)
 
     def _listen(self, commands: BinaryIO) -> None:
-        while (frame := read_frame(commands)) is not None:
-            self._obey(frame)
+        try:
+            while (frame := read_frame(commands)) is not None:
+                self._obey(frame)
+        except OSError:
+            # An answer that nobody takes any more: the daemon is gone, which is what follows in any case.
+            return
+        finally:
+            self._lose_daemon()
+
+    def _lose_daemon(self) -> None:
         with self._guard:
             self._is_orphan = True
             for journal in self._journals.values():
