@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flow_processor.engine.order import CLOSING_SECONDS
 from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireLog, WireRow, to_wire
 from flow_processor.store.runs import RunRow
 
@@ -17,11 +18,11 @@ ABORT_GRACE_SECONDS = 3.0
 STEP_GRACE_SECONDS = 0.25
 """A step that watches its own time limit (rest, sleep) has so long to say so itself."""
 
+WORKER_EVENTS = frozenset({Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.ENDED})
+"""What a worker may say happened."""
+
 MAX_SEEN_CHARACTERS = 256 * 1024
 """Of a run with more data than this the outcome is read from the store."""
-
-CLOSING_SECONDS = 300.0
-"""How long finally steps may take altogether after a cancel or time limit."""
 
 
 @dataclass(slots=True)
@@ -52,6 +53,10 @@ class Assignment:
     expired: list[tuple[str, int, float]] = field(default_factory=list)
     """Attempts whose time limit was over when the worker was killed for it: path, attempt, limit in seconds."""
     is_killed: bool = False
+    refused: str | None = None
+    """Why rows of this worker could not be stored: then the run must not go on as if they were."""
+    last_seq: int = 0
+    """The highest number that the worker has used."""
     has_ended: bool = False
     """The worker has reported the run's end."""
     daemon_rows: int = 0
@@ -73,6 +78,7 @@ class Assignment:
         That a repeatable step began is written only once it has taken a while (`overdue`): most have ended
         before, and their outcome tells when they began.
         """
+        self._check(rows, logs)
         if not self.unsent_rows and not self.unsent_logs:
             self.unsent_since = now
         self.unsent_logs.extend(logs)
@@ -90,6 +96,24 @@ class Assignment:
             if is_once:
                 to_write.append(row)
 
+    def _check(self, rows: Sequence[WireRow], logs: Sequence[WireLog]) -> None:
+        """A worker evaluates users' expressions: what it sends must not reach beyond its own run.
+
+        Raises ValueError.
+        """
+        first = self.dispatch * DISPATCH_SPAN
+        for seq, path, attempt, event, at, data in rows:
+            is_typed = isinstance(path, str) and type(attempt) is int and isinstance(at, int | float)
+            if not is_typed or event not in WORKER_EVENTS or not isinstance(data, str | None):
+                raise ValueError(f"not a journal row: {str((seq, path, attempt, event, at))[:200]}")
+        for _seq, at, *texts in logs:
+            if not isinstance(at, int | float) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("not a log line")
+        for seq in [*(row[0] for row in rows), *(line[0] for line in logs)]:
+            if type(seq) is not int or not first < seq < first + DAEMON_SPAN:
+                raise ValueError(f"{seq} is no number of dispatch {self.dispatch}")
+            self.last_seq = max(self.last_seq, seq)
+
     def _keep(self, rows: Sequence[WireRow]) -> None:
         if self.seen is None:
             return
@@ -98,6 +122,12 @@ class Assignment:
             self.seen = None
         else:
             self.seen.extend(rows)
+
+    def begin_closing(self, now: float) -> None:
+        """The worker says that only finally steps are left: it is no longer to be killed for being asked to end."""
+        self.is_closing = True
+        self.abort_deadline = None
+        self.deadline = now + CLOSING_SECONDS
 
     def take_unsent(self) -> tuple[list[WireRow], list[WireLog]]:
         """What has waited for the writer; it counts as sent then."""

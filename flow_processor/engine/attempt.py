@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +133,8 @@ class Attempt:
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
         decision = decide(self._step, self._number, error)
-        record = self._journal.redacted(error.as_record())
-        errors = self._journal.redacted({"errors": self._errors})["errors"]
+        record = _storable(self._journal.redacted(error.as_record()))
+        errors = _storable(self._journal.redacted({"errors": self._errors}))["errors"]
         if decision.then is not Then.RETRY:
             errors = [*errors, self._entry(record, decision)]
         control = None if decision.target is None else {"goto": decision.target}
@@ -168,6 +169,12 @@ class Attempt:
             "details": record["details"],
         }
         return entry if decision.pattern is None else {**entry, "ignored": decision.pattern}
+
+
+def _storable(record: dict[str, Any]) -> dict[str, Any]:
+    """An error's record without halves of surrogate pairs, which a server's text may hold."""
+    clean: dict[str, Any] = json.loads(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
+    return clean
 
 
 def _as_record(control: Goto | Exit | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ JSON and not pickle: a worker evaluates users' expressions, and what it sends mu
 Daemon to worker: `{"settings": …}` first, then `{"run": order}`, `{"committed": seq, "run_id"}`,
 `{"abort": error, "run_id"}`, `{"secret": name, …}`, `{"check": [jq expression, …]}`, `{"exit": true}`.
 
-Worker to daemon: `{"ready": pid}` first, then `{"rows": […], "logs": […], "ack": bool, "ended"?: …}`,
+Worker to daemon: `{"ready": pid}` first, then `{"rows": […], "logs": […], "ack": bool, "ended"?: …, "closing"?: true}`,
 `{"secret": name}`, `{"checked": [problem or null, …]}`.
 """
 
@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 Frame = dict[str, Any]
 
 _LENGTH = struct.Struct(">I")
-MAX_FRAME_BYTES = 1 << 30
+MAX_FRAME_BYTES = 1 << 29
+"""Room for a payload or for the results of a few steps at their own limit."""
 
 
 class FrameWriter:
@@ -38,13 +39,16 @@ class FrameWriter:
 
 
 def read_frame(stream: BinaryIO) -> Frame | None:
-    """The next frame; None when the other end is gone, also in the middle of a frame."""
+    """The next frame; None when the other end is gone, also in the middle of a frame.
+
+    Raises ValueError for what is no frame.
+    """
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack(head)
     if length > MAX_FRAME_BYTES:
-        return None
+        raise ValueError(f"a frame of {length} bytes; the largest has {MAX_FRAME_BYTES}")
     body = stream.read(length)
     if len(body) < length:
         return None

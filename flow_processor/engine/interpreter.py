@@ -136,6 +136,8 @@ class FlowFrame:
         if name is None or name in self._finished:
             return
         self._closing = True
+        if self._run.reason is not None:
+            self.journal.flush(closing=True)
         self._visit(next(step for step in self._spec.steps if step.name == name))
 
     def _run_in_order(self) -> str:

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from flow_processor.clock import Clock
-from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, CLOSING_SECONDS, Assignment
+from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, Assignment
 from flow_processor.engine.expression_check import ExpressionChecker
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_loss, rows_of_poison
-from flow_processor.engine.order import RunOrder
+from flow_processor.engine.order import CLOSING_SECONDS, RunOrder
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.step_log import log_steps, where
 from flow_processor.engine.worker_process import WorkerProcess
-from flow_processor.errors import OctospoolError
+from flow_processor.errors import OctospoolError, StoreUnavailable
 from flow_processor.journal import (
     DISPATCH_SPAN,
     Event,
@@ -37,6 +37,9 @@ from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, end_run, move_run, request_cancel
 
 logger = logging.getLogger("octospool.engine")
+
+STORE_RETRY_SECONDS = 1.0
+"""Pause before a run is handed out again that could not be read from the store."""
 
 TOGETHER_SECONDS = 0.02
 """Rows that nobody waits for may gather for so long: one hand-over to the writer instead of one a step."""
@@ -119,6 +122,7 @@ class LocalEngine:
             waiting = next((entry for entry in self._waiting if entry.run.id == run_id), None)
             if waiting is not None and not waiting.has_begun:
                 self._waiting.remove(waiting)
+                self._hand_out()
                 return self._end(waiting.run, RunStatus.CANCELLED, reason)
             found = self._find(run_id)
             if found is not None:
@@ -180,6 +184,14 @@ class LocalEngine:
             waiting = self._waiting.popleft()
             try:
                 is_taken = self._assign(worker, waiting)
+            except (StoreUnavailable, OSError) as trouble:
+                logger.error("cannot be handed to a worker yet: %s", trouble, extra=where(waiting.run))
+                self._waiting.appendleft(waiting)
+                self._pool.give_back(worker)
+                again = threading.Timer(STORE_RETRY_SECONDS, self._feed)
+                again.daemon = True
+                again.start()
+                return
             except Exception as defect:
                 logger.exception("cannot be handed to a worker", extra=where(waiting.run))
                 message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
@@ -187,6 +199,8 @@ class LocalEngine:
                 is_taken = False
             if not is_taken:
                 self._pool.give_back(worker)
+        if not self._waiting:
+            self._pool.nobody_waits()
 
     def _assign(self, worker: WorkerProcess, waiting: _Waiting) -> bool:
         """Hand the run to the worker; False where the run was ended instead."""
@@ -274,11 +288,14 @@ class LocalEngine:
             if frame["ack"] or now - assignment.unsent_since > TOGETHER_SECONDS:
                 end = None if ended is None else _end_of(run, ended, at=frame["rows"][-1][4])
                 written = self._write_unsent(assignment, end, lazy=not frame["ack"])
+            last = assignment.last_seq
+            if frame.get("closing"):
+                assignment.begin_closing(now)
         log_steps(run, frame["rows"])
         if written is None:
             return
         if frame["ack"]:
-            last = max((row[0] for row in [*frame["rows"], *frame["logs"]]), default=0)
+            # All that the worker has used so far: the rows it waits for may have come in an earlier frame.
             written.add_done_callback(lambda done: self._acknowledge(worker, run, last, done))
         if ended is not None:
             final = replace(
@@ -301,10 +318,13 @@ class LocalEngine:
             worker.send({"committed": seq, "run_id": run.id})
 
     def _ended(self, run: RunRow, journal: list[WireRow] | None, done: Future[Any]) -> None:
-        if done.exception() is None:
+        failure = done.exception()
+        if failure is None:
             self._on_ended(run, journal)
         with self._lock:
             self._ending -= 1
+            if failure is not None and not self._is_closed:
+                self._end(run, RunStatus.INTERRUPTED, _refused(str(failure)))
             self._wake.notify_all()
 
     def _secret_answer(self, name: str) -> Frame:
@@ -312,6 +332,9 @@ class LocalEngine:
             secret = self._get_secret(name)
         except OctospoolError as error:
             return {"secret": name, "error": {"code": error.code, "message": error.message}}
+        except OSError as error:
+            message = f"secret '{name}' cannot be read: {error.strerror or error}"
+            return {"secret": name, "error": {"code": "secret_unavailable", "message": message}}
         return {"secret": name, "type": secret.type, "values": dict(secret.values)}
 
     # Time limits, cancel, lost workers.
@@ -324,7 +347,11 @@ class LocalEngine:
                     return
                 now = self._clock.monotonic()
                 for worker, assignment in list(self._assignments.items()):
-                    self._check_limits(worker, assignment, now)
+                    try:
+                        self._check_limits(worker, assignment, now)
+                    except Exception:  # around one run: the watch over the others must go on
+                        logger.exception("worker %s is killed", worker.id, extra=where(assignment.run))
+                        worker.kill()
 
     def _check_limits(self, worker: WorkerProcess, assignment: Assignment, now: float) -> None:
         if assignment.is_killed or assignment.has_ended:
@@ -373,6 +400,9 @@ class LocalEngine:
                 self._wake.notify_all()
                 return
             run = assignment.run
+            if assignment.refused is not None:
+                self._end(run, RunStatus.INTERRUPTED, _refused(assignment.refused))
+                return
             if assignment.is_closing and assignment.is_killed and not assignment.expired:
                 self._end_closing(assignment)
                 return
@@ -407,7 +437,21 @@ class LocalEngine:
         """Hand what has gathered to the store's writer, in one piece; the engine's lock is held."""
         rows, logs = assignment.take_unsent()
         values = history_rows(assignment.run.id, rows, logs)
-        return self._store.writer.submit(operation, rows=values, lazy=lazy, keep=True)
+        written = self._store.writer.submit(operation, rows=values, lazy=lazy, keep=True)
+        written.add_done_callback(lambda done: self._check_written(assignment, done))
+        return written
+
+    def _check_written(self, assignment: Assignment, done: Future[bool]) -> None:
+        """Rows that cannot be stored must not be thought durable: the run ends, and says why."""
+        failure = done.exception()
+        if failure is None or self._is_closed:
+            return
+        logger.error("rows of the run cannot be stored: %s", failure, extra=where(assignment.run))
+        with self._lock:
+            assignment.refused = str(failure)
+            for worker, other in self._assignments.items():
+                if other is assignment:
+                    self._kill(worker, assignment, "its rows cannot be stored")
 
     def _append(self, run_id: str, rows: list[WireRow], *, lazy: bool = False) -> Future[None]:
         return self._store.writer.submit(None, rows=history_rows(run_id, rows), lazy=lazy, keep=True)
@@ -427,6 +471,11 @@ class LocalEngine:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _refused(why: str) -> dict[str, Any]:
+    message = f"what the run did could not be recorded, so it cannot go on: {why}"
+    return error_record("rows_refused", message)
 
 
 def _end_of(run: RunRow, ended: dict[str, Any], *, at: float) -> Callable[[Connection], bool]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+CLOSING_SECONDS = 300.0
+"""How long finally steps may take altogether after a cancel or time limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:

@@ -100,6 +100,11 @@ class WorkerPool:
                 self._changed.notify_all()
             return worker
 
+    def nobody_waits(self) -> None:
+        """No run waits for a worker any more."""
+        with self._changed:
+            self._waiting_since = None
+
     def take_within(self, seconds: float) -> WorkerProcess | None:
         """A free worker; None if all are busy. While the first one is still starting it is waited for."""
         with self._changed:

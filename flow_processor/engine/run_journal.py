@@ -95,7 +95,8 @@ class RunJournal:
 
     def log(self, path: str, level: str, message: str) -> None:
         """Add a line to the run's own log; it travels soon."""
-        message = self._redactor.text(message)
+        # Half of a surrogate pair, which a server's text may hold, cannot be stored.
+        message = self._redactor.text(message).encode("utf-8", "replace").decode()
         if len(message) > MAX_LOG_CHARACTERS:
             message = f"{message[:MAX_LOG_CHARACTERS]}… (cut: {len(message)} characters)"
         with self._changed:
@@ -105,8 +106,9 @@ class RunJournal:
         if self._clock.monotonic() - self._flushed_at > LOG_FLUSH_SECONDS:
             self.flush()
 
-    def flush(self, *, ack: bool = False, ended: dict[str, Any] | None = None) -> None:
-        """Send what is pending. `ack` asks the daemon to say when it is committed."""
+    def flush(self, *, ack: bool = False, ended: dict[str, Any] | None = None, closing: bool = False) -> None:
+        """Send what is pending. `ack` asks the daemon to say when it is committed; `closing` says that the run
+        was stopped and only finally steps are left."""
         with self._sending:  # one at a time, so that rows arrive in the order of their numbers
             with self._changed:
                 rows, self._pending = self._pending, []
@@ -119,6 +121,8 @@ class RunJournal:
             frame: Frame = {"rows": rows, "logs": logs, "ack": ack}
             if ended is not None:
                 frame["ended"] = ended
+            if closing:
+                frame["closing"] = True
             self._flushed_at = self._clock.monotonic()
             try:
                 self._send(frame)
@@ -182,6 +186,8 @@ class RunJournal:
         # A text with few brackets cannot be deep, so most results need no second look.
         if text.count("[") + text.count("{") > MAX_RESULT_DEPTH and _is_deeper(data, MAX_RESULT_DEPTH):
             raise _too_deep()
+        if "\\ud" in text:
+            _refuse_surrogates(data)
         if len(text) > MAX_RESULT_BYTES:
             raise StepError(
                 f"the result is too large: {len(text)} bytes, the limit is {MAX_RESULT_BYTES}; "
@@ -189,6 +195,14 @@ class RunJournal:
                 code="result_too_large",
             )
         return text
+
+
+def _refuse_surrogates(data: dict[str, Any]) -> None:
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        message = "the result holds half of a surrogate pair, which is no text (a wrong charset?)"
+        raise StepError(message, code="not_json") from None
 
 
 def _too_deep() -> StepError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -24,7 +25,7 @@ from flow_processor.engine.cores import use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
-from flow_processor.engine.order import RunOrder, WorkerSettings
+from flow_processor.engine.order import CLOSING_SECONDS, RunOrder, WorkerSettings
 from flow_processor.engine.run_journal import Orphaned, RunJournal
 from flow_processor.engine.secret_client import SecretClient
 from flow_processor.errors import StepError
@@ -146,7 +147,8 @@ class Worker:
             self._secrets = secrets
             if self._is_orphan:
                 return
-        self._lock.describe({"pid": os.getpid(), "run_id": order.run_id})
+        must_end_by = self._clock.now().timestamp() + (order.timeout_seconds or 0.0) + CLOSING_SECONDS
+        self._lock.describe({"pid": os.getpid(), "run_id": order.run_id, "must_end_by": must_end_by})
         limit_cpu(order.timeout_seconds)
         try:
             interpreter = RunInterpreter(
@@ -199,6 +201,9 @@ def _take_stdout() -> BinaryIO:
 
 def main() -> None:
     """Entry of the worker process."""
+    # A service manager that stops the whole group must not cut off steps: the daemon ends its workers itself.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     send = FrameWriter(_take_stdout())
     commands = sys.stdin.buffer
     first = read_frame(commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
+
+logger = logging.getLogger("octospool.engine")
 
 PASSED_ON = frozenset(
     {
@@ -34,6 +37,17 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     kept["PYTHONUTF8"] = "1"
     return kept
+
+
+def kill_process(pid: int) -> None:
+    """End a worker and all that it has started, at once; nothing if it is gone already."""
+    try:
+        if sys.platform == "win32":
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # the latter for a zombie, on macOS
+        return
 
 
 class WorkerProcess:
@@ -80,13 +94,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
-        if sys.platform == "win32":
-            self._process.kill()
-            return
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        kill_process(self._process.pid)
 
     def leave_alone(self) -> None:
         """Close its stdin: it finishes the step under way, hands over and leaves."""
@@ -102,8 +110,13 @@ class WorkerProcess:
 
     def _read(self) -> None:
         pipe = cast(BinaryIO, self._process.stdout)
-        while (frame := read_frame(pipe)) is not None:
-            self._on_frame(self, frame)
+        try:
+            while (frame := read_frame(pipe)) is not None:
+                self._on_frame(self, frame)
+        except Exception:
+            # Whatever it said cannot be taken; a worker nobody listens to would keep its run for ever.
+            logger.exception("worker %s is ended: what it says cannot be understood", self.id)
+            self.kill()
         code = self._process.wait()
         pipe.close()
         self.leave_alone()

@@ -36,7 +36,7 @@ from flow_processor.service.views import (
     RunSummary,
 )
 from flow_processor.settings import Settings
-from flow_processor.store import Store
+from flow_processor.store import Store, store_files
 from flow_processor.store.runs import RunFilter, RunRow
 from flow_processor.store.schedules import ScheduleStore
 
@@ -114,7 +114,8 @@ class Service:
             settings.data_path / "handover",
             settings.data_path / "daemon.json",
             settings.data_path / "daemon.lock",
-            *(settings.data_path / f"octospool.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")),
+            *(path for path in (settings.tls_cert, settings.tls_key) if path is not None),
+            *store_files(settings.database_url),
         ]
         for_workers = WorkerSettings(
             worker_id="",

@@ -71,6 +71,8 @@ class Launcher:
         """Accepted runs that wait for their flow's lock, by flow."""
         self._expected: dict[str, RunRow] = {}
         """Runs that a worker of the last daemon still has, by id."""
+        self._asked_to_end: dict[str, float] = {}
+        """Those of them that were cancelled, with the moment in seconds since 1970."""
         self._live: dict[str, _Live] = {}
         """Runs that have not ended, each with what those wait on who want to know."""
         self._limits: dict[str, ConcurrencySpec] = {}
@@ -115,6 +117,7 @@ class Launcher:
 
     def resume(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """Go on with a run that an earlier daemon accepted."""
+        self._asked_to_end.pop(run.id, None)
         if self._expected.pop(run.id, None) is not None:
             # It has its flow's lock already; those in line for it must not stand before it.
             self.engine.submit(run)
@@ -137,11 +140,16 @@ class Launcher:
             raise RunHasEnded(f"run {run_id} has ended already", details={"run_id": run_id})
         recorded.result()
 
+    def cancel_asked_at(self, run_id: str) -> float | None:
+        """When a run that the last daemon's worker still has was cancelled."""
+        return self._asked_to_end.get(run_id)
+
     def _request_cancel(self, run_id: str, by: str) -> Future[Any] | None:
         if run_id not in self._expected:
             return self.engine.cancel(run_id, by=by)
         # It ends when its worker has left; until then nobody can reach it.
         now, reason = self._clock.now().timestamp(), f"the run was cancelled by {by}"
+        self._asked_to_end.setdefault(run_id, now)
         return self._store.writer.submit(
             lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
         )
@@ -155,6 +163,7 @@ class Launcher:
             self._locks.release(run.flow, run.id)
             self._start_next(run.flow)
         self._expected.pop(run.id, None)
+        self._asked_to_end.pop(run.id, None)
         live = self._live.pop(run.id, None)
         if live is not None:
             live.outcome = None if journal is None else (run, journal)

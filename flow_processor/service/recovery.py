@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from flow_processor.clock import Clock
+from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
 from flow_processor.engine.losses import error_record
-from flow_processor.errors import SpecError
+from flow_processor.engine.worker_process import kill_process
+from flow_processor.errors import SpecError, StoreUnavailable
 from flow_processor.flow_files import parse_flow
 from flow_processor.journal import Event
 from flow_processor.locks import LockFile
@@ -82,6 +84,7 @@ class Recovery:
         while orphan.is_taken():
             if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
                 return
+            self._end_overdue(orphan, run)
         self._fold_handovers()
         found = self._store.runs.get(run.id)
         if found is None:
@@ -90,6 +93,18 @@ class Recovery:
             self._launcher.has_ended(found)
         else:
             self._go_on(found, rule)
+
+    def _end_overdue(self, orphan: LockFile, run: RunRow) -> None:
+        """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it."""
+        content = orphan.content()
+        now = self._clock.now().timestamp()
+        asked_at = self._launcher.cancel_asked_at(run.id)
+        is_overdue = now > content.get("must_end_by", now)
+        if (
+            is_overdue or (asked_at is not None and now > asked_at + ABORT_GRACE_SECONDS)
+        ) and orphan.is_taken():
+            logger.warning("the last daemon's worker is killed: its time is over", extra=_where(run))
+            kill_process(int(content["pid"]))
 
     def _rule_of(self, run: RunRow) -> ConcurrencySpec | None:
         """How many runs of its flow there may be at once; None where the run cannot go on, and was ended."""
@@ -120,7 +135,15 @@ class Recovery:
             except (OSError, ValueError, KeyError) as error:
                 logger.error("handover file %s cannot be read and is left alone: %s", path.name, error)
                 continue
-            self._store.writer.submit(record, rows=rows).result()
+            try:
+                self._store.writer.submit(record, rows=rows).result()
+            except StoreUnavailable as error:
+                if self._store.writer.problem is not None:
+                    raise
+                # Not the store refuses but this file's rows: the run goes on from what the store has.
+                logger.error("handover file %s cannot be taken and is set aside: %s", path.name, error)
+                path.rename(path.with_suffix(".rejected"))
+                continue
             path.unlink(missing_ok=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, update
+from pathlib import Path
+
+from sqlalchemy import Connection, make_url, update
 
 from flow_processor.store.database import open_database
 from flow_processor.store.journal import JournalReader
@@ -10,7 +12,15 @@ from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
 
-__all__ = ["Connection", "Store"]
+__all__ = ["Connection", "Store", "store_files"]
+
+
+def store_files(url: str) -> list[Path]:
+    """The files that the database at `url` is made of; none for a server's."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return []
+    return [Path(parsed.database + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 class Store:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flow_processor.errors import DiskFull, StoreUnavailable
 from flow_processor.store import tables
@@ -85,6 +87,16 @@ def _insert_or_ignore(dialect: str, table: Table) -> sqlite.Insert | postgresql.
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to read with. What the database refuses is raised as StoreUnavailable."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (OperationalError, PoolTimeout) as error:
+        raise store_error(error) from error
 
 
 def store_error(error: Exception) -> StoreUnavailable:

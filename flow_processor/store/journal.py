@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
 from flow_processor.journal import WireLog, WireRow
+from flow_processor.store.database import reading
 from flow_processor.store.tables import journal, logs
 from flow_processor.store.writer import Rows
 
@@ -61,7 +62,7 @@ class JournalReader:
 
     def rows(self, run_id: str) -> list[WireRow]:
         """The whole journal of a run, in order."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return read_rows(connection, run_id)
 
     def log_lines(self, run_id: str, *, after: int, limit: int) -> list[WireLog]:
@@ -73,5 +74,5 @@ class JournalReader:
             .order_by(columns.seq)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [tuple(row) for row in connection.execute(query)]

@@ -21,7 +21,7 @@ from flow_processor.journal import (
     to_wire,
 )
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
-from flow_processor.store.database import insert_or_ignore
+from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import delete_history, history_rows, read_rows
 from flow_processor.store.tables import flow_versions, journal, runs
 
@@ -190,13 +190,13 @@ class RunReader:
 
     def get(self, run_id: str) -> RunRow | None:
         """One run."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
         return None if row is None else _to_row(row)
 
     def with_journal(self, run_id: str) -> tuple[RunRow, list[WireRow]] | None:
         """One run and its journal, as they were at one moment."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
             return None if row is None else (_to_row(row), read_rows(connection, run_id))
 
@@ -204,7 +204,7 @@ class RunReader:
         """Every run that has not ended, oldest first."""
         statuses = [status.value for status in LIVE_STATUSES]
         query = select(runs).where(runs.c.status.in_(statuses)).order_by(runs.c.id)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [_to_row(row) for row in connection.execute(query)]
 
     def page(self, wanted: RunFilter, *, limit: int, before_id: str | None) -> list[RunRow]:
@@ -222,7 +222,7 @@ class RunReader:
             query = query.where(runs.c.id < _id_bound(wanted.until))
         if before_id is not None:
             query = query.where(runs.c.id < before_id)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [_to_row(row) for row in connection.execute(query)]
 
     def ended_ids(self, *, ended_before: float | None, status: Sequence[RunStatus]) -> list[str]:
@@ -231,13 +231,13 @@ class RunReader:
         query = select(runs.c.id).where(runs.c.status.in_(statuses)).order_by(runs.c.id).limit(DELETE_BATCH)
         if ended_before is not None:
             query = query.where(runs.c.ended_at < ended_before)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.scalars(query))
 
     def flow_texts(self, version: str) -> dict[str, str]:
         """The flow and its sub-flows, `{path: text}`, as they were when a run with that hash was launched."""
         query = select(flow_versions.c.flows).where(flow_versions.c.hash == version)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found = connection.scalar(query)
         texts: dict[str, str] = json.loads(found) if found else {}
         return texts

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, insert, select, up
 from flow_processor.clock import from_epoch
 from flow_processor.errors import FlowAlreadyAdded
 from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.database import reading
 from flow_processor.store.slots import SlotOutcome, SlotRow, claim_slot, newest_handled
 from flow_processor.store.tables import schedules, slots
 from flow_processor.store.writer import Writer
@@ -68,7 +69,7 @@ class ScheduleStore:
     def active(self) -> list[ScheduleRow]:
         """Every flow in the scheduler, in the order in which they were added."""
         query = _rows().where(schedules.c.active == 1).order_by(schedules.c.added_at, schedules.c.flow)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [_to_row(row) for row in connection.execute(query)]
 
     def add(

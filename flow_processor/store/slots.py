@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Engine, and_, delete, select, update
 
 from flow_processor.clock import from_epoch
-from flow_processor.store.database import insert_or_ignore
+from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import schedules, slots
 
 
@@ -80,7 +80,7 @@ def newest_handled(engine: Engine, schedule_id: str, *, limit: int) -> list[Slot
         .order_by(columns.slot.desc())
         .limit(limit)
     )
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         return [
             SlotRow(from_epoch(slot), SlotOutcome(outcome), run_id, reason, from_epoch(at))
             for slot, outcome, run_id, reason, at in connection.execute(query)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flow_processor.errors import StoreUnavailable
 from flow_processor.store.database import insert_or_ignore, store_error
@@ -165,12 +166,10 @@ class Writer:
                 connection.execute(insert_or_ignore(connection, table), values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
-        if not isinstance(error, DBAPIError | OSError):
-            entry.future.set_exception(error)
-            return []
-        if isinstance(error, IntegrityError):
-            # Trying again would not help, and must not hold up those behind it.
-            entry.future.set_exception(store_error(error))
+        if not isinstance(error, OperationalError | PoolTimeout | OSError):
+            # Not the store refuses, but this entry is wrong: trying again would hold up all behind it for ever.
+            is_databases = isinstance(error, SQLAlchemyError)
+            entry.future.set_exception(store_error(error) if is_databases else error)
             return []
         if self.problem is None:
             logger.error("the store cannot be written: %s", error)
