@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -19,11 +20,15 @@ def keep_to_one_core() -> tuple[int, ...]:
     cores = tuple(sorted(os.sched_getaffinity(0)))
     if len(cores) < 2:
         return ()
-    os.sched_setaffinity(0, {random.choice(cores)})  # noqa: S311  several daemons should not meet on the first
+    try:
+        os.sched_setaffinity(0, {random.choice(cores)})  # noqa: S311  several daemons should not meet on the first
+    except OSError:  # a sandbox that forbids it; it was for speed only
+        return ()
     return cores
 
 
 def use_cores(cores: Sequence[int]) -> None:
     """Let this process use these cores, whatever its parent keeps to; none named: no change."""
     if cores and sys.platform == "linux":
-        os.sched_setaffinity(0, cores)
+        with contextlib.suppress(OSError):  # they may have been taken away since; then the parent's will do
+            os.sched_setaffinity(0, cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -24,7 +25,11 @@ KEPT_ANSWERS = 4096
 
 
 class _Unchecked(Exception):
-    """No worker was free, or it died."""
+    """There is no answer that may be kept: no worker was free, it died, or it took too long."""
+
+    def __init__(self, problems: tuple[Problem, ...] = ()):
+        super().__init__()
+        self.problems = problems
 
 
 class ExpressionChecker:
@@ -40,16 +45,17 @@ class ExpressionChecker:
         self._worker: WorkerProcess | None = None
         self._answer: list[str | None] | None = None
         self._answered = threading.Event()
+        self._is_late = False
 
     def problems(self, file: str, text: str) -> tuple[Problem, ...]:
         """What is wrong with the jq expressions of a flow file that is right otherwise."""
-        key = (file, text)
+        key = (file, hashlib.sha256(text.encode()).hexdigest())
         with self._lock:
             if key not in self._kept:
                 try:
                     found = self._check(file, text)
-                except _Unchecked:
-                    return ()
+                except _Unchecked as unchecked:
+                    return unchecked.problems
                 if len(self._kept) >= KEPT_ANSWERS:
                     self._kept.clear()
                 self._kept[key] = found
@@ -67,9 +73,12 @@ class ExpressionChecker:
             self._answered.set()
 
     def _check(self, file: str, text: str) -> tuple[Problem, ...]:
+        self._is_late = False
         try:
             parse_flow(text, file, check_expressions=jq_check(self._compile_all))
         except SpecError as error:
+            if self._is_late:
+                raise _Unchecked(error.problems) from None
             return error.problems
         return ()
 
@@ -89,4 +98,5 @@ class ExpressionChecker:
         worker.kill()
         if in_time:
             raise _Unchecked
+        self._is_late = True
         return [f"did not compile within {ANSWER_SECONDS:g} s"] * len(expressions)

@@ -136,7 +136,7 @@ class LocalEngine:
                 ),
                 keep=True,
             )
-        recorded.add_done_callback(lambda done: self._deliver(run_id, reason))
+        recorded.add_done_callback(lambda done: self.deliver(run_id, reason))
         return recorded
 
     def _find(self, run_id: str) -> tuple[WorkerProcess, Assignment] | None:
@@ -145,7 +145,7 @@ class LocalEngine:
                 return worker, assignment
         return None
 
-    def _deliver(self, run_id: str, reason: dict[str, Any]) -> None:
+    def deliver(self, run_id: str, reason: dict[str, Any]) -> None:
         """Tell the worker that got the run while the wish to end it was being recorded."""
         with self._lock:
             found = self._find(run_id)
@@ -341,10 +341,8 @@ class LocalEngine:
 
     def _watch(self) -> None:
         with self._lock:
-            while not (self._is_stopping and not self._assignments):
+            while not self._is_closed:
                 self._wake.wait(TICK_SECONDS if self._assignments else None)
-                if self._is_stopping:
-                    return
                 now = self._clock.monotonic()
                 for worker, assignment in list(self._assignments.items()):
                     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -74,9 +75,10 @@ class WorkerProcess:
             start_new_session=sys.platform != "win32",
             creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
         )
-        self._writer = FrameWriter(cast(BinaryIO, self._process.stdin))
+        self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name=f"worker-{self.id}", daemon=True)
         self.send({"settings": asdict(settings)})
+        threading.Thread(target=self._write, name=f"to-worker-{self.id}", daemon=True).start()
         self._reader.start()
 
     @property
@@ -84,13 +86,22 @@ class WorkerProcess:
         """The process's id."""
         return self._process.pid
 
-    def send(self, frame: Frame) -> bool:
-        """Tell it something; False when it is gone (its end is reported by `on_exit`)."""
+    def send(self, frame: Frame) -> None:
+        """Tell it something. Never waits: a worker that does not read must not hold up who tells it.
+
+        If it is gone, that is reported by `on_exit`.
+        """
+        self._outgoing.put(frame)
+
+    def _write(self) -> None:
+        pipe = cast(BinaryIO, self._process.stdin)
+        writer = FrameWriter(pipe)
         try:
-            self._writer.send(frame)
-        except (OSError, ValueError):
-            return False
-        return True
+            while (frame := self._outgoing.get()) is not None:
+                writer.send(frame)
+            pipe.close()
+        except (OSError, ValueError):  # it is gone
+            return
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
@@ -98,10 +109,7 @@ class WorkerProcess:
 
     def leave_alone(self) -> None:
         """Close its stdin: it finishes the step under way, hands over and leaves."""
-        try:
-            cast(BinaryIO, self._process.stdin).close()
-        except OSError:
-            return
+        self._outgoing.put(None)
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; False if it has not come."""

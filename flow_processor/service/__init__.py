@@ -179,7 +179,7 @@ class Service:
         try:
             self.secrets.load()
             self.flow_locks.clear_stale()
-            self.launcher.engine.start()
+            self.launcher.start()
             self._is_started = True
             self._recovery.start()
             if schedule:
@@ -199,7 +199,7 @@ class Service:
         if "_recovery" in built:
             self._recovery.stop()
         if "launcher" in built:
-            self.launcher.engine.stop(grace)
+            self.launcher.stop(grace)
         if "store" in built:
             self.store.close()
         for lock in self.flow_locks.held():
@@ -294,12 +294,11 @@ class Service:
 
     def remove_lock(self, name: str) -> LockView:
         """Take a flow's lock away; its run goes on. Raises LockNotFound."""
-        before = self.flow_locks.held()
-        if not self.flow_locks.remove(name):
+        spellings = (name, f"{name}.yml", f"{name}.yaml")
+        removed = next((lock for lock in self.flow_locks.held() if lock.flow in spellings), None)
+        if removed is None or not self.flow_locks.remove(name):
             raise LockNotFound(f"there is no lock of a flow '{name}'", details={"flow": name})
-        left = {lock.filename for lock in self.flow_locks.held()}
-        removed = next(lock for lock in before if lock.filename not in left)
-        self.launcher.lock_was_removed(removed.flow)
+        self.launcher.try_next(removed.flow)
         return _lock_view(removed)
 
     def remove_locks(self) -> list[LockView]:
@@ -307,7 +306,7 @@ class Service:
         removed = self.flow_locks.held()
         self.flow_locks.remove_all()
         for lock in removed:
-            self.launcher.lock_was_removed(lock.flow)
+            self.launcher.try_next(lock.flow)
         return [_lock_view(lock) for lock in removed]
 
     def flow_files(self) -> list[FlowFileView]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
-from flow_processor.errors import FlowRunning, OctospoolError, RunHasEnded, ShuttingDown, SpecError
+from flow_processor.errors import (
+    FlowRunning,
+    OctospoolError,
+    RunHasEnded,
+    ShuttingDown,
+    SpecError,
+    StoreUnavailable,
+)
 from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.journal import WireRow
 from flow_processor.locks import FlowLocks
@@ -25,6 +34,9 @@ from flow_processor.store.runs import RunRow, end_run, insert_flow_version, inse
 logger = logging.getLogger("octospool.service")
 
 
+CANCEL_SECONDS = 10.0
+"""How long a cancel waits until it is recorded; it takes effect all the same."""
+
 LOCK_RETRY_SECONDS = 5.0
 """Pause before a lock is tried again that could not even be looked at (something else stands in its place)."""
 
@@ -33,6 +45,7 @@ LOCK_RETRY_SECONDS = 5.0
 class _Live:
     """A run that has not ended, for those who wait for that."""
 
+    flow: str
     ended: threading.Event = field(default_factory=threading.Event)
     outcome: tuple[RunRow, list[WireRow]] | None = None
     """Once it has ended: the run and its journal, where the engine had all of it at hand."""
@@ -75,10 +88,27 @@ class Launcher:
         """Those of them that were cancelled, with the moment in seconds since 1970."""
         self._live: dict[str, _Live] = {}
         """Runs that have not ended, each with what those wait on who want to know."""
+        self._retrying: set[str] = set()
+        """Flows whose lock is to be tried again in a while."""
+        self._endings: queue.SimpleQueue[tuple[RunRow, list[WireRow] | None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work_off, name="endings", daemon=True)
         self._limits: dict[str, ConcurrencySpec] = {}
         self._known_versions: set[str] = set()
         self.is_closed = False
         """True: nothing new is accepted."""
+
+    def start(self) -> None:
+        """Start the engine, and the thread that frees what ended runs held."""
+        self._thread.start()
+        self.engine.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Accept nothing more, let runs end for so long, then let them be."""
+        self.is_closed = True
+        self.engine.stop(grace_seconds)
+        self._endings.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
 
     def launch(
         self, path: str, *, payload: Any, params: dict[str, Any] | None, cause: Cause
@@ -107,7 +137,7 @@ class Launcher:
     def expect(self, run: RunRow, rule: ConcurrencySpec) -> None:
         """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
         self._limits[run.flow] = rule
-        self._live[run.id] = _Live()
+        self._live[run.id] = _Live(run.flow)
         self._expected[run.id] = run
         try:
             if rule.on_conflict is not OnConflict.PARALLEL:
@@ -123,7 +153,7 @@ class Launcher:
             self.engine.submit(run)
             return
         self._limits[run.flow] = rule
-        self._live[run.id] = _Live()
+        self._live[run.id] = _Live(run.flow)
         self._start_or_hold(run)
 
     def cancel(self, run_id: str, *, by: str) -> None:
@@ -132,13 +162,15 @@ class Launcher:
             held = next((run for runs in self._held.values() for run in runs if run.id == run_id), None)
             if held is not None:
                 self._held[held.flow].remove(held)
-        if held is not None:
-            self._end_held(held, f"the run was cancelled by {by}")
-            return
-        recorded = self._request_cancel(run_id, by)
+        why = f"the run was cancelled by {by}"
+        recorded = self._request_cancel(run_id, by) if held is None else self._end_held(held, why)
         if recorded is None:
             raise RunHasEnded(f"run {run_id} has ended already", details={"run_id": run_id})
-        recorded.result()
+        try:
+            recorded.result(CANCEL_SECONDS)
+        except FutureTimeoutError as error:
+            message = f"run {run_id} will end as soon as the store can be written again"
+            raise StoreUnavailable(message, details={"run_id": run_id}) from error
 
     def cancel_asked_at(self, run_id: str) -> float | None:
         """When a run that the last daemon's worker still has was cancelled."""
@@ -150,17 +182,37 @@ class Launcher:
         # It ends when its worker has left; until then nobody can reach it.
         now, reason = self._clock.now().timestamp(), f"the run was cancelled by {by}"
         self._asked_to_end.setdefault(run_id, now)
-        return self._store.writer.submit(
-            lambda connection: request_cancel(connection, run_id, reason=reason, at=now)
+        recorded = self._store.writer.submit(
+            lambda connection: request_cancel(connection, run_id, reason=reason, at=now), keep=True
         )
+        # Its worker may have left meanwhile, and the next one been chosen before this was recorded.
+        recorded.add_done_callback(
+            lambda done: self.engine.deliver(run_id, error_record("cancelled", reason))
+        )
+        return recorded
 
     def has_ended(self, run: RunRow, journal: list[WireRow] | None = None) -> None:
-        """The run has ended as it says, and that is durable. Must not wait for the store."""
+        """The run has ended as it says, and that is durable.
+
+        Only noted here: it is said by the store's writer and under the engine's lock, where nothing may be
+        waited for.
+        """
+        self._endings.put((run, journal))
+
+    def _work_off(self) -> None:
+        while (ending := self._endings.get()) is not None:
+            self._free(*ending)
+
+    def _free(self, run: RunRow, journal: list[WireRow] | None) -> None:
         level = logging.INFO if run.status in (RunStatus.SUCCEEDED, RunStatus.EXITED) else logging.WARNING
         reason = f": {run.error['message']}" if run.error else ""
-        logger.log(level, "%s%s", run.status.value, reason, extra={"run": run.id, "flow": run.flow})
+        where = {"run": run.id, "flow": run.flow}
+        logger.log(level, "%s%s", run.status.value, reason, extra=where)
         with self._guard:
-            self._locks.release(run.flow, run.id)
+            try:
+                self._locks.release(run.flow, run.id)
+            except OSError as error:
+                logger.error("cannot remove the lock file: %s", error, extra=where)
             self._start_next(run.flow)
         self._expected.pop(run.id, None)
         self._asked_to_end.pop(run.id, None)
@@ -177,12 +229,13 @@ class Launcher:
         return live.outcome
 
     def is_live(self, flow: str) -> bool:
-        """Does a run of this flow hold its lock?"""
-        return any(lock.flow == flow for lock in self._locks.held())
+        """Is a run of this flow live?"""
+        return any(live.flow == flow for live in list(self._live.values()))
 
-    def lock_was_removed(self, flow: str) -> None:
-        """Somebody took the lock away: who waits for it may go on."""
+    def try_next(self, flow: str) -> None:
+        """The flow's lock may be free: who waits for it may go on."""
         with self._guard:
+            self._retrying.discard(flow)
             self._start_next(flow)
 
     def _check_expressions(self, bundle: Bundle) -> None:
@@ -245,7 +298,7 @@ class Launcher:
                     self._start_next(run.flow)
         if not accepted:
             return None
-        self._live[run.id] = _Live()
+        self._live[run.id] = _Live(run.flow)
         self.engine.submit(run, flows=bundle.flows)
         return run
 
@@ -253,7 +306,7 @@ class Launcher:
         """Record the run first; it starts when its turn comes."""
         if not self._accept(run, bundle, cause):
             return None
-        self._live[run.id] = _Live()
+        self._live[run.id] = _Live(run.flow)
         self._start_or_hold(run)
         if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
             self._replace_others(run)
@@ -287,13 +340,17 @@ class Launcher:
             if holder != run.id:
                 self._request_cancel(holder, f"run {run.id}, which replaces it")
 
-    def _end_held(self, run: RunRow, why: str) -> None:
+    def _end_held(self, run: RunRow, why: str) -> Future[Any]:
         error = error_record("cancelled", why)
         now = self._clock.now().timestamp()
-        self._store.writer.run(
-            lambda connection: end_run(connection, run.id, RunStatus.CANCELLED, at=now, error=error)
-        )
-        self.has_ended(replace(run, status=RunStatus.CANCELLED, error=error, ended_at=now))
+
+        def record(connection: Connection) -> bool:
+            return end_run(connection, run.id, RunStatus.CANCELLED, at=now, error=error)
+
+        final = replace(run, status=RunStatus.CANCELLED, error=error, ended_at=now)
+        recorded = self._store.writer.submit(record, keep=True)
+        recorded.add_done_callback(lambda done: self.has_ended(final))
+        return recorded
 
     def _start_or_hold(self, run: RunRow) -> None:
         with self._guard:
@@ -312,9 +369,14 @@ class Launcher:
                     return
             except OctospoolError as error:
                 logger.error("cannot take the lock: %s", error, extra={"run": run.id, "flow": flow})
-                again = threading.Timer(LOCK_RETRY_SECONDS, self.lock_was_removed, [flow])
-                again.daemon = True
-                again.start()
+                self._try_later(flow)
                 return
             waiting.popleft()
             self.engine.submit(run)
+
+    def _try_later(self, flow: str) -> None:
+        if flow not in self._retrying:
+            self._retrying.add(flow)
+            again = threading.Timer(LOCK_RETRY_SECONDS, self.try_next, [flow])
+            again.daemon = True
+            again.start()

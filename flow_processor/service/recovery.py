@@ -26,6 +26,9 @@ from flow_processor.store.runs import RunRow, end_run, move_run
 
 logger = logging.getLogger("octospool.service")
 
+STORE_RETRY_SECONDS = 1.0
+"""Pause before the store is asked again that could not be read or written."""
+
 ORPHAN_POLL_SECONDS = 0.05
 """How often it is asked whether a worker of the daemon before has left."""
 
@@ -85,14 +88,24 @@ class Recovery:
             if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
                 return
             self._end_overdue(orphan, run)
-        self._fold_handovers()
-        found = self._store.runs.get(run.id)
+        found = self._found_after_handover(run)
         if found is None:
             return
         if found.status.is_terminal:
             self._launcher.has_ended(found)
         else:
             self._go_on(found, rule)
+
+    def _found_after_handover(self, run: RunRow) -> RunRow | None:
+        """The run as its old worker left it; None if it is gone, or the daemon stops."""
+        while True:
+            try:
+                self._fold_handovers()
+                return self._store.runs.get(run.id)
+            except StoreUnavailable as error:
+                logger.error("cannot go on yet: %s", error, extra=_where(run))
+                if self._clock.wait(self._is_stopping, STORE_RETRY_SECONDS):
+                    return None
 
     def _end_overdue(self, orphan: LockFile, run: RunRow) -> None:
         """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it."""
