@@ -16,9 +16,7 @@ from flow_processor.errors import Problem, SpecError
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
-    from flow_processor.flow_files import FlowLibrary
     from flow_processor.settings import Settings
-    from flow_processor.spec.flow import FlowSpec
 
 
 @click.command("check")
@@ -37,16 +35,20 @@ def command(ctx: click.Context, flows: tuple[str, ...], data_path: Path | None, 
       octospool check
       octospool check hello sub/report.yml --json
     """
+    from flow_processor.expressions.jq import compile_problem
     from flow_processor.flow import name_below
     from flow_processor.flow_files import FlowLibrary
+    from flow_processor.flow_files.jq_checks import jq_check
 
     settings = existing_settings(data_path)
-    library = FlowLibrary(settings.flows_path, check_expressions=jq_problems)
+    check_jq = jq_check(lambda expressions: [compile_problem(one) for one in expressions])
+    library = FlowLibrary(settings.flows_path, check_expressions=check_jq)
     names = [name_below(flow, settings.flows_path) for flow in flows]
-    checked = names or sorted(file.path for file in library.files())
+    files = [library.status(name) for name in names] if names else library.files()
+    checked = [file.path for file in files]
     found = [] if names else list(_configured_problems(settings))
-    for name in checked:
-        found += _problems_of(library, name)
+    for file in files:
+        found += file.problems
     found = list(dict.fromkeys(found))  # a sub-flow's problems are met once for each flow that uses it
     if as_json:
         echo_json({"checked": checked, "problems": [asdict(problem) for problem in found]})
@@ -79,36 +81,3 @@ def _configured_problems(settings: Settings) -> Iterator[Problem]:
         store.load()
     except SpecError as error:
         yield from error.problems
-
-
-def _problems_of(library: FlowLibrary, name: str) -> Sequence[Problem]:
-    try:
-        library.bundle(name)
-    except SpecError as error:
-        return error.problems
-    return ()
-
-
-def jq_problems(flow: FlowSpec) -> list[tuple[tuple[str | int, ...], str, str]]:
-    """(place, code, message) of each jq expression that does not compile. Never called in the daemon."""
-    from flow_processor.expressions.jq import compile_problem
-    from flow_processor.expressions.jq_words import denied_word
-
-    found = []
-    for place, expression in _jq_expressions(flow):
-        # A refused word is found, and told better, by the check that the daemon makes too.
-        message = None if denied_word(expression) else compile_problem(expression)
-        if message is not None:
-            # jq's further lines draw the place; a problem is one line.
-            found.append((place, "jq_compile_error", message.splitlines()[0]))
-    return found
-
-
-def _jq_expressions(flow: FlowSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    from flow_processor.flow_files import placed_steps
-
-    for place, step in placed_steps(flow):
-        if step.jq_expression is not None:
-            yield (*place, "jq_expression"), step.jq_expression
-        if step.options_key == "jq":
-            yield (*place, "jq", "expression"), step.options.expression

@@ -10,6 +10,7 @@ from flow_processor.documents.json_values import (
     parse_data_yaml,
     to_json_value,
 )
+from flow_processor.documents.partial import without_wrong_keys
 from flow_processor.documents.reader import MAX_BYTES, MAX_DEPTH, Document, parse
 from flow_processor.documents.validation import (
     TagCodes,
@@ -38,4 +39,5 @@ __all__ = [
     "said_of",
     "to_json_value",
     "validate",
+    "without_wrong_keys",
 ]

@@ -73,7 +73,7 @@ class FlowFolder:
             raise InvalidRequest(error.message, code=error.code, details=error.details) from error
 
     def stamp(self, name: str) -> Stamp | None:
-        """The file's state; None if there is no file.
+        """The file's state; None if there is no file. Raises SpecError (`file_unreadable`).
 
         Every launch asks this, so the path is not confined here: nothing of the file is shown, and reading it
         (`read`) refuses a link that leads out.
@@ -83,7 +83,13 @@ class FlowFolder:
         try:
             return Stamp.of(os.stat(f"{self._prefix}{name}"))  # noqa: PTH116  a Path costs more than the call
         except (FileNotFoundError, NotADirectoryError):
+            if (self.folder / name).is_symlink():
+                raise self._unreadable(name, "a link to a file that is not there") from None
             return None
+        except (
+            OSError
+        ) as error:  # a loop of links, a name that is too long, a folder that is not ours to enter
+            raise self._unreadable(name, error.strerror or str(error)) from error
 
     def read(self, name: str) -> Read:
         """The file's content. Raises FlowNotFound, SpecError (`file_unreadable`), InvalidRequest."""
@@ -98,10 +104,13 @@ class FlowFolder:
         except PathRefused as error:
             raise InvalidRequest(error.message, code=error.code, details=error.details) from error
         except OSError as error:
-            message = f"cannot be read: {error.strerror or error}"
-            problem = Problem("file_unreadable", self.shown(name), None, None, "", message)
-            raise SpecError([problem], code="file_unreadable") from error
+            raise self._unreadable(name, error.strerror or str(error)) from error
         return Read(raw, before, is_steady=before == after and len(raw) == before.size)
+
+    def _unreadable(self, name: str, reason: str) -> SpecError:
+        message = f"cannot be read: {reason}"
+        problem = Problem("file_unreadable", self.shown(name), None, None, "", message)
+        return SpecError([problem], code="file_unreadable")
 
     def parent_changed_at(self, name: str) -> float | None:
         """When something last came to or left the file's folder, seconds since 1970; None: no such folder."""
@@ -111,7 +120,8 @@ class FlowFolder:
             return None
 
     def scan(self) -> dict[str, Stamp]:
-        """Every flow file below the folder, by path, sorted."""
+        """Everything below the folder that is named like a flow file, by path, sorted; also links that lead
+        nowhere, and pipes, so that somebody is told of them."""
         return dict(sorted(_scan(self.folder, "")))
 
     def shown(self, name: str) -> str:
@@ -137,7 +147,14 @@ def _scan(folder: Path, prefix: str) -> Iterator[tuple[str, Stamp]]:
             # A link to a folder is not followed (it may lead in circles); one to a file is.
             if entry.is_dir(follow_symlinks=False):
                 yield from _scan(folder / entry.name, f"{prefix}{entry.name}/")
-            elif entry.name.endswith(SUFFIXES) and entry.is_file():
-                yield prefix + entry.name, Stamp.of((folder / entry.name).stat())
+            elif entry.name.endswith(SUFFIXES):
+                yield prefix + entry.name, _stamp_of(folder / entry.name)
         except OSError:
             continue
+
+
+def _stamp_of(file: Path) -> Stamp:
+    try:
+        return Stamp.of(file.stat())
+    except OSError:  # a link that leads nowhere; its own state changes when it does
+        return Stamp.of(file.lstat())

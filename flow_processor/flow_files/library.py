@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flow_processor.clock import Clock, SystemClock
-from flow_processor.errors import FlowNotFound, OctospoolError, Problem, SpecError
+from flow_processor.errors import FlowNotFound, InvalidRequest, OctospoolError, Problem, SpecError
 from flow_processor.flow_files.bundle import Bundle, make_bundle
 from flow_processor.flow_files.checks import ExpressionCheck
 from flow_processor.flow_files.folder import FlowFolder, Stamp
@@ -98,7 +98,10 @@ class FlowLibrary:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
         with self._lock:
             name = self._folder.name_of(path)
-            versions = self._of(path)
+            try:
+                versions = self._of(name)
+            except SpecError as error:
+                return FileStatus(name, False, None, None, None, None, error.problems, False)
             problems: tuple[Problem, ...] = ()
             flow = None
             try:
@@ -106,6 +109,8 @@ class FlowLibrary:
                 self.bundle(name)
             except SpecError as error:
                 problems = error.problems
+            except InvalidRequest as error:  # a link that leads out of the folder, a pipe
+                problems = (self._problem(name, error),)
             in_force = versions.in_force
             shown = flow or in_force
             rule = shown.spec.schedule_rule if shown else None
@@ -128,10 +133,14 @@ class FlowLibrary:
                 found.append(self.status(name))
             except FlowNotFound:  # gone since the scan
                 continue
-            except OctospoolError as error:  # a link that leads out of the folder
-                problem = Problem(error.code, self._folder.shown(name), None, None, "", error.message)
-                found.append(FileStatus(name, False, None, None, None, None, (problem,), False))
+            except InvalidRequest as error:  # a name that no path may have
+                found.append(
+                    FileStatus(name, False, None, None, None, None, (self._problem(name, error),), False)
+                )
         return found
+
+    def _problem(self, name: str, error: OctospoolError) -> Problem:
+        return Problem(error.code, self._folder.shown(name), None, None, "", error.message)
 
     def changed(self) -> set[str]:
         """Paths of files that came, went, changed or settled since the last call; the first call gives none.

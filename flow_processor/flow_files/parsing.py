@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.documents import TagCodes, TagWords, in_file_order, parse, problem_at, validate
-from flow_processor.errors import SpecError
+from flow_processor.errors import Problem, SpecError
 from flow_processor.factory import flow_model
 from flow_processor.flow_files.checks import ExpressionCheck, check_flow
+from flow_processor.flow_files.partial import right_part
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 
@@ -33,14 +34,22 @@ def parse_flow(
 ) -> FlowSpec:
     """The flow that the text describes; `file` names it in problems.
 
-    `checked` texts have passed before and are not looked at beyond their spec. Raises SpecError with all
-    problems of the first stage that finds any: YAML, spec, then names, targets and expressions.
+    `checked` texts have passed before and are not looked at beyond their spec. Raises SpecError: for what is no
+    YAML, or else with all problems of spec, names, targets and expressions.
     """
     document = parse(text, file=file)
-    spec = validate(flow_model(), document, tags=_TAGS)
+    problems: list[Problem] = []
+    try:
+        spec = validate(flow_model(), document, tags=_TAGS)
+    except SpecError as error:
+        found = None if checked else right_part(document.data)
+        if found is None:
+            raise
+        spec = found
+        problems += error.problems
     if checked:
         return spec
-    problems = check_flow(spec, document)
+    problems += check_flow(spec, document)
     if check_expressions is not None:
         problems += [
             problem_at(document, loc, code, message, of_value=True)

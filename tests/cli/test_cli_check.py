@@ -94,6 +94,22 @@ def test_sub_flows_are_checked_with_the_flow_that_uses_them(octospool: Octospool
     assert [one["code"] for one in json.loads(result.stdout)["problems"]] == ["sub_flow_missing"]
 
 
+@pytest.mark.parametrize("arguments", [(), ("link",)])
+def test_a_link_out_of_the_folder_or_to_itself_is_one_line(
+    octospool: Octospool, flow: WriteFlow, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    link = flow("bad.yml", BAD).with_name("link.yml")
+    for target, said in ((tmp_path / "outside.yml", "leads outside"), (link, "cannot be read")):
+        (tmp_path / "outside.yml").write_text(GOOD)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        result = octospool("check", *arguments)
+        assert result.exit_code == 1
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith("flows/link.yml: ")]
+        assert said in line
+        assert ("flows/bad.yml:" in result.stdout) == (not arguments)
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_processor.errors import FlowNotFound, InvalidRequest, OctospoolError, SpecError
+from flow_processor.errors import FlowNotFound, InvalidRequest, SpecError
 from flow_processor.flow_files import FlowLibrary, parse_flow
 from tests.flow_files.folder import FlowsFolder, good
 
@@ -65,12 +65,39 @@ def test_a_link_out_of_the_folder_is_refused_and_shown(flows: FlowsFolder, tmp_p
     assert (status.valid, status.problems[0].code) == (False, "path_refused")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
-def test_a_fifo_is_no_flow_and_blocks_nobody(flows: FlowsFolder) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes with names")
+def test_a_pipe_blocks_nobody_and_is_told(flows: FlowsFolder) -> None:
     os.mkfifo(flows.folder / "pipe.yml")
-    with pytest.raises(OctospoolError):
+    with pytest.raises(InvalidRequest):
         flows.library.load("pipe.yml")
-    assert flows.library.files() == []
+    (status,) = flows.library.files()
+    assert (status.valid, status.problems[0].code) == (False, "path_refused")
+
+
+@pytest.mark.parametrize("target", ["loop.yml", "nowhere.yml"])
+def test_a_link_that_leads_nowhere_is_one_problem_and_hides_no_other_file(
+    flows: FlowsFolder, target: str
+) -> None:
+    flows.write("a.yml", good("one"))
+    (flows.folder / "loop.yml").symlink_to(flows.folder / target)
+    for ask in (flows.library.load, flows.library.bundle, flows.library.launchable):
+        with pytest.raises(SpecError) as error:
+            ask("loop.yml")
+        assert error.value.code == "file_unreadable"
+    first, second = flows.library.files()
+    assert (first.path, first.valid) == ("a.yml", True)
+    assert (second.path, second.valid) == ("loop.yml", False)
+    assert [problem.code for problem in second.problems] == ["file_unreadable"]
+    assert flows.library.status("loop") == second
+
+
+def test_a_link_that_leads_nowhere_for_a_moment_keeps_the_last_good_version(flows: FlowsFolder) -> None:
+    flows.write("versions.d/first", good("one"), age=60)
+    (flows.folder / "link.yml").symlink_to("versions.d/first")
+    assert flows.step("link.yml") == "one"
+    flows.remove("versions.d/first")
+    assert flows.step("link.yml") == "one"
+    assert flows.library.status("link.yml").last_good_in_force
 
 
 def test_all_files_are_listed_valid_or_not(flows: FlowsFolder) -> None:
@@ -167,3 +194,55 @@ def test_any_bytes_are_a_flow_or_a_spec_error(raw: bytes) -> None:
         parse_flow(raw, "a.yml")
     except SpecError as error:
         assert error.problems  # noqa: PT017  either outcome is right
+
+
+def test_everything_is_told_at_once() -> None:
+    """Names, targets and expressions are looked at in whatever is right of a wrong file."""
+    text = """
+schedule: {cron: "* * * *", timezone: Europe/Berln}
+finally_step: nope
+steps:
+  - name: a
+    type: rst
+    when: a b
+    on_error_goto: bb
+  - name: b
+    type: goto
+    goto: {step_name: bb}
+    needs: 3
+  - type: set_fact
+    set_fact: {value: "{{ a b }}"}
+  - name: __e
+    type: jq
+    jq: {expression: env, foo: 1}
+  - 5
+  - name: b
+    type: exit
+"""
+    with pytest.raises(SpecError) as error:
+        parse_flow(text, "a.yml")
+    assert [(problem.key, problem.code) for problem in error.value.problems] == [
+        ("schedule.cron", "invalid_cron"),
+        ("schedule.timezone", "invalid_value"),
+        ("finally_step", "unknown_step"),
+        ("steps[0].type", "unknown_step_type"),
+        ("steps[0].when", "template_error"),
+        ("steps[0].on_error_goto", "unknown_step"),
+        ("steps[1].goto.step_name", "unknown_step"),
+        ("steps[1].needs", "unknown_key"),
+        ("steps[2].name", "missing_key"),
+        ("steps[2].set_fact.value", "template_error"),
+        ("steps[3].name", "invalid_value"),
+        ("steps[3].jq.expression", "jq_denied"),
+        ("steps[3].jq.foo", "unknown_key"),
+        ("steps[4]", "invalid_value"),
+        ("steps[5].name", "duplicate_step"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "steps", ["", "steps: 5", "steps: []", "cron: '* * * * *'\nevery_seconds: 5\nschedule: 3"]
+)
+def test_a_file_of_which_nothing_is_right_is_told_as_it_is(steps: str) -> None:
+    with pytest.raises(SpecError):
+        parse_flow(steps, "a.yml")
