@@ -147,6 +147,8 @@ class RunState:
     status: RunStatus | None = None
     """The terminal status, once the journal says `ended`."""
     error: dict[str, Any] | None = None
+    ended_at: float | None = None
+    """When the journal said `ended`."""
     dispatches: int = 0
     """How often the run was handed to a worker."""
     worked_seconds: float = 0.0
@@ -215,6 +217,7 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
     elif row.event is Event.ENDED:
         state.status = RunStatus(row.data["status"])
+        state.ended_at = row.at
         state.error = row.data.get("error")
 
 
@@ -239,3 +242,4 @@ def _close(state: RunState) -> None:
     for record in state.under_way():
         cut = StepStatus.INTERRUPTED if state.status is RunStatus.INTERRUPTED else StepStatus.CANCELLED
         record.status = cut
+        record.ended_at = state.ended_at

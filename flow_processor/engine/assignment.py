@@ -45,6 +45,8 @@ class Assignment:
     dispatch: int
     deadline: float | None
     """When the run's own time limit is over, in monotonic seconds."""
+    limit: float
+    """The run's own time limit in seconds."""
     is_closing: bool
     """True when only finally steps are left to run (after a cancel or time limit)."""
     watches: dict[tuple[str, int], Watch] = field(default_factory=dict)

@@ -66,6 +66,9 @@ class Attempt:
         except Stopped as stopped:  # a sub-flow was ended; the step that called it ends with it
             self.fail(stopped.reason, started_at)
             raise
+        except MemoryError:
+            message = "the worker reached its memory limit (WORKER_MEMORY_MB, in MiB)"
+            return self.fail(StepError(message, code="out_of_memory"), started_at)
         except Exception as error:  # noqa: BLE001  a defect in a step must not take the run down without a record
             self._journal.log(self._path, "error", traceback.format_exc())
             crash = StepError(f"{type(error).__name__}: {error}", code="step_crashed")

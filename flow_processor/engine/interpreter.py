@@ -82,7 +82,10 @@ class RunInterpreter:
                 "details": {},
                 "step": doubt.path,
             }
-        return RunStatus(outcome.status), outcome.error
+        error = outcome.error
+        if frame.exit_message is not None:
+            error = {"code": "exited", "message": frame.exit_message, "details": {}}
+        return RunStatus(outcome.status), error
 
 
 class FlowFrame:
@@ -111,6 +114,8 @@ class FlowFrame:
         self._closing = closing
         """True while finally_step runs: then a cancel does not stop it."""
         self.data = data
+        self.exit_message: str | None = None
+        """What the `exit` step said that ended this flow."""
 
     def execute(self) -> FlowOutcome:
         """Run the steps, and finally_step whatever happened."""
@@ -157,6 +162,7 @@ class FlowFrame:
                 marks = {"__start__": 0, "__end__": len(steps)}
                 position = marks.get(control.step, index.get(control.step, len(steps)))
             elif isinstance(control, Exit):
+                self.exit_message = control.message
                 return "exited"
         return "succeeded"
 

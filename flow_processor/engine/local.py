@@ -228,7 +228,7 @@ class LocalEngine:
         is_closing = state.cancel_requested or state.flow_timed_out
         limit = run.timeout_seconds or self._default_timeout
         left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
-        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, is_closing)
+        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, limit, is_closing)
         if state.losses[""] > MAX_LOSSES_OF_RUN:
             self._end(
                 run, RunStatus.FAILED, error_record("worker_lost", f"{state.losses['']} workers were lost")
@@ -367,7 +367,11 @@ class LocalEngine:
             if assignment.is_closing:
                 self._kill(worker, assignment, "finally steps took too long")
             elif assignment.abort_deadline is None:
-                error = error_record("flow_timeout", "the run was longer under way than its time limit")
+                message = (
+                    f"the run was longer under way than its time limit of {assignment.limit:g} s "
+                    "(the flow's timeout_seconds, or FLOW_TIMEOUT_SECONDS)"
+                )
+                error = error_record("flow_timeout", message)
                 self._abort(worker, assignment, Event.FLOW_TIMED_OUT, error)
 
     def _kill(self, worker: WorkerProcess, assignment: Assignment, why: str) -> None:

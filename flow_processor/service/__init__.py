@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -13,7 +15,7 @@ from flow_processor.documents import to_json_value
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.errors import InvalidRequest, LockNotFound, Problem, StepError
+from flow_processor.errors import InvalidRequest, LockNotFound, OctospoolError, Problem, StepError
 from flow_processor.flow_data import first_data
 from flow_processor.flow_files import FileStatus, FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks, HeldLock
@@ -36,11 +38,15 @@ from flow_processor.service.views import (
     RunSummary,
 )
 from flow_processor.settings import Settings
+from flow_processor.step import Secret
 from flow_processor.store import Store, store_files
 from flow_processor.store.runs import RunFilter, RunRow
 from flow_processor.store.schedules import ScheduleStore
+from flow_processor.version import VERSION
 
 __all__ = ["Service"]
+
+logger = logging.getLogger("octospool.service")
 
 MAX_STEPS = 1000
 """So many attempts of steps a run's answer shows unless asked for more."""
@@ -94,7 +100,7 @@ class Service:
             self.store,
             self._pool,
             clock=self.clock,
-            get_secret=self.secrets.get,
+            get_secret=self._secret,
             default_timeout_seconds=self.settings.flow_timeout_seconds,
             first_data_of=self.first_data_of,
             on_ended=launcher.has_ended,
@@ -155,13 +161,34 @@ class Service:
             rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
             clock=self.clock,
             zone=self.settings.zone,
-            changed=self.library.changed,
+            changed=self._changed_flows,
         )
 
     @cached_property
     def added(self) -> AddedFlows:
         """Flows in the scheduler."""
         return AddedFlows(self.settings, self.library, self.launcher, lambda: self.scheduler)
+
+    def _secret(self, name: str) -> Secret:
+        secret = self.secrets.get(name)
+        if self.secrets.problem is not None:
+            logger.error("secrets.yml is broken; the last good one is in force: %s", self.secrets.problem)
+        return secret
+
+    def _changed_flows(self) -> set[str]:
+        """Paths of flow files that changed; says in the log what is wrong with them now."""
+        changed = self.library.changed()
+        for path in changed:
+            try:
+                file = self.library.status(path)
+            except OctospoolError as error:
+                logger.warning("%s", error.message, extra={"flow": path})
+                continue
+            if file.problems:
+                state = "the last good version stays in force" if file.last_good_in_force else "it cannot run"
+                text = "; ".join(str(problem) for problem in file.problems)
+                logger.warning("broken, %s: %s", state, text, extra={"flow": path})
+        return changed
 
     # Start and stop.
 
@@ -184,6 +211,9 @@ class Service:
             self._recovery.start()
             if schedule:
                 self.added.start()
+                logger.info(
+                    "octospool %s has begun, pid %d, data %s", VERSION, os.getpid(), self.settings.data_path
+                )
         except BaseException:
             self.stop(0)
             raise
@@ -192,6 +222,8 @@ class Service:
         """Accept nothing more, let runs under way finish for `grace_seconds`, then leave; they go on next time."""
         grace = self.settings.shutdown_grace_seconds if grace_seconds is None else grace_seconds
         built = vars(self)
+        if self._has_schedule and self._is_started:
+            logger.info("stopping; runs under way get %g s to end", grace)
         if "launcher" in built:
             self.launcher.is_closed = True
         if "scheduler" in built:
@@ -205,6 +237,8 @@ class Service:
         for lock in self.flow_locks.held():
             self.flow_locks.release(lock.flow, lock.run_id)
         self.data_folder.release()
+        if self._has_schedule and self._is_started:
+            logger.info("stopped")
 
     # Runs.
 

@@ -44,10 +44,11 @@ class AddedFlows:
         scheduler.load()
         for problem in self._settings.autostart_problems:
             self._complain(str(problem))
-        taken = [
-            flow for entry in self._settings.autostart if (flow := self._add_autostart(entry)) is not None
-        ]
-        scheduler.forget_autostart(except_flows=taken)
+        named = [self._add_autostart(entry) for entry in self._settings.autostart]
+        scheduler.forget_autostart(except_flows=named)
+        for flow in scheduler.added():
+            if flow.problem is not None:
+                logger.warning("does not fire: %s", flow.problem, extra={"flow": flow.flow})
         scheduler.start()
 
     def _add_autostart(self, entry: AutostartEntry) -> str:

@@ -183,12 +183,12 @@ def test_on_error_goto_may_end_the_flow(world: World, mark: str, status: RunStat
     assert (run.status, names(run)) == (status, ["bad"])
 
 
-def test_a_defect_in_a_step_is_its_failure_and_the_worker_lives_on(world: World) -> None:
-    """More memory at once than a worker may have: Python says MemoryError, which no step expects."""
+def test_a_step_that_wants_too_much_memory_at_once_fails_and_the_worker_lives_on(world: World) -> None:
+    """Python says MemoryError, which no step expects; the message names the setting."""
     run = world.run("steps:\n" + fact("big", "\"{{ 'x' * 4000000000 }}\""))
-    assert (run.status, error_code(run)) == (RunStatus.FAILED, "step_crashed")
+    assert (run.status, error_code(run)) == (RunStatus.FAILED, "out_of_memory")
     assert run.error is not None
-    assert "MemoryError" in run.error.message
+    assert "WORKER_MEMORY_MB" in run.error.message
     assert len(world.events(run.run_id, Event.DISPATCHED)) == 1
     logged = world.service.run_logs(run.run_id).lines
     assert any("Traceback" in line.message for line in logged), "the traceback is in the run's log"
