@@ -150,6 +150,9 @@ class Attempt:
         if control is not None:
             data["control"] = control
         self._journal.append(self._path, self._number, Event.FAILED, data)
+        level = "error" if decision.then is Then.FAIL else "warning"
+        text = f"attempt {self._number} failed ({decision.then.value}): {record['code']}: {record['message']}"
+        self._journal.log(self._path, level, text)
         self._journal.flush()
         return StepRecord(
             path=self._path,

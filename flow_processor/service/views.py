@@ -54,7 +54,7 @@ class RunSummary(View):
     duration_seconds: float | None
     """From started_at to ended_at, or to now."""
     reason: str | None
-    """Why it was skipped, failed, cancelled or interrupted; null otherwise."""
+    """Why it was skipped, failed, cancelled or interrupted, or what its `exit` step said; null otherwise."""
     schedule_id: str | None = None
     """The added flow whose schedule started it."""
     slot: Moment | None = None

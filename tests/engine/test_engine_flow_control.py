@@ -79,7 +79,7 @@ def test_exit_ends_the_run_here(world: World) -> None:
     assert names(run) == ["a", "leave"]
     assert run.data is not None
     assert run.data["leave"] == "nothing for you"
-    assert run.error is None
+    assert run.reason == "nothing for you"
 
 
 # switch.

@@ -190,8 +190,13 @@ def test_a_step_that_wants_too_much_memory_at_once_fails_and_the_worker_lives_on
     assert run.error is not None
     assert "WORKER_MEMORY_MB" in run.error.message
     assert len(world.events(run.run_id, Event.DISPATCHED)) == 1
-    logged = world.service.run_logs(run.run_id).lines
-    assert any("Traceback" in line.message for line in logged), "the traceback is in the run's log"
+
+
+def test_the_runs_log_tells_every_failed_attempt(world: World) -> None:
+    """Who reads only the log must see why, and what followed."""
+    run = world.run("steps:\n" + failing("bad", ", retry: {attempts: 1, delay_seconds: 0}"))
+    told = [(line.level, line.step) for line in world.service.run_logs(run.run_id).lines]
+    assert told == [("warning", "bad"), ("error", "bad")]
 
 
 def test_a_result_that_is_too_large_to_keep_fails_its_step(world: World) -> None:
