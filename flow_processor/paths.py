@@ -50,7 +50,8 @@ def inside(folder: Path, relative: str, *, what: str, private: Sequence[Path] = 
         raise _refused(relative, what, f"leads outside of {folder.name}/ (by a symlink)")
     for hidden in private:
         if _is_within(target, hidden, root=root):
-            raise _refused(relative, what, f"{hidden.name} is private to the spooler, steps cannot reach it")
+            lies = "is" if target.name == hidden.name else f"lies in {hidden.name}, which is"
+            raise _refused(relative, what, f"{lies} private to the spooler, steps cannot reach it")
     return target
 
 

@@ -112,6 +112,21 @@ class Settings:
         """True: the token is the default one or short, so only loopback is served."""
         return self.api_token == DEFAULT_TOKEN or len(self.api_token) < MIN_TOKEN_LENGTH
 
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
+        keys = (self.tls_cert, self.tls_key)
+        own = ("workers", "handover", "daemon.json", "daemon.lock")
+        return (
+            self.flows_path,
+            self.secrets_path,
+            self.config_file,
+            self.lock_path,
+            self.log_path,
+            *(self.data_path / name for name in own),
+            *(path for path in keys if path is not None),
+        )
+
     def create_folders(self) -> None:
         """Create the missing folders, with parents. Raises SettingsError."""
         folders = [self.data_path, self.lock_path, self.log_path, self.flows_path, self.templates_path]

@@ -131,3 +131,53 @@ def test_checking_makes_nothing(octospool: Octospool, flow: WriteFlow, folder: P
     flow("a.yml", GOOD)
     octospool("check")
     assert [path.name for path in folder.iterdir()] == ["flows"]
+
+
+WITH_SURROUNDINGS = """
+steps:
+  - {name: gone, type: jinja, jinja: {path: gone.j2}}
+  - {name: broken, type: jinja, jinja: {path: broken.j2}}
+  - {name: fine, type: jinja, jinja: {path: fine.j2}}
+  - {name: private, type: file, file: {path: secrets.yml}}
+  - {name: flows, type: file, file: {path: flows/x.yml}}
+  - {name: history, type: file, file: {path: octospool.db}}
+  - {name: link, type: file, file: {path: out/x.json}}
+  - {name: later, type: file, file: {path: "{{ __input__.path }}"}}
+  - {name: output, type: file, file: {path: output/x.json}}
+  - {name: secret, type: rest, rest: {uri: "http://a", authentication: {type: basic, secret: tikcets}}}
+  - {name: known, type: rest, rest: {uri: "http://a", authentication: {type: basic, secret: tickets}}}
+"""
+
+
+def test_templates_secrets_and_files_that_steps_name_are_looked_at(
+    octospool: Octospool, flow: WriteFlow, folder: Path, tmp_path: Path
+) -> None:
+    flow("a.yml", WITH_SURROUNDINGS)
+    (folder / "templates").mkdir()
+    (folder / "templates" / "broken.j2").write_text("fine\n{% if %}")
+    (folder / "templates" / "fine.j2").write_text("{{ anything }}")
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "secrets.yml").write_text("- {name: tickets, type: credential, username: u, password: p}\n")
+    result = octospool("check", "a", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)["problems"]
+    assert [(one["code"], one["line"]) for one in found] == [
+        ("template_not_found", 3),
+        ("template_error", 4),
+        ("path_refused", 6),
+        ("path_refused", 7),
+        ("path_refused", 8),
+        ("path_refused", 9),
+        ("secret_not_found", 12),
+    ]
+    assert "templates/broken.j2, line 2" in found[1]["message"]
+    assert "did you mean 'tickets'?" in found[-1]["message"]
+
+
+def test_what_lies_beside_a_flow_does_not_keep_it_from_being_launched(
+    octospool: Octospool, flow: WriteFlow
+) -> None:
+    """Templates and secrets may come later; a step that does not run needs none."""
+    flow("a.yml", "steps:\n  - {name: gone, type: jinja, when: false, jinja: {path: gone.j2}}\n")
+    assert octospool("check").exit_code == 1
+    assert octospool("run", "a").exit_code == 0

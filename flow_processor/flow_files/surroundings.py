@@ -1,0 +1,79 @@
+"""What a flow expects beside it: templates that exist, paths that are allowed, secrets that are configured.
+
+Not looked at when a flow is launched: templates and secrets may be added later, and whether they are there
+is the step's own business. `octospool check` tells it before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flow_processor.documents import did_you_mean
+from flow_processor.errors import PathRefused
+from flow_processor.expressions import jinja
+from flow_processor.flow_files.checks import Loc, placed_steps
+from flow_processor.paths import inside, open_regular
+from flow_processor.spec.flow import FlowSpec
+
+_Found = tuple[Loc, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Folders and names that steps may use. Calling it is a check of a flow (`ExpressionCheck`)."""
+
+    data: Path
+    templates: Path
+    private: Sequence[Path]
+    """Files and folders that no step may reach."""
+    secrets: Collection[str] | None
+    """Names of the configured secrets; None: not known, not looked at."""
+
+    def __call__(self, flow: FlowSpec) -> list[_Found]:
+        """(place, code, message) of everything that the flow names and that is not there or not allowed."""
+        return [found for loc, step in placed_steps(flow) for found in self._of_step(loc, step)]
+
+    def _of_step(self, loc: Loc, step: Any) -> Iterator[_Found]:
+        options = step.options
+        if step.options_key == "jinja" and options.path is not None:
+            yield from self._template((*loc, "jinja", "path"), options.path)
+        elif step.options_key == "file" and not jinja.is_template(options.path):
+            yield from self._file((*loc, "file", "path"), options.path)
+        elif step.options_key == "rest":
+            if isinstance(options.verify, str):
+                yield from self._file((*loc, "rest", "verify"), options.verify)
+            if options.authentication is not None:
+                yield from self._secret(
+                    (*loc, "rest", "authentication", "secret"), options.authentication.secret
+                )
+
+    def _template(self, loc: Loc, path: str) -> Iterator[_Found]:
+        shown = f"{self.templates.name}/{path}"
+        try:
+            with open_regular(inside(self.templates, path, what="path"), "rb") as stream:
+                text = stream.read().decode()
+        except PathRefused as error:
+            yield loc, error.code, error.message
+        except FileNotFoundError:
+            yield loc, "template_not_found", f"there is no template {shown}"
+        except (OSError, UnicodeDecodeError) as error:
+            yield loc, "template_error", f"{shown} cannot be read: {error}"
+        else:
+            wrong = jinja.syntax_problem(text)
+            if wrong is not None:
+                yield loc, "template_error", f"{shown}, line {wrong[0]}: {wrong[1]}"
+
+    def _file(self, loc: Loc, path: str) -> Iterator[_Found]:
+        try:
+            inside(self.data, path, what="path", private=self.private)
+        except PathRefused as error:
+            yield loc, error.code, error.message
+
+    def _secret(self, loc: Loc, name: str) -> Iterator[_Found]:
+        if self.secrets is not None and name not in self.secrets:
+            near = did_you_mean(name, self.secrets)
+            hint = near or f"there are: {', '.join(sorted(self.secrets)) or 'none'}"
+            yield loc, "secret_not_found", f"there is no secret '{name}' in secrets.yml; {hint}"
