@@ -17,7 +17,7 @@ from flow_processor.api.errors import HostRefused, error_body
 from flow_processor.errors import Unauthorized
 from flow_processor.settings import is_loopback
 
-OPEN_ROUTES = frozenset({("GET", "/healthz")})
+OPEN_ROUTES = frozenset({("GET", "/healthz"), ("HEAD", "/healthz")})
 """Exact (method, route) pairs that need no token. There is no prefix, no suffix, no pattern."""
 
 BROWSER_ROUTES = frozenset({("GET", "/api/docs"), ("GET", "/api/docs/<name>"), ("GET", "/api/openapi.json")})

@@ -11,7 +11,7 @@ import logging
 import secrets
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
@@ -148,7 +148,10 @@ def _answer_http(error: HTTPException) -> Response:
     if isinstance(error, NotFound):
         return _answer(RouteNotFound(f"there is no {place}; /api/openapi.json lists every call"), 404)
     if isinstance(error, MethodNotAllowed):
-        allowed = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
+        # `/api/flows/launch` also fits `/api/flows/{id}`, whose methods are no advice for it.
+        rules = [rule for rule in current_app.url_map.iter_rules() if rule.rule == request.path]
+        own = {method for rule in rules for method in rule.methods or ()}
+        allowed = sorted((own or set(error.valid_methods or ())) - {"HEAD", "OPTIONS"})
         answer = _answer(MethodRefused(f"{place}: use {' or '.join(allowed)}"), 405)
         answer.headers["Allow"] = ", ".join(allowed)
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import os
 import select
 import socket
 import ssl
@@ -168,8 +169,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
                 continue  # localhost's ::1 where IPv6 is switched off
             for one in sockets:
                 one.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise SettingsError(f"API_HOST: '{host}' is not an address of this machine") from None
+            # Not error.strerror: socket.create_server writes the address into it once more.
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise SettingsError(
-                f"API_PORT: cannot listen on {host}:{port} ({error.strerror}); "
+                f"API_PORT: cannot listen on {host}:{port} ({reason}); "
                 "is another program using it? Set API_PORT to a free one",
                 code="port_taken",
             ) from None

@@ -37,7 +37,8 @@ def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, window
         # cmd.exe knows no single quotes.
         quoted = '"' + body.replace('"', '\\"') + '"' if windows else f"'{body}'"
         yield f'  curl {url}/api/flows/launch {authorization} -H "Content-Type: application/json" -d {quoted}'
-    yield f"  curl {url}/api/runs?limit=5 {authorization}"
+    # In quotes: zsh takes the ? for a pattern of file names.
+    yield f'  curl "{url}/api/runs?limit=5" {authorization}'
     yield f"  curl {url}/api/flows/files {authorization}"
     if flow is not None:
         yield f"  {program()} run {flow}{_data_path_option(settings)}"
@@ -54,7 +55,9 @@ def _token_line(settings: Settings) -> str:
         return f"{DEFAULT_TOKEN}: for trying out, this machine only; set API_TOKEN to a secret of your own"
     if settings.weak_token:
         return "as set, but short: this machine only; 16 characters or more are a secret"
-    return "as set in API_TOKEN"
+    if "API_TOKEN" in settings.environment:
+        return "as set in API_TOKEN; the lines below need API_TOKEN in their terminal too"
+    return "as set in config.yml (api_token); the lines below need it in their terminal as API_TOKEN"
 
 
 def _flow_to_try(settings: Settings, valid: Sequence[str]) -> str | None:

@@ -57,7 +57,7 @@ def existing_settings(data_path: Path | None) -> Settings:
     if not settings.data_path.is_dir() and not settings.flows_path.is_dir():
         raise SettingsError(
             f"there is no data folder {settings.data_path}. Name it with --data-path or DATA_PATH, or make one: "
-            f"octospool init {settings.data_path.name}",
+            f'octospool init "{settings.data_path}"',
             code="no_data_folder",
         )
     return settings

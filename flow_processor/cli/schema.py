@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from flow_processor.cli.output import say
+from flow_processor.errors import InvalidRequest
+
 
 @click.command("schema")
 @click.option(
@@ -29,4 +32,11 @@ def command(output: Path | None) -> None:
     if output is None:
         click.echo(text)
     else:
-        write_atomic(output.absolute(), text.encode() + b"\n")
+        if not output.absolute().parent.is_dir():
+            raise InvalidRequest(f"there is no folder {output.absolute().parent}", code="folder_unwritable")
+        try:
+            write_atomic(output.absolute(), text.encode() + b"\n")
+        except OSError as error:
+            message = f"cannot write {output}: {error.strerror or error}"
+            raise InvalidRequest(message, code="folder_unwritable") from error
+        say(f"written  {output}")

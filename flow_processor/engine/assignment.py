@@ -47,6 +47,8 @@ class Assignment:
     """When the run's own time limit is over, in monotonic seconds."""
     limit: float
     """The run's own time limit in seconds."""
+    secrets: frozenset[str]
+    """Names of the secrets that the run's flows name."""
     is_closing: bool
     """True when only finally steps are left to run (after a cancel or time limit)."""
     watches: dict[tuple[str, int], Watch] = field(default_factory=dict)

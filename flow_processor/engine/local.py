@@ -14,6 +14,7 @@ from flow_processor.clock import Clock
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS, Assignment
 from flow_processor.engine.expression_check import ExpressionChecker
 from flow_processor.engine.frames import Frame
+from flow_processor.engine.grants import Grants
 from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_loss, rows_of_poison
 from flow_processor.engine.order import CLOSING_SECONDS, RunOrder
 from flow_processor.engine.pool import WorkerPool
@@ -97,6 +98,7 @@ class LocalEngine:
         """True: no run is handed out any more."""
         self._is_closed = False
         """True: nothing that workers say is taken any more."""
+        self._grants = Grants()
         self._between: set[str] = set()
         """Runs whose worker is gone and whose next one is not chosen yet."""
         self._ending = 0
@@ -228,7 +230,8 @@ class LocalEngine:
         is_closing = state.cancel_requested or state.flow_timed_out
         limit = run.timeout_seconds or self._default_timeout
         left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
-        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, limit, is_closing)
+        secrets = self._grants.of(run.flow_hash, flows)
+        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, limit, secrets, is_closing)
         if state.losses[""] > MAX_LOSSES_OF_RUN:
             self._end(
                 run, RunStatus.FAILED, error_record("worker_lost", f"{state.losses['']} workers were lost")
@@ -270,7 +273,7 @@ class LocalEngine:
         if "rows" in frame:
             self._take_rows(worker, frame)
         elif "secret" in frame:
-            worker.send(self._secret_answer(frame["secret"]))
+            worker.send(self._secret_answer(worker, frame["secret"]))
         elif "checked" in frame:
             self.expressions.take_frame(worker, frame)
 
@@ -327,7 +330,12 @@ class LocalEngine:
                 self._end(run, RunStatus.INTERRUPTED, _refused(str(failure)))
             self._wake.notify_all()
 
-    def _secret_answer(self, name: str) -> Frame:
+    def _secret_answer(self, worker: WorkerProcess, name: str) -> Frame:
+        with self._lock:
+            assignment = self._assignments.get(worker)
+        if assignment is None or name not in assignment.secrets:
+            message = f"secret '{name}' is named by no flow of this run"
+            return {"secret": name, "error": {"code": "secret_not_granted", "message": message}}
         try:
             secret = self._get_secret(name)
         except OctospoolError as error:

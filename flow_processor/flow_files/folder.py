@@ -58,6 +58,8 @@ class FlowFolder:
         except PathRefused as error:
             raise InvalidRequest(error.message, code=error.code, details=error.details) from error
         plain = "/".join(parts)
+        if path.endswith(("/", "\\")):
+            raise self.not_found(path)
         if plain.endswith(SUFFIXES):
             return plain
         found = [plain + suffix for suffix in SUFFIXES if (self.folder / (plain + suffix)).exists()]

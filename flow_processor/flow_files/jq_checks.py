@@ -21,7 +21,7 @@ def jq_check(compile_all: CompileAll) -> ExpressionCheck:
         answers = compile_all([text for _loc, text in found]) if found else []
         return [
             # jq's further lines draw the place; a problem is one line.
-            (loc, "jq_compile_error", answer.splitlines()[0])
+            (loc, "jq_compile_error", answer.splitlines()[0].rstrip(" :"))
             for (loc, _text), answer in zip(found, answers, strict=True)
             if answer is not None
         ]

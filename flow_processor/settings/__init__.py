@@ -130,8 +130,10 @@ class Settings:
     def create_folders(self) -> None:
         """Create the missing folders, with parents. Raises SettingsError."""
         folders = [self.data_path, self.lock_path, self.log_path, self.flows_path, self.templates_path]
-        problems = []
+        problems: list[Problem] = []
         for folder in folders:
+            if problems and folder.is_relative_to(self.data_path):
+                continue  # the data folder itself is the cause
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -83,9 +83,11 @@ class Sources:
         try:
             raw = self.config_path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            return  # a missing file means "nothing configured"
-        except OSError as error:
-            message = f"cannot be read: {error.strerror or error}"
+            if self._given("config_file") is not None:
+                self.problems.append(self.problem("config_file", f"there is no file {self.config_path}"))
+            return  # without its name given, a missing file means "nothing configured"
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
             self.problems.append(Problem("settings_invalid", str(self.config_path), None, None, "", message))
             return
         try:

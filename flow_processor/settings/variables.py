@@ -16,12 +16,12 @@ MIN_TOKEN_LENGTH = 16
 """A shorter token can be guessed; with it the API serves loopback only."""
 
 
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _upper(value: Any) -> Any:
-    return value.strip().upper() if isinstance(value, str) else value
+def _any_case(*choices: str) -> BeforeValidator:
+    """One of the choices in any case; what is none of them stays as it was typed, for the message."""
+    known = {choice.lower(): choice for choice in choices}
+    return BeforeValidator(
+        lambda value: known.get(value.strip().lower(), value) if isinstance(value, str) else value
+    )
 
 
 def _protocols(value: str) -> str:
@@ -51,9 +51,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Token = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_token)]
 Protocols = Annotated[str, AfterValidator(_protocols)]
 Host = Annotated[str, AfterValidator(_host)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
-LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
-Engine = Annotated[Literal["local", "celery"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _any_case("DEBUG", "INFO", "WARNING", "ERROR")]
+LogFormat = Annotated[Literal["text", "json"], _any_case("text", "json")]
+Engine = Annotated[Literal["local", "celery"], _any_case("local", "celery")]
 
 
 @dataclass(frozen=True)

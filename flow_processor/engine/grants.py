@@ -1,0 +1,43 @@
+"""Which secrets a run may have: those that its flows name, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from flow_processor.flow_files import parse_flow, placed_steps
+
+KEPT_VERSIONS = 1000
+
+
+class Grants:
+    """Remembers for each flow version what it names. Not thread safe: the engine's lock is held."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, frozenset[str]] = {}
+
+    def of(self, flow_hash: str, flows: Mapping[str, str]) -> frozenset[str]:
+        """Names of the secrets that stand in these flow texts. Raises SpecError for a text that is no flow."""
+        if flow_hash not in self._kept:
+            if len(self._kept) >= KEPT_VERSIONS:
+                self._kept.clear()
+            self._kept[flow_hash] = frozenset(
+                name
+                for path, text in flows.items()
+                for _loc, step in placed_steps(parse_flow(text, path, checked=True))
+                for name in _secrets_in(step.options)
+            )
+        return self._kept[flow_hash]
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """Every `secret: NAME` among a step's options."""
+    if isinstance(value, BaseModel):
+        for key in type(value).model_fields:
+            inner = getattr(value, key)
+            if key == "secret" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _secrets_in(inner)
