@@ -51,7 +51,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Token = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_token)]
 Protocols = Annotated[str, AfterValidator(_protocols)]
 Host = Annotated[str, AfterValidator(_host)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _any_case("DEBUG", "INFO", "WARNING", "ERROR")]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"], _any_case("DEBUG", "INFO", "WARNING", "ERROR")
+]
 LogFormat = Annotated[Literal["text", "json"], _any_case("text", "json")]
 Engine = Annotated[Literal["local", "celery"], _any_case("local", "celery")]
 

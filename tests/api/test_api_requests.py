@@ -141,6 +141,13 @@ def test_a_wrong_method_is_405_and_says_which_are_right(api: Any) -> None:
     assert answer.headers["Allow"] == "DELETE, GET"
 
 
+def test_a_wrong_method_is_told_the_methods_of_exactly_this_address(api: Any) -> None:
+    """/api/flows/launch also fits the pattern /api/flows/{id}."""
+    answer = api.get("/api/flows/launch")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.json["error"] == "GET /api/flows/launch: use POST"
+
+
 @pytest.mark.parametrize("path", ["/api/runs/", "/api//runs", "/API/runs"])
 def test_another_spelling_is_another_address(api: Any, path: str) -> None:
     """Nothing is redirected or cleaned up behind the caller's back."""

@@ -216,6 +216,13 @@ def test_a_port_that_is_taken_is_told(service: Any) -> None:
         with pytest.raises(SettingsError, match=f"API_PORT: cannot listen on 127.0.0.1:{port}") as error:
             ApiServer(OtherSettings(service, api_port=port))
     assert error.value.code == "port_taken"
+    assert "attempting" not in error.value.message
+
+
+def test_an_address_of_another_machine_is_the_hosts_fault(service: Any) -> None:
+    """192.0.2.1 is for documentation; no machine has it."""
+    with pytest.raises(SettingsError, match=r"API_HOST: '192\.0\.2\.1' is not an address of this machine"):
+        ApiServer(OtherSettings(service, api_host="192.0.2.1"))
 
 
 def test_a_host_that_is_none_is_told(service: Any) -> None:

@@ -95,7 +95,7 @@ def test_where_there_is_no_data_folder_none_is_made(
 ) -> None:
     result = octospool(*words, "--data-path", "typo")
     assert result.exit_code == ExitCode.USAGE
-    assert "octospool init typo" in result.stderr
+    assert f'octospool init "{Path("typo").absolute()}"' in result.stderr
     assert not Path("typo").exists()
 
 
@@ -164,5 +164,11 @@ def test_init_where_no_folder_can_be_made_says_why(octospool: Octospool, folder:
 
 def test_schema_is_printed_or_written(octospool: Octospool, folder: Path) -> None:
     printed = octospool("schema").stdout
-    octospool("schema", "--output", "flow.schema.json")
+    assert octospool("schema", "--output", "flow.schema.json").stderr == "written  flow.schema.json\n"
     assert json.loads(printed) == json.loads(Path("flow.schema.json").read_text())
+
+
+def test_schema_makes_no_folders(octospool: Octospool, folder: Path) -> None:
+    result = octospool("schema", "--output", "nowhere/x.json")
+    assert (result.exit_code, Path("nowhere").exists()) == (ExitCode.USAGE, False)
+    assert "there is no folder" in result.stderr

@@ -75,6 +75,22 @@ def test_a_token_of_ones_own_is_never_printed(
     assert any(f"Bearer {name}" in line for line in text)
 
 
+def test_no_line_holds_a_pattern_that_a_shell_would_take_for_itself(
+    printed: Callable[..., list[str]],
+) -> None:
+    """zsh refuses an unquoted ?."""
+    assert all("?" not in line or '?limit=5"' in line for line in printed(file("a.yml")))
+
+
+def test_it_says_where_a_token_of_ones_own_is_set(
+    printed: Callable[..., list[str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "config.yml").write_text("api_token: a-secret-of-some-length\n")
+    assert any("as set in config.yml" in line for line in printed())
+    monkeypatch.setenv("API_TOKEN", "a-secret-of-some-length")
+    assert any("as set in API_TOKEN" in line for line in printed())
+
+
 def test_the_default_token_is_explained(printed: Callable[..., list[str]]) -> None:
     assert any("default_token: for trying out, this machine only" in line for line in printed())
 

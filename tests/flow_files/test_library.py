@@ -46,7 +46,7 @@ def test_a_path_that_leaves_the_folder_is_refused(flows: FlowsFolder, path: str)
 
 
 @pytest.mark.parametrize(
-    "path", [".hidden.yml", "sub/.a.yml", ".git/a.yml", "notes.txt", "sub", "sub/a.yml/x"]
+    "path", [".hidden.yml", "sub/.a.yml", ".git/a.yml", "notes.txt", "sub", "sub/a.yml/x", "sub/a.yml/"]
 )
 def test_what_is_no_flow_file_is_not_found(flows: FlowsFolder, path: str) -> None:
     flows.write("sub/a.yml", good("one"))

@@ -99,6 +99,7 @@ def test_the_table_of_values_names_every_variable() -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_every_variable_is_read_from_the_environment(tmp_path: Path, name: str) -> None:
     text, value = VALUES[name]
+    (tmp_path / "c.yml").touch()
     found = getattr(load(tmp_path, **{name: f" {text} "}), name.lower())
     assert found == (tmp_path / value if isinstance(found, Path) else value)
 
@@ -270,6 +271,30 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(SettingsError, match="cannot be created"):
         load(tmp_path).create_folders()
+
+
+def test_what_follows_from_a_data_folder_that_cannot_be_is_not_told_again(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path, LOG_PATH="logs").create_folders()
+    assert len(error.value.details["problems"]) == 1
+
+
+def test_a_config_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"CONFIG_FILE: there is no file .*typo\.yml"):
+        load(tmp_path, CONFIG_FILE="typo.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING"), (" error ", "ERROR")]
+)
+def test_the_log_level_may_be_written_in_any_case(tmp_path: Path, text: str, level: str) -> None:
+    assert load(tmp_path, LOG_LEVEL=text).log_level == level
+
+
+def test_a_wrong_choice_is_shown_as_it_was_typed(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="found the text 'verbose'"):
+        load(tmp_path, LOG_LEVEL="verbose")
 
 
 def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
