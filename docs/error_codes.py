@@ -18,6 +18,7 @@ _CODE_ARGUMENT = {
     "Refused": (0, 1),
     "DuplicateKey": (0, 1),
     "Problem": (0, 5),
+    "error_record": (0, 1),
 }
 """Calls that take the code by position: (position of the code, of the message)."""
 
@@ -86,7 +87,7 @@ def _own_code(node: ast.ClassDef) -> list[str]:
         code
         for line in node.body
         if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == ["code"]
-        for code in _constants(line.value)
+        for code in _constants(line.value, {})
     ]
 
 
@@ -95,11 +96,26 @@ def _codes_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.ClassDef):
             doc = " ".join((ast.get_docstring(node) or "").split())
             yield from ((code, doc) for code in _own_code(node))
+        elif isinstance(node, ast.Dict):
+            yield from _record(node)
+    tables = {name: value for name, value in _texts(tree, deep=False).items() if isinstance(value, ast.Dict)}
     for scope in ast.walk(tree):
         if isinstance(scope, ast.FunctionDef | ast.Module):
-            texts = _texts(scope)
+            texts = tables | _texts(scope)
             for call in _own_calls(scope):
                 yield from _codes_of(call, texts)
+
+
+def _record(node: ast.Dict) -> Iterator[tuple[str, str]]:
+    """The code of an error that is written as it is recorded: `{"code": …, "message": …}`."""
+    values = {
+        key.value: value
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
+    }
+    if {"code", "message"} <= values.keys():
+        for code in _constants(values["code"], {}):
+            yield code, _shown(values["message"], {})
 
 
 def _own_calls(scope: ast.AST) -> Iterator[ast.Call]:
@@ -111,12 +127,14 @@ def _own_calls(scope: ast.AST) -> Iterator[ast.Call]:
             yield from _own_calls(node)
 
 
-def _texts(scope: ast.AST) -> dict[str, ast.expr]:
-    """Variables of a function that are given a text."""
+def _texts(scope: ast.AST, *, deep: bool = True) -> dict[str, ast.expr]:
+    """Variables of a function (or module) that are given a text, or something that texts are looked up in."""
+    kinds = ast.Constant | ast.JoinedStr | ast.IfExp | ast.Dict | ast.Call
+    nodes = ast.walk(scope) if deep else ast.iter_child_nodes(scope)
     return {
         ast.unparse(node.targets[0]): node.value
-        for node in ast.walk(scope)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.JoinedStr | ast.IfExp)
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.value, kinds)
     }
 
 
@@ -132,15 +150,19 @@ def _codes_of(call: ast.Call, texts: dict[str, ast.expr]) -> Iterator[tuple[str,
         return
     if isinstance(given, ast.Name):
         given = texts.get(given.id, given)
-    for code in _constants(given):
+    for code in _constants(given, texts):
         is_raised = name[:1].isupper() or name in _CODE_ARGUMENT
         yield code, _shown(message, texts) if is_raised and message is not None else ""
 
 
-def _constants(value: ast.expr) -> list[str]:
-    """The codes an expression may stand for: a text, or one of two."""
+def _constants(value: ast.expr, texts: dict[str, ast.expr]) -> list[str]:
+    """The codes an expression may stand for: a text, one of two, or those of a table (`TABLE.get(key, code)`)."""
     if isinstance(value, ast.IfExp):
-        return [*_constants(value.body), *_constants(value.orelse)]
+        return [*_constants(value.body, texts), *_constants(value.orelse, texts)]
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "get":
+        table = texts.get(ast.unparse(value.func.value))
+        found = [*table.values, *value.args[1:]] if isinstance(table, ast.Dict) else []
+        return [code for item in found for code in _constants(item, texts)]
     return [value.value] if isinstance(value, ast.Constant) and isinstance(value.value, str) else []
 
 

@@ -77,6 +77,19 @@ def test_every_code_that_the_corpus_expects_is_documented() -> None:
     assert not missing
 
 
+def test_every_code_that_a_test_meets_is_documented() -> None:
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    compared = re.compile(r"""(?:\.code|\["code"\]) == "([a-z_]+)\"""")
+    made_up = {"http_error"}
+    met = {
+        code
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for code in compared.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(met) > 30
+    assert not [code for code in met - made_up if f"| `{code}` |" not in page]
+
+
 def test_the_pages_link_to_files_that_are_there() -> None:
     for page in DOCS.rglob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
