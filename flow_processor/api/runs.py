@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Response
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -91,6 +91,13 @@ class RunQuery(Parameters):
     """Wait up to so many seconds for the end of the run."""
 
 
+class CancelQuery(Parameters):
+    """Who cancels."""
+
+    by: Literal["api", "cli"] = "api"
+    """For the history: a program, or a person with `octospool`."""
+
+
 class LogsQuery(Parameters):
     """Which part of the log."""
 
@@ -167,9 +174,9 @@ def logs(path: RunPath, query: LogsQuery) -> Response:
     responses={202: RunSummary, **error_answers(errors.RunNotFound, errors.RunHasEnded)},
 )
 @handler
-def cancel(path: RunPath) -> Response:
+def cancel(path: RunPath, query: CancelQuery) -> Response:
     """Cancel a run. The step under way is stopped; the run ends as `cancelled`."""
-    return answer(service().cancel_run(path.run_id, by="api"), 202)
+    return answer(service().cancel_run(path.run_id, by=query.by), 202)
 
 
 @blueprint.delete(

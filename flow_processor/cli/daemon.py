@@ -119,7 +119,8 @@ class Daemon:
 
     def cancel_run(self, run_id: str, *, by: str = "cli") -> RunSummary:
         """Ask for the run's end."""
-        return RunSummary.model_validate(self._call("POST", f"/api/runs/{quote(run_id, safe='')}/cancel"))
+        path = f"/api/runs/{quote(run_id, safe='')}/cancel"
+        return RunSummary.model_validate(self._call("POST", path, query={"by": by}))
 
     def locks(self) -> list[LockView]:
         """The locks that are held."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from flow_processor.errors import OctospoolError, SpecError
+from flow_processor.errors import FlowRunning, OctospoolError, SpecError
 from flow_processor.logs import escape
 
 
@@ -30,6 +30,12 @@ def show_error(error: OctospoolError) -> None:
             say(str(problem))
         found = len(error.problems)
         say(f"octospool: {found} problem{'s' if found != 1 else ''} ({error.code})")
+        return
+    if isinstance(error, FlowRunning) and "run_id" in error.details:
+        run_id = error.details["run_id"]
+        say(f"octospool: flow '{error.details.get('flow')}' is running (run {run_id} holds its lock)")
+        say(f"octospool: wait for it, or cancel it: octospool runs cancel {run_id}")
+        say(f"octospool: code {error.code}")
         return
     for line in str(error.message).splitlines() or [""]:
         say(f"octospool: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -45,7 +46,8 @@ class Progress:
                 items.setdefault(inside[1], {}).setdefault(int(inside[2]), []).append(step)
         for path, steps in items.items():
             self._count(path, steps, run)
-        for step in run.steps:
+        # In the order of their ends: a sub-flow's steps before the step that runs it.
+        for step in sorted(run.steps, key=_end_of):
             key = (step.path, step.attempt)
             if step.status is StepStatus.RUNNING or key in self._said or _ITEM.fullmatch(step.path):
                 continue
@@ -113,6 +115,10 @@ class _Loop:
         self.text = ""
         self.said = ""
         self.said_at = time.monotonic()
+
+
+def _end_of(step: StepView) -> float:
+    return step.ended_at.timestamp() if step.ended_at else math.inf
 
 
 def _line_of(step: StepView) -> str:

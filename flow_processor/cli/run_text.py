@@ -14,6 +14,9 @@ from flow_processor.logs import escape
 if TYPE_CHECKING:
     from flow_processor.service.views import ErrorView, LogLine, RunDetail, RunSummary
 
+_INDENT = " " * 21
+"""As wide as a log line's time and level."""
+
 
 def show_list(runs: Sequence[RunSummary], *, zone: tzinfo, empty: str) -> None:
     """A line for each run."""
@@ -61,10 +64,13 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
 
 
 def log_line(line: LogLine, *, zone: tzinfo) -> str:
-    """One line of a run's log."""
+    """One message of a run's log. Its further lines are indented, so that none looks like a message of its own."""
     at = line.at.astimezone(zone).strftime("%H:%M:%S.%f")[:-3]
     step = f"{line.step}: " if line.step else ""
-    return f"{at} {line.level.upper():<7} {escape(step + line.message)}"
+    first, *others = (step + line.message).split("\n")
+    return "\n".join(
+        [f"{at} {line.level.upper():<7} {escape(first)}", *(_INDENT + escape(one) for one in others)]
+    )
 
 
 def _error(error: ErrorView | None) -> str:

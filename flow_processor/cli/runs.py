@@ -48,7 +48,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--flow", help="Only runs of this flow.")
+@click.option("--flow", help="Only runs of this flow; .yml may be left out.")
 @click.option(
     "--status", multiple=True, type=click.Choice([s.value for s in RunStatus]), help="Only these; repeatable."
 )
@@ -77,8 +77,12 @@ def list_runs(
       octospool runs list --status failed --since 2h --json
     """
     from flow_processor.cli.connect import reading
+    from flow_processor.flow import name_below
+    from flow_processor.flow_files import FlowLibrary
 
     settings = existing_settings(data_path)
+    if flow:
+        flow = FlowLibrary(settings.flows_path).name_of(name_below(flow, settings.flows_path))
     found: list[RunSummary] = []
     cursor: str | None = None
     with reading(settings) as spooler:
@@ -99,8 +103,16 @@ def list_runs(
     if as_json:
         echo_json({"runs": [run.model_dump(mode="json") for run in found]})
         return
-    filtered = flow or status or trigger or since or until
-    show_list(found, zone=settings.zone, empty="no such runs" if filtered else "no runs yet")
+    empty = (
+        "no such runs"
+        if status or trigger or since or until
+        else f"no runs of {flow}"
+        if flow
+        else "no runs yet"
+    )
+    if flow and not (settings.flows_path / flow).is_file():
+        empty += f"; there is no flow {flow} either"
+    show_list(found, zone=settings.zone, empty=empty)
     if cursor is not None:
         say(f"there are more; --limit {limit * 5} shows them")
 
@@ -155,12 +167,15 @@ def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: boo
 
     # Where another process has the run nobody can tell that it goes on; then it is looked at again and again.
     wait_seconds = FOLLOW_SECONDS if follow and isinstance(spooler, Daemon) else 0
-    after = 0
+    after, is_empty = 0, True
     while True:
         page = spooler.run_logs(run_id, after=after, wait_seconds=wait_seconds)
         after = page.next_cursor
         for line in page.lines:
+            is_empty = False
             click.echo(line.model_dump_json() if as_json else log_line(line, zone=settings.zone))
+        if is_empty and not as_json and (page.complete or not follow):
+            say(f"the run has written no log; what its steps did: octospool runs show {run_id}")
         if page.complete or not (follow or page.lines):
             return
         if not page.lines:

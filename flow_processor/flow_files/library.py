@@ -90,6 +90,10 @@ class FlowLibrary:
             self._bundles[root.path] = (used, bundle)
             return bundle
 
+    def name_of(self, path: str) -> str:
+        """The path in its one spelling, with its suffix; the file need not exist. Raises InvalidRequest."""
+        return self._folder.name_of(path)
+
     def shown(self, path: str) -> str:
         """The file as people know it: `flows/sub/a.yml`."""
         return self._folder.shown(path)

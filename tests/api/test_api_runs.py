@@ -87,6 +87,19 @@ def test_a_run_under_way_is_cancelled(api: Any) -> None:
     assert (again.status_code, again.json["code"]) == (409, "run_has_ended")
 
 
+@pytest.mark.parametrize(("query", "by"), [("", "api"), ("?by=cli", "cli")])
+def test_history_knows_who_cancelled(api: Any, query: str, by: str) -> None:
+    run_id = api.launch(path="long.yml").json["run_id"]
+    assert api.post(f"/api/runs/{run_id}/cancel{query}").status_code == 202
+    assert f"cancelled by {by}" in api.get(f"/api/runs/{run_id}?wait=30").json["reason"]
+
+
+def test_nobody_else_can_be_said_to_have_cancelled(api: Any) -> None:
+    run_id = api.launch(path="long.yml").json["run_id"]
+    assert api.post(f"/api/runs/{run_id}/cancel?by=somebody").status_code == 400
+    api.post(f"/api/runs/{run_id}/cancel")
+
+
 def test_an_ended_run_is_deleted_and_a_live_one_is_not(api: Any) -> None:
     live = api.launch(path="long.yml").json["run_id"]
     refused = api.delete(f"/api/runs/{live}")

@@ -17,6 +17,7 @@ from flow_processor.cli import exits
 from flow_processor.cli.app import COMMANDS
 from flow_processor.cli.app import octospool as main_command
 from flow_processor.cli.exits import ExitCode
+from flow_processor.cli.output import show_error
 from flow_processor.run import TERMINAL_STATUSES
 from flow_processor.version import VERSION
 
@@ -166,6 +167,16 @@ def test_schema_is_printed_or_written(octospool: Octospool, folder: Path) -> Non
     printed = octospool("schema").stdout
     assert octospool("schema", "--output", "flow.schema.json").stderr == "written  flow.schema.json\n"
     assert json.loads(printed) == json.loads(Path("flow.schema.json").read_text())
+
+
+def test_a_flow_that_is_running_is_cancelled_by_a_command_not_by_a_call(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = "flow 'a.yml' is running; cancel it (POST /api/runs/r1/cancel)"
+    show_error(errors.FlowRunning(message, details={"run_id": "r1", "flow": "a.yml"}))
+    said = capsys.readouterr().err
+    assert "octospool runs cancel r1" in said
+    assert "POST" not in said
 
 
 def test_schema_makes_no_folders(octospool: Octospool, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,13 +14,20 @@ from flow_processor.service.views import ErrorView, RunDetail, StepView
 NOW = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)
 
 
-def step(path: str, status: str = "succeeded", *, attempt: int = 1, error: str | None = None) -> StepView:
+def step(
+    path: str,
+    status: str = "succeeded",
+    *,
+    attempt: int = 1,
+    error: str | None = None,
+    ended_at: datetime | None = None,
+) -> StepView:
     return StepView(
         path=path,
         attempt=attempt,
         status=StepStatus(status),
         started_at=NOW,
-        ended_at=None,
+        ended_at=ended_at,
         duration_seconds=None if status == "skipped" else 0.0123,
         error=ErrorView(code="boom", message=error) if error else None,
     )
@@ -122,3 +129,9 @@ def test_a_terminals_last_line_is_rewritten_and_left_clean(capsys: pytest.Captur
 def test_an_error_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, run(step("a", "failed", error="\x1b[2J\nforged")))
     assert lines == [r"  failed     a  12 ms  \u001b[2J\nforged (boom)"]
+
+
+def test_a_sub_flows_steps_are_told_before_the_step_that_runs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    later = NOW + timedelta(seconds=1)
+    lines = shown(capsys, run(step("one", ended_at=later), step("one/inner", ended_at=NOW)))
+    assert [line.split()[1] for line in lines] == ["one/inner", "one"]

@@ -238,3 +238,34 @@ def test_while_a_run_is_under_way_others_can_look(
     refused = octospool("runs", "cancel", listed[0]["run_id"])
     assert refused.exit_code == 1
     assert f"pid {process.pid}" in refused.stderr
+
+
+def test_runs_are_found_by_the_flows_name_as_run_takes_it(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("sub/greet.yml", GREET)
+    octospool("run", "sub/greet")
+    for name in ("sub/greet", "sub/greet.yml", "data/flows/sub/greet.yml"):
+        assert "sub/greet.yml" in octospool("runs", "list", "--flow", name).stdout
+    assert octospool("runs", "list", "--flow", "gret").stderr == (
+        "no runs of gret.yml; there is no flow gret.yml either\n"
+    )
+
+
+def test_a_run_without_a_log_says_where_to_look(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("greet.yml", GREET)
+    run_id = json.loads(octospool("run", "greet").stdout)["__run_id__"]
+    result = octospool("runs", "logs", run_id)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"octospool runs show {run_id}" in result.stderr
+
+
+def test_what_a_debug_step_shows_keeps_its_lines(octospool: Octospool, flow: WriteFlow) -> None:
+    flow(
+        "look.yml",
+        "steps:\n  - {name: a, type: set_fact, set_fact: {value: {b: 1}}}\n"
+        "  - {name: look, type: debug, debug: {data_key: a}}\n",
+    )
+    run_id = json.loads(octospool("run", "look").stdout)["__run_id__"]
+    first, *others = octospool("runs", "logs", run_id).stdout.splitlines()
+    assert first.endswith("INFO    look: a: {")
+    assert [line.strip() for line in others] == ['"b": 1', "}"]
+    assert all(line.startswith(" " * 20) for line in others)

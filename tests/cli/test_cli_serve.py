@@ -178,6 +178,7 @@ def test_a_running_flow_is_refused_with_4_and_can_be_cancelled(
     assert octospool("runs", "cancel", run_id).exit_code == 0
     code, data, said = ended(first)
     assert (code, data["bye"]) == (5, "cleaned up")
+    assert "cancelled by cli" in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
