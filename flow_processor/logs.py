@@ -39,19 +39,38 @@ _ESCAPES: dict[int, str] = {code: f"\\u{code:04x}" for code in _CONTROLS}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
+MADE_LINE = "octospool_line"
+"""Where a record keeps its line."""
+
+
 def escape(text: str) -> str:
     """The text on one line: line breaks and control characters (also ANSI's escape) as `\\n`, `\\u001b`, …"""
     return text.translate(_ESCAPES)
 
 
-class TextFormatter(logging.Formatter):
-    """A record as a line for people."""
+class LineFormatter(logging.Formatter):
+    """Makes a record's line once: the file asks for it twice (for its size, then to write), stderr once more."""
 
     def __init__(self, zone: tzinfo) -> None:
         super().__init__()
         self._zone = zone
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        made = record.__dict__.get(MADE_LINE)
+        if made is None:
+            made = record.__dict__[MADE_LINE] = self.line(record)
+        return str(made)
+
+    def line(self, record: logging.LogRecord) -> str:
+        """Make the line; each format says how."""
+        return super().format(record)
+
+
+class TextFormatter(LineFormatter):
+    """A record as a line for people."""
+
+    def line(self, record: logging.LogRecord) -> str:
         """Time, level, what it is about, message; a traceback follows on marked lines."""
         parts = [_moment(record, self._zone), f"{record.levelname:<5}"]
         parts += [f"{key}={escape(str(value))}" for key, value in _context(record).items()]
@@ -63,14 +82,10 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(LineFormatter):
     """A record as a line of JSON."""
 
-    def __init__(self, zone: tzinfo) -> None:
-        super().__init__()
-        self._zone = zone
-
-    def format(self, record: logging.LogRecord) -> str:
+    def line(self, record: logging.LogRecord) -> str:
         """Keys: at, level, logger, run, flow, step (where known), message, traceback (where there is one)."""
         entry: dict[str, Any] = {
             "at": _moment(record, self._zone),
@@ -126,7 +141,7 @@ def release() -> None:
     for name in LOGGERS:
         named = logging.getLogger(name)
         for handler in list(named.handlers):
-            if isinstance(handler.formatter, TextFormatter | JsonFormatter):
+            if isinstance(handler.formatter, LineFormatter):
                 named.removeHandler(handler)
                 handler.close()
         named.propagate = True
