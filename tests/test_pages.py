@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from shipped import ROOT, SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
@@ -49,3 +52,18 @@ def test_the_readme_shows_the_true_output(tmp_path: Path):
         return [line.rstrip() for line in text.splitlines()]
 
     assert settled(shown) == settled(ran.stderr + ran.stdout)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path):
+    """It greets Ada, too; only its data folder is another one here."""
+    shutil.copytree(SHIPPED, tmp_path / "data", ignore=WRITTEN_BY_DAEMONS)
+    code = (ROOT / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    environ = {name: text for name, text in os.environ.items() if name != "DATA_PATH"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "succeeded Hello Ada!\n"), ran.stderr
