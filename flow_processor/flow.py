@@ -123,6 +123,8 @@ class Flow:
             return
         # ignore_cleanup_errors: on Windows a file may still be open in a process that is just leaving.
         with tempfile.TemporaryDirectory(prefix="octospool-", ignore_cleanup_errors=True) as state:
+            # Empty on purpose: neither the caller's CONFIG_FILE nor the flow folder's is meant.
+            (Path(state) / "config.yml").touch()
             yield _settings(Path(state), folder=self._folder)
 
     def __repr__(self) -> str:

@@ -119,7 +119,7 @@ def test_configuring_twice_writes_each_line_once(tmp_path: Path) -> None:
 
 def test_the_web_servers_warnings_stand_in_the_same_file(tmp_path: Path) -> None:
     logs.configure(tmp_path)
-    logging.getLogger("waitress.queue").warning("queue depth is 3")
+    logging.getLogger("waitress").warning("queue depth is 3")
     assert "queue depth is 3" in lines(tmp_path)[0]
 
 
