@@ -32,9 +32,9 @@ def pss_megabytes(root: int) -> float:
 
 
 def cpu_seconds(root: int) -> float:
-    """Processor seconds that the living members of the family have used."""
+    """Processor seconds that the family has used, with those of members that have left and were waited for."""
     ticks = 0
     for pid in family(root):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(int(field) for field in fields[11:15])  # its own, and that of its children that left
     return ticks / os.sysconf("SC_CLK_TCK")

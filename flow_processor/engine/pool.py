@@ -18,7 +18,7 @@ from flow_processor.engine.worker_process import WorkerProcess
 
 logger = logging.getLogger("octospool.engine")
 
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 10.0
 """A worker beyond the spares that has had nothing to do for so long leaves."""
 
 PATIENCE_SECONDS = 0.02
