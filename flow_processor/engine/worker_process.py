@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -99,9 +100,12 @@ class WorkerProcess:
         try:
             while (frame := self._outgoing.get()) is not None:
                 writer.send(frame)
-            pipe.close()
         except (OSError, ValueError):  # it is gone
-            return
+            pass
+        finally:
+            # Here and not by the garbage collector, which would complain about what could not be written.
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
