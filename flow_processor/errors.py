@@ -234,9 +234,3 @@ class ExpressionError(StepError):
     """A jq expression, a template or a condition is wrong or failed."""
 
     code = "expression_failed"
-
-
-class WorkerLost(StepError):
-    """The worker process died while the step was under way."""
-
-    code = "worker_lost"

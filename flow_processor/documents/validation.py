@@ -102,11 +102,6 @@ def did_you_mean(name: object, known: Iterable[str]) -> str | None:
     return f"did you mean '{near[0]}'?" if near else None
 
 
-def one_of(known: Iterable[str]) -> str:
-    """`one of a, b, c`."""
-    return "one of " + ", ".join(known)
-
-
 def _problems(
     errors: list[ErrorDetails],
     model: type[BaseModel],

@@ -7,6 +7,7 @@ and the process leaves. While it lives it holds a kernel lock, by which the next
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -212,11 +213,9 @@ def main() -> None:
     settings = WorkerSettings(**first["settings"])
     use_cores(settings.cores)
     limit_memory(settings.memory_mb)
-    try:
+    # Where the daemon left before this worker had said its first word there is nothing to hand over.
+    with contextlib.suppress(BrokenPipeError):
         Worker(settings, send).serve(commands)
-    except BrokenPipeError:
-        # The daemon left before this worker had said its first word: there is nothing to hand over.
-        os._exit(0)
     # Threads of abandoned steps must not keep the process.
     os._exit(0)
 
