@@ -22,7 +22,20 @@ class Event(StrEnum):
     DISPATCHED = "dispatched"
     """A worker was handed the run. data: {worker}"""
     WORKER_LOST = "worker_lost"
-    """The worker died. data: {worker, exit_code, under_way: [[path, attempt], …]}"""
+    """The worker died. data: {worker, exit_code, under_way: [[path, attempt], …], restart?}; with `restart` it was
+    found dead by the next daemon: not the step but the machine may be to blame."""
+    PARKED = "parked"
+    """Every step under way waits, so the run has no worker. data: {wake_at}: seconds since 1970, null for never"""
+    SIGNALLED = "signalled"
+    """Somebody sent a signal. data: {name, data, by}"""
+    RESUMED = "resumed"
+    """A person lets an interrupted run go on. data: {by, steps: [[path, attempt], …], mode?, value?}: what to do
+    with the steps that were in doubt, `rerun`, `skip` or `value`"""
+    RETRIED = "retried"
+    """This run tries another one again; the rows of dispatch 0 that follow are kept from it.
+    data: {of, from, by}"""
+    DAEMON_STOPPED = "daemon_stopped"
+    """The daemon was stopped while the run was under way; it goes on with the next one. data: {}"""
     CANCEL_REQUESTED = "cancel_requested"
     """Somebody asked for its end. data: {reason}"""
     FLOW_TIMED_OUT = "flow_timed_out"
@@ -33,8 +46,11 @@ class Event(StrEnum):
     # Of one attempt of a step.
     STARTED = "started"
     """data: {timeout_seconds?, once?}; with `once` the attempt must not silently be made a second time."""
+    WAITING = "waiting"
+    """It waits for a moment, a signal or a person. data: see `flow_processor.step.Wait`"""
     SUCCEEDED = "succeeded"
-    """data: {result, started_at, control?}"""
+    """data: {result or result_file, started_at, control?, signal?}; `result_file` names the file that holds a
+    large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took."""
     FAILED = "failed"
     """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
     SKIPPED = "skipped"
@@ -92,6 +108,10 @@ DISPATCH_SPAN = 1_000_000_000
 DAEMON_SPAN = 900_000_000
 """Where, in a dispatch's range, the daemon's own rows begin; the worker's rows stay below."""
 
+OUTSIDE_SPAN = 950_000_000
+"""Where those begin that the store numbers itself: written whether or not a worker has the run (a person's cancel,
+signal or resume), they must not meet numbers that the engine gives out for the run in a worker's hands."""
+
 
 def dispatch_of(seq: int) -> int:
     """Which dispatch (1 is the first) a sequence number belongs to."""
@@ -102,6 +122,7 @@ class StepStatus(StrEnum):
     """Where one attempt of a step stands."""
 
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     IGNORED = "ignored"
@@ -131,6 +152,32 @@ class StepRecord:
     """What the attempt added to the flow's `__errors__`."""
     once: bool = False
     """True once the attempt may have touched the world: it must not silently be made a second time."""
+    waiting: dict[str, Any] | None = None
+    """What it waits for, as its `waiting` row says; also kept once the wait is over."""
+    parked: bool = False
+    """The run was parked while it was under way: then its time limit counts from its begin."""
+    decision: dict[str, Any] | None = None
+    """What a person said is to become of it after it was in doubt: `{"mode": "skip"}`, `{"mode": "value", "value"}`."""
+    result_file: str | None = None
+    """The file that holds the result, where it is too large for the journal."""
+    signal: int | None = None
+    """seq of the signal that ended its wait."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """It began and has no outcome."""
+        return self.status in (StepStatus.RUNNING, StepStatus.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that a run was told from outside."""
+
+    seq: int
+    name: str
+    data: Any
+    by: str
+    at: float
 
 
 @dataclass(slots=True)
@@ -155,10 +202,25 @@ class RunState:
     """How long workers have had it; downtime between two of them does not count."""
     losses: Counter[str] = field(default_factory=Counter)
     """For each step path: how often a worker died while it was under way; '' counts all losses."""
+    crashes: Counter[str] = field(default_factory=Counter)
+    """The same for deaths that only the next daemon noticed."""
+    signals: list[Signal] = field(default_factory=list)
+    """Every signal that was sent, also those that a step has taken."""
+    is_parked: bool = False
+    """It has no worker, for every step under way waits."""
+    wake_at: float | None = None
+    """When a parked run goes on by itself, in seconds since 1970; None: only when it is told something."""
+    retry_of: str | None = None
+    """The run that this one tries again."""
 
     def under_way(self) -> list[StepRecord]:
         """Attempts that began and have no outcome."""
-        return [step for step in self.steps if step.status is StepStatus.RUNNING]
+        return [step for step in self.steps if step.is_under_way]
+
+    def open_signals(self) -> list[Signal]:
+        """Signals that no step has taken yet, oldest first."""
+        taken = {step.signal for step in self.steps}
+        return [signal for signal in self.signals if signal.seq not in taken]
 
 
 _OUTCOMES = {
@@ -181,6 +243,8 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
         elif last_at is not None and row.at > last_at:
             state.worked_seconds += row.at - last_at
             last_at = row.at
+        if row.event in (Event.PARKED, Event.RESUMED):
+            last_at = None
         if not row.path:
             _fold_run_row(state, row)
             continue
@@ -194,6 +258,12 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
             record.started_at = row.at
             record.status = StepStatus.RUNNING
             record.once = bool(row.data.get("once"))
+            record.waiting = record.decision = None
+            record.parked = False
+        elif row.event is Event.WAITING:
+            record.status = StepStatus.WAITING
+            record.started_at = record.started_at or row.at
+            record.waiting = row.data
         else:
             _fold_outcome(record, row)
     # A quick step's only row is its outcome, which for a loop comes after those of its items.
@@ -206,9 +276,22 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
 def _fold_run_row(state: RunState, row: JournalRow) -> None:
     if row.event is Event.DISPATCHED:
         state.dispatches = dispatch_of(row.seq)
+        state.is_parked, state.wake_at = False, None
     elif row.event is Event.WORKER_LOST:
-        state.losses[""] += 1
-        state.losses.update(path for path, _attempt in row.data["under_way"])
+        counter = state.crashes if row.data.get("restart") else state.losses
+        counter[""] += 1
+        counter.update(path for path, _attempt in row.data["under_way"])
+    elif row.event is Event.PARKED:
+        state.is_parked, state.wake_at = True, row.data.get("wake_at")
+        for record in state.under_way():
+            record.parked = True
+    elif row.event is Event.SIGNALLED:
+        signal = Signal(row.seq, row.data["name"], row.data.get("data"), row.data["by"], row.at)
+        state.signals.append(signal)
+    elif row.event is Event.RESUMED:
+        _fold_resume(state, row)
+    elif row.event is Event.RETRIED:
+        state.retry_of = row.data["of"]
     elif row.event is Event.CANCEL_REQUESTED:
         state.cancel_requested = True
         state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
@@ -221,12 +304,29 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         state.error = row.data.get("error")
 
 
+def _fold_resume(state: RunState, row: JournalRow) -> None:
+    """The run has not ended after all; it begins a new count of time and losses."""
+    state.status = state.error = state.ended_at = None
+    state.cancel_requested = state.flow_timed_out = False
+    state.stop_reason, state.worked_seconds = "", 0.0
+    state.losses.clear()
+    state.crashes.clear()
+    mode = row.data.get("mode")
+    named = {(path, attempt) for path, attempt in row.data["steps"]}
+    for record in state.steps:
+        if (record.path, record.attempt) in named:
+            record.once = False
+            record.decision = None if mode == "rerun" else {"mode": mode, "value": row.data.get("value")}
+
+
 def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.status = _OUTCOMES[row.event]
     record.ended_at = row.at
     record.started_at = row.data.get("started_at", record.started_at)
     record.error = row.data.get("error")
     record.result = row.data.get("result")
+    record.result_file = row.data.get("result_file")
+    record.signal = row.data.get("signal")
     record.control = row.data.get("control")
     record.then = row.data.get("then")
     record.key = row.data.get("key")

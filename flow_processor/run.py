@@ -24,8 +24,8 @@ class RunStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """True for a status that never changes again."""
-        return not LEGAL_TRANSITIONS[self]
+        """True for a status with which a run has ended. Only a person's resume takes one back: `interrupted`."""
+        return self in TERMINAL_STATUSES
 
 
 LEGAL_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
@@ -49,13 +49,14 @@ LEGAL_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.FAILED: frozenset(),
     RunStatus.EXITED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
-    RunStatus.INTERRUPTED: frozenset(),
+    RunStatus.INTERRUPTED: frozenset({RunStatus.QUEUED}),
     RunStatus.SKIPPED: frozenset(),
 }
-"""From each status the ones that may follow it. Terminal ones have none."""
+"""From each status the ones that may follow it. Terminal ones have none, but `interrupted`: a person who knows what
+happened may resume such a run."""
 
-LIVE_STATUSES = frozenset(status for status in RunStatus if not status.is_terminal)
-TERMINAL_STATUSES = frozenset(status for status in RunStatus if status.is_terminal)
+LIVE_STATUSES = frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING})
+TERMINAL_STATUSES = frozenset(RunStatus) - LIVE_STATUSES
 
 
 class Trigger(StrEnum):

@@ -49,6 +49,10 @@ class WorkerSettings:
     """Folder of the worker's own lock file."""
     handover_path: str
     """Folder for the last rows of a worker whose daemon is gone."""
+    results_path: str
+    """Folder of large results."""
+    timezone: str
+    """Name of the zone in which moments without one are meant."""
     memory_mb: int
     """Limit of the process's address space, in MiB; 0 for none."""
     cores: Sequence[int] = ()

@@ -110,19 +110,7 @@ class Service:
     @cached_property
     def _pool(self) -> WorkerPool:
         settings = self.settings
-        private = [
-            settings.flows_path,
-            settings.secrets_path,
-            settings.config_file,
-            settings.lock_path,
-            settings.log_path,
-            settings.data_path / "workers",
-            settings.data_path / "handover",
-            settings.data_path / "daemon.json",
-            settings.data_path / "daemon.lock",
-            *(path for path in (settings.tls_cert, settings.tls_key) if path is not None),
-            *store_files(settings.database_url),
-        ]
+        private = [*settings.private_paths, *store_files(settings.database_url)]
         for_workers = WorkerSettings(
             worker_id="",
             data_path=str(settings.data_path),
@@ -130,6 +118,8 @@ class Service:
             private_paths=[str(path) for path in private],
             workers_path=str(settings.data_path / "workers"),
             handover_path=str(settings.data_path / "handover"),
+            results_path=str(settings.results_path),
+            timezone=settings.timezone,
             memory_mb=settings.worker_memory_mb,
             cores=self._worker_cores,
         )

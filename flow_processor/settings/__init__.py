@@ -113,10 +113,15 @@ class Settings:
         return self.api_token == DEFAULT_TOKEN or len(self.api_token) < MIN_TOKEN_LENGTH
 
     @property
+    def results_path(self) -> Path:
+        """Where large results of steps are kept."""
+        return self.data_path / "results"
+
+    @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
         keys = (self.tls_cert, self.tls_key)
-        own = ("workers", "handover", "daemon.json", "daemon.lock")
+        own = ("workers", "handover", "results", "daemon.json", "daemon.lock")
         return (
             self.flows_path,
             self.secrets_path,

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from flow_processor.errors import DiskFull, StoreUnavailable
 from flow_processor.store import tables
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version that this program writes and reads."""
 
 
@@ -47,19 +47,31 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _create_first_version(connection: Connection) -> None:
-    tables.metadata.create_all(connection)
+def _to_version_2(connection: Connection) -> None:
+    """Runs that wait, that try another one again, and that are removed bit by bit."""
+    for column in (
+        "wake_at FLOAT",
+        "retry_of TEXT",
+        "attempt INTEGER NOT NULL DEFAULT 1",
+        "bytes INTEGER NOT NULL DEFAULT 0",
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    connection.exec_driver_sql("CREATE INDEX runs_by_version ON runs (flow_hash)")
+    connection.exec_driver_sql("CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL")
+    connection.exec_driver_sql("CREATE TABLE removals (run_id TEXT NOT NULL, PRIMARY KEY (run_id))")
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _create_first_version}
-"""What brings the store to each version from the one before."""
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2}
+"""What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
 
 
 def _migrate(connection: Connection) -> None:
-    version = 0
-    if inspect(connection).has_table("meta"):
-        found = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.key == "schema_version"))
-        version = int(found or 0)
+    if not inspect(connection).has_table("meta"):
+        tables.metadata.create_all(connection)
+        connection.execute(insert(tables.meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+        return
+    found = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.key == "schema_version"))
+    version = int(found or 0)
     if version > SCHEMA_VERSION:
         raise StoreUnavailable(
             f"the store was written by a newer version of octospool (schema {version}, this program knows "
@@ -68,9 +80,7 @@ def _migrate(connection: Connection) -> None:
         )
     for number in range(version + 1, SCHEMA_VERSION + 1):
         MIGRATIONS[number](connection)
-    if version == 0:
-        connection.execute(insert(tables.meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
-    elif version < SCHEMA_VERSION:
+    if version < SCHEMA_VERSION:
         connection.execute(
             update(tables.meta).where(tables.meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION))
         )

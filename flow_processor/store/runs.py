@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, Row, Update, bindparam, delete, func,
 
 from flow_processor.clock import from_epoch
 from flow_processor.journal import (
-    DAEMON_SPAN,
     DISPATCH_SPAN,
+    OUTSIDE_SPAN,
     Event,
     JournalRow,
     WireRow,
@@ -48,6 +48,14 @@ class RunRow:
     error: dict[str, Any] | None = None
     schedule_id: str | None = None
     slot: float | None = None
+    wake_at: float | None = None
+    """When a waiting run goes on by itself; None: only when it is told something."""
+    retry_of: str | None = None
+    """The run that this one tries again."""
+    attempt: int = 1
+    """1 for a first try; one more than that of `retry_of`."""
+    bytes: int = 0
+    """About what it takes in the store and in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,8 @@ def insert_run(connection: Connection, run: RunRow) -> None:
             "error": None if run.error is None else json.dumps(run.error),
             "schedule_id": run.schedule_id,
             "slot": run.slot,
+            "retry_of": run.retry_of,
+            "attempt": run.attempt,
         },
     )
 
@@ -103,14 +113,16 @@ def _move_statement(status: RunStatus) -> Update:
     values: dict[str, Any] = {"status": status.value}
     if status is RunStatus.RUNNING:
         values["started_at"] = func.coalesce(runs.c.started_at, bindparam("at"))
+    if status is RunStatus.WAITING:
+        values["wake_at"] = bindparam("at")
     if status.is_terminal:
         values |= {"ended_at": bindparam("at"), "error": bindparam("reason")}
+    if status is RunStatus.QUEUED:
+        values |= {"ended_at": None, "error": None}
     return update(runs).where(runs.c.id == bindparam("run_id"), runs.c.status.in_(legal)).values(values)
 
 
-_MOVE: dict[RunStatus, Update] = {
-    status: _move_statement(status) for status in RunStatus if status is not RunStatus.QUEUED
-}
+_MOVE: dict[RunStatus, Update] = {status: _move_statement(status) for status in RunStatus}
 
 
 def move_run(
@@ -118,14 +130,17 @@ def move_run(
     run_id: str,
     status: RunStatus,
     *,
-    at: float,
+    at: float | None,
     error: dict[str, Any] | None = None,
 ) -> bool:
-    """Give a run its next status; False (and nothing done) where that transition is not legal."""
+    """Give a run its next status; False (and nothing done) where that transition is not legal.
+
+    `at` is when that was; for `waiting` when the run is to go on by itself (None: never).
+    """
     values: dict[str, Any] = {"run_id": run_id}
     if status.is_terminal:
         values |= {"at": at, "reason": None if error is None else json.dumps(error)}
-    elif status is RunStatus.RUNNING:
+    elif status is not RunStatus.QUEUED:
         values["at"] = at
     return connection.execute(_MOVE[status], values).rowcount == 1
 
@@ -143,18 +158,59 @@ def end_run(
 def request_cancel(connection: Connection, run_id: str, *, reason: str, at: float) -> None:
     """Record that a run should end, while no worker of this daemon has it."""
     _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, {"reason": reason})
+    wake_run(connection, run_id, at=at)
+
+
+def record_signal(
+    connection: Connection, run_id: str, *, name: str, data: Any, by: str, at: float
+) -> int | None:
+    """Record what a live run is told; the row's seq. None (and nothing done) if the run has ended."""
+    live = [status.value for status in LIVE_STATUSES]
+    query = select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(live))
+    if connection.scalar(query) is None:
+        return None
+    wake_run(connection, run_id, at=at)
+    return _append_by_daemon(connection, run_id, Event.SIGNALLED, at, {"name": name, "data": data, "by": by})
+
+
+def wake_run(connection: Connection, run_id: str, *, at: float) -> None:
+    """A waiting run is to go on at once, also if the daemon dies before it can see to that."""
+    waiting = runs.c.status == RunStatus.WAITING.value
+    connection.execute(update(runs).where(runs.c.id == run_id, waiting).values(wake_at=at))
+
+
+def reopen_run(
+    connection: Connection,
+    run_id: str,
+    *,
+    by: str,
+    steps: Sequence[tuple[str, int]],
+    mode: str | None,
+    value: Any,
+    at: float,
+) -> bool:
+    """An interrupted run is queued again; `mode` and `value` say what is to become of `steps`, which were in doubt.
+
+    False (and nothing done) if it is not interrupted (any more).
+    """
+    if not move_run(connection, run_id, RunStatus.QUEUED, at=at):
+        return False
+    data = {"by": by, "steps": [list(step) for step in steps], "mode": mode, "value": value}
+    _append_by_daemon(connection, run_id, Event.RESUMED, at, data)
+    return True
 
 
 def _append_by_daemon(
     connection: Connection, run_id: str, event: Event, at: float, data: dict[str, Any]
-) -> None:
+) -> int:
+    """Add a row of the run that the store numbers; its seq."""
     last = (
         connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or DISPATCH_SPAN
     )
-    # Among the daemon's own numbers: a worker that nobody hears now may still use the others.
-    first = dispatch_of(last) * DISPATCH_SPAN + DAEMON_SPAN + 1
+    first = dispatch_of(last) * DISPATCH_SPAN + OUTSIDE_SPAN
     row = to_wire(JournalRow(max(last + 1, first), "", 0, event, at, data))
     connection.execute(insert(journal), history_rows(run_id, [row])[journal])
+    return row[0]
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:

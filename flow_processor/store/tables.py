@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -51,11 +52,31 @@ runs = Table(
     Column("error", Text),
     Column("schedule_id", Text),
     Column("slot", Float),
+    Column("wake_at", Float),
+    Column("retry_of", Text),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("bytes", Integer, nullable=False, server_default="0"),
     Index("runs_by_flow", "flow", "id"),
     Index("runs_by_status", "status", "id"),
+    Index("runs_by_version", "flow_hash"),
+    Index(
+        "runs_by_retry",
+        "retry_of",
+        sqlite_where=text("retry_of IS NOT NULL"),
+        postgresql_where=text("retry_of IS NOT NULL"),
+    ),
 )
-"""Every run that was accepted. `status`, `started_at`, `ended_at` and `error` repeat what the journal says,
-so that lists need not fold it; they are written in one transaction with the journal row they repeat."""
+"""Every run that was accepted. `status`, `started_at`, `ended_at`, `error` and `wake_at` repeat what the journal
+says, so that lists need not fold it; they are written in one transaction with the journal row they repeat.
+`attempt` counts the tries of one request: a run with `retry_of` tries that run again. `bytes` is about what the run
+takes in the store and in files."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+)
+"""Runs that were deleted and whose journal, log and files are still to go; that happens in small steps."""
 
 journal = Table(
     "journal",
