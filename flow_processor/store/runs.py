@@ -72,6 +72,9 @@ class RunFilter:
 # Statements of the hot path are made once: making one costs more than running it.
 _INSERT_RUN = insert(runs)
 _GET_RUN = select(runs).where(runs.c.id == bindparam("run_id"))
+_COUNT_BYTES = (
+    update(runs).where(runs.c.id == bindparam("run_id")).values(bytes=runs.c.bytes + bindparam("more"))
+)
 
 
 def insert_run(connection: Connection, run: RunRow) -> None:
@@ -171,6 +174,11 @@ def record_signal(
         return None
     wake_run(connection, run_id, at=at)
     return _append_by_daemon(connection, run_id, Event.SIGNALLED, at, {"name": name, "data": data, "by": by})
+
+
+def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:
+    """Add to what a run takes, in bytes; to be called in the transaction that writes what is counted."""
+    connection.execute(_COUNT_BYTES, {"run_id": run_id, "more": bytes})
 
 
 def wake_run(connection: Connection, run_id: str, *, at: float) -> None:

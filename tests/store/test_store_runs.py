@@ -26,6 +26,7 @@ from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import (
     RunFilter,
     RunRow,
+    count_bytes,
     delete_ended,
     end_run,
     insert_flow_version,
@@ -209,6 +210,18 @@ def test_an_end_is_a_status_and_a_journal_row_together(store: Store) -> None:
     assert (found.status, found.error, found.ended_at) == (RunStatus.CANCELLED, error, 9.0)
     assert (state.status, state.error) == (RunStatus.CANCELLED, error)
     assert len(store.journal.rows(run.id)) == 1
+
+
+def test_what_a_run_takes_is_added_up(store: Store) -> None:
+    """A run that is gone meanwhile takes nothing."""
+    run = a_run()
+    insert_all(store, [run])
+    for more in (100, 20):
+        for run_id in (run.id, "gone"):
+            store.writer.run(lambda connection, r=run_id, m=more: count_bytes(connection, r, m))
+    found = store.runs.get(run.id)
+    assert found is not None
+    assert found.bytes == 120
 
 
 # The journal.
