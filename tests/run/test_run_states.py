@@ -25,7 +25,7 @@ TABLE = {
     "failed": set(),
     "exited": set(),
     "cancelled": set(),
-    "interrupted": set(),
+    "interrupted": {"queued"},
     "skipped": set(),
 }
 
@@ -49,6 +49,12 @@ def test_a_status_is_either_live_or_final(status: RunStatus) -> None:
 def test_every_live_status_leads_to_an_end(status: RunStatus) -> None:
     """A run that nothing may end would stay for ever."""
     assert LEGAL_TRANSITIONS[status] & TERMINAL_STATUSES
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL_STATUSES - {RunStatus.INTERRUPTED}))
+def test_what_has_ended_has_ended(status: RunStatus) -> None:
+    """Only a run of which nobody knows whether a step took effect may be taken up again, by a person."""
+    assert not LEGAL_TRANSITIONS[status]
 
 
 @given(moments, moments)
