@@ -21,6 +21,7 @@ from flow_processor.schema import fields_table, flow_schema, step_page  # noqa: 
 from flow_processor.settings import VARIABLES, ApiSettings  # noqa: E402
 from flow_processor.settings.config_file import AutostartSpec  # noqa: E402
 from flow_processor.spec.flow import FlowSpec  # noqa: E402
+from flow_processor.spec.retention import RetentionSettings  # noqa: E402
 from flow_processor.spec.step import StepSpec  # noqa: E402
 
 _NOTE = "<!-- Written by docs/generate.py from the code; edit the docstrings there. -->\n\n"
@@ -100,6 +101,10 @@ def _settings_page() -> str:
         "\n## Only in config.yml\n",
         "### `api:`\n",
         fields_table(ApiSettings),
+        "\n### `retention:`\n",
+        "How long the runs of all flows are kept. A flow's own `retention` comes on top; its `max_age_days` counts "
+        "instead of this one. See [operations](operations.md#retention).\n",
+        fields_table(RetentionSettings),
         "\n### `autostart:`\n",
         "A list of flows that are added to the scheduler at start: paths, or mappings. A wrong entry is logged and "
         "shown by `GET /readyz`; the others start.\n",

@@ -17,6 +17,7 @@ from flow_processor.errors import Problem, SettingsError
 from flow_processor.settings.config_file import ApiSettings, AutostartEntry
 from flow_processor.settings.sources import Sources
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
+from flow_processor.spec.retention import RetentionSettings
 
 __all__ = ["VARIABLES", "ApiSettings", "AutostartEntry", "Settings", "Variable", "is_loopback"]
 
@@ -56,6 +57,8 @@ class Settings:
     """In seconds."""
     api: ApiSettings
     """CORS origins, largest body (bytes) and threads; from config.yml only."""
+    retention: RetentionSettings
+    """How long runs are kept; from config.yml only."""
     autostart: tuple[AutostartEntry, ...]
     """From config.yml only."""
     autostart_problems: tuple[Problem, ...]
@@ -81,6 +84,7 @@ class Settings:
         settings = cls(
             **values,
             api=sources.api,
+            retention=sources.retention,
             autostart=sources.autostart,
             autostart_problems=sources.autostart_problems,
             environment=dict(environ),

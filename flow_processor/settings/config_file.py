@@ -13,14 +13,7 @@ from flow_processor.errors import Problem, SpecError
 from flow_processor.settings.variables import VARIABLES
 from flow_processor.spec.base import RelativePath, Seconds, Spec
 from flow_processor.spec.cron import CronRule
-
-_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_SIZE = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?", re.IGNORECASE)
-
-
-def _bytes(value: Any) -> Any:
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    return int(match[1]) * _UNITS[(match[2] or "").lower()] if match else value
+from flow_processor.spec.retention import RetentionSettings, bytes_of
 
 
 def _checked_size(value: int | str) -> int:
@@ -43,7 +36,7 @@ class ApiSettings(Spec):
     allowed_hosts: tuple[str, ...] = ()
     """Further host names under which a daemon on loopback may be called: those of a reverse proxy in front of it.
     Others are refused, because a web page could send its visitors' browsers here under a name of its own."""
-    max_body: Annotated[int | str, BeforeValidator(_bytes), AfterValidator(_checked_size)] = 1024 * 1024
+    max_body: Annotated[int | str, BeforeValidator(bytes_of), AfterValidator(_checked_size)] = 1024 * 1024
     """Largest request body, in bytes or like `2 MiB`; a larger one is refused with 413."""
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     """Threads that answer requests; a request that waits for a run's outcome takes one."""
@@ -95,10 +88,12 @@ class _Base(Spec):
     """Flows that are added to the scheduler at start: paths, or mappings with `path` and a rule."""
     api: ApiSettings | None = None
     """Settings of the API that stand only here."""
+    retention: RetentionSettings | None = None
+    """How long runs are kept."""
 
 
 ConfigFile: type[Any] = create_model("ConfigFile", __base__=_Base, __doc__=_Base.__doc__, **_FROM_TABLE)
-"""The spec of config.yml: all variables in lower case, `autostart` and `api`."""
+"""The spec of config.yml: all variables in lower case, `autostart`, `api` and `retention`."""
 
 
 def read_config(document: Document) -> Any:

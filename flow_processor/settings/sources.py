@@ -18,6 +18,7 @@ from flow_processor.settings.config_file import (
     read_config,
 )
 from flow_processor.settings.variables import BY_KEY, VARIABLES, PathText, Variable
+from flow_processor.spec.retention import RetentionSettings
 
 _NOTHING = Document("config.yml", None)
 
@@ -34,6 +35,7 @@ class Sources:
         self._base = base
         self.problems: list[Problem] = []
         self.api = ApiSettings()
+        self.retention = RetentionSettings()
         self.autostart: tuple[AutostartEntry, ...] = ()
         self.autostart_problems: tuple[Problem, ...] = ()
         for key in self._overrides.keys() - BY_KEY.keys():
@@ -95,6 +97,7 @@ class Sources:
             self.autostart, self.autostart_problems = read_autostart(self._document)
             self._config = read_config(self._document)
             self.api = self._config.api or self.api
+            self.retention = self._config.retention or self.retention
         except SpecError as error:
             self.problems += error.problems
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from flow_processor.spec.base import Seconds, Spec
+from flow_processor.spec.retention import RetentionSpec
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.spec.step import StepSpec
 
@@ -52,6 +53,8 @@ class FlowSpec(Spec):
     """Time limit of a run, in seconds; default: FLOW_TIMEOUT_SECONDS."""
     concurrency: ConcurrencySpec = ConcurrencySpec()
     """Runs of this flow at once; default: one."""
+    retention: RetentionSpec = RetentionSpec()
+    """How long runs of this flow are kept; default: as config.yml says."""
     max_jumps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """How many times a run may jump by goto or on_error_goto."""
     finally_step: str | None = None

@@ -50,7 +50,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
 
 def test_every_variable_is_a_field_and_every_field_is_a_variable() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    only_in_config = {"api", "autostart", "autostart_problems", "environment"}
+    only_in_config = {"api", "autostart", "autostart_problems", "environment", "retention"}
     assert fields - only_in_config == {variable.key for variable in VARIABLES}
 
 
@@ -337,3 +337,32 @@ def test_any_config_gives_settings_or_a_settings_error(
         Settings.load({"CONFIG_FILE": str(file)}, base=base)
     except SettingsError as error:
         assert error.details["problems"]  # noqa: PT017  either outcome is right
+
+
+# Retention.
+
+
+def test_runs_are_kept_for_90_days_unless_config_says_otherwise(tmp_path: Path) -> None:
+    assert load(tmp_path).retention.max_age_days == 90
+    kept = load(tmp_path, "retention: {max_age_days: forever, max_runs: 5, max_bytes: 2 GiB}\n").retention
+    assert (kept.max_age_days, kept.max_runs, kept.max_bytes) == ("forever", 5, 2 * 1024**3)
+    assert load(tmp_path, "retention: {max_runs: 5}\n").retention.max_age_days == 90
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{max_age_days: 0}", "more than 0"),
+        ("{max_age_days: never}", "a number or one of forever"),
+        ("{max_runs: 0}", "1"),
+        ("{max_bytes: 10}", "at least 1 MiB"),
+        ("{max_bytes: much}", "at least 1 MiB"),
+        ("{max_age: 3}", "did you mean 'max_age_days'"),
+    ],
+)
+def test_a_retention_that_would_delete_everything_or_means_nothing_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (problem,) = problems(tmp_path, f"retention: {text}\n")
+    assert said in problem
+    assert "retention" in problem
