@@ -240,10 +240,10 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
         state.last_seq = max(state.last_seq, row.seq)
         if row.event is Event.DISPATCHED:
             last_at = row.at
-        elif last_at is not None and row.at > last_at:
+        elif last_at is not None and row.at > last_at and _is_of_worker_time(row):
             state.worked_seconds += row.at - last_at
             last_at = row.at
-        if row.event in (Event.PARKED, Event.RESUMED):
+        if row.event in (Event.PARKED, Event.RESUMED, Event.WORKER_LOST):
             last_at = None
         if not row.path:
             _fold_run_row(state, row)
@@ -271,6 +271,11 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
     if state.status is not None:
         _close(state)
     return state
+
+
+def _is_of_worker_time(row: JournalRow) -> bool:
+    """Was it written while a worker had the run? What the store numbers and what the next daemon found was not."""
+    return row.seq % DISPATCH_SPAN < OUTSIDE_SPAN and not row.data.get("restart")
 
 
 def _fold_run_row(state: RunState, row: JournalRow) -> None:
