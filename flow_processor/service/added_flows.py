@@ -10,7 +10,9 @@ from flow_processor.errors import OctospoolError
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.scheduling.flow_scheduler import AddedSchedule, FlowScheduler, ScheduledLaunch
-from flow_processor.service.launcher import Cause, Launcher
+from flow_processor.service.cause import Cause
+from flow_processor.service.launcher import Launcher
+from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.views import AddedFlow
 from flow_processor.settings import AutostartEntry, Settings
 from flow_processor.spec.schedule import ScheduleSpec
@@ -30,11 +32,14 @@ class AddedFlows:
         settings: Settings,
         library: FlowLibrary,
         launcher: Launcher,
+        *,
+        live: LiveRuns,
         scheduler: Callable[[], FlowScheduler],
     ) -> None:
         self._settings = settings
         self._library = library
         self._launcher = launcher
+        self._live = live
         self._scheduler = scheduler
         self._autostart_problems: list[str] = []
 
@@ -98,7 +103,7 @@ class AddedFlows:
             next_run=added.next_slot,
             last_run=added.last_slot,
             last_run_id=added.last_run_id,
-            running=self._launcher.is_live(added.flow),
+            running=self._live.is_live(added.flow),
             problem=added.problem,
         )
 

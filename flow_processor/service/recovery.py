@@ -11,14 +11,16 @@ from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
+from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
 from flow_processor.engine.worker_process import kill_process
-from flow_processor.errors import SpecError, StoreUnavailable
+from flow_processor.errors import OctospoolError, SpecError, StoreUnavailable
 from flow_processor.flow_files import parse_flow
 from flow_processor.journal import Event
 from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
-from flow_processor.service.launcher import Launcher
+from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.turns import Turns
 from flow_processor.spec.flow import ConcurrencySpec
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows
@@ -37,10 +39,20 @@ class Recovery:
     """Goes on with every run that has not ended, as soon as nobody else has it."""
 
     def __init__(
-        self, store: Store, launcher: Launcher, *, workers_path: Path, handover_path: Path, clock: Clock
+        self,
+        store: Store,
+        engine: LocalEngine,
+        *,
+        turns: Turns,
+        live: LiveRuns,
+        workers_path: Path,
+        handover_path: Path,
+        clock: Clock,
     ) -> None:
         self._store = store
-        self._launcher = launcher
+        self._engine = engine
+        self._turns = turns
+        self._live = live
         self._workers_path = workers_path
         self._handover_path = handover_path
         self._clock = clock
@@ -60,7 +72,7 @@ class Recovery:
                 self._go_on(run, rule)
                 continue
             logger.info("a worker of the last daemon still has the run", extra=_where(run))
-            self._launcher.expect(run, rule)
+            self._expect(run, rule)
             args = (orphan, run, rule)
             thread = threading.Thread(target=self._wait_for, args=args, name="orphan", daemon=True)
             self._waiting.append(thread)
@@ -92,7 +104,7 @@ class Recovery:
         if found is None:
             return
         if found.status.is_terminal:
-            self._launcher.has_ended(found)
+            self._live.has_ended(found)
         else:
             self._go_on(found, rule)
 
@@ -111,7 +123,7 @@ class Recovery:
         """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it."""
         content = orphan.content()
         now = self._clock.now().timestamp()
-        asked_at = self._launcher.cancel_asked_at(run.id)
+        asked_at = self._live.asked_to_end_at(run.id)
         is_overdue = now > content.get("must_end_by", now)
         if (
             is_overdue or (asked_at is not None and now > asked_at + ABORT_GRACE_SECONDS)
@@ -131,7 +143,22 @@ class Recovery:
 
     def _go_on(self, run: RunRow, rule: ConcurrencySpec) -> None:
         logger.info("goes on after a restart", extra=_where(run))
-        self._launcher.resume(run, rule)
+        if self._live.take_over(run.id):
+            # It has its flow's lock already; those in line for it must not stand before it.
+            self._engine.submit(run)
+            return
+        self._turns.set_rule(run.flow, rule)
+        self._live.add(run)
+        self._turns.line_up(run)
+
+    def _expect(self, run: RunRow, rule: ConcurrencySpec) -> None:
+        """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
+        self._turns.set_rule(run.flow, rule)
+        self._live.add(run, left_behind=True)
+        try:
+            self._turns.take(run.flow, run.id)
+        except OctospoolError as error:
+            logger.error("cannot take the lock: %s", error, extra=_where(run))
 
     def _end(self, run: RunRow, status: RunStatus, error: dict[str, Any]) -> None:
         now = self._clock.now().timestamp()

@@ -1,0 +1,81 @@
+"""What can be done with flow files, schedules and locks; and how the daemon is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from flow_processor.errors import LockNotFound, Problem
+from flow_processor.flow_files import FileStatus
+from flow_processor.locks import HeldLock
+from flow_processor.service.health import check_autostart, check_scheduler, check_store, check_workers
+from flow_processor.service.parts import Parts
+from flow_processor.service.views import AddedFlow, FlowFileView, LockView, Readiness
+
+
+class FlowVerbs(Parts):
+    """Check and schedule flows, look at locks."""
+
+    def add_flow(self, path: str) -> AddedFlow:
+        """Put a flow into the scheduler. Raises FlowNotFound, SpecError, FlowAlreadyAdded, InvalidRequest."""
+        return self.added.add(path)
+
+    def added_flows(self) -> list[AddedFlow]:
+        """Flows in the scheduler."""
+        return self.added.all()
+
+    def remove_flow(self, flow_id: str) -> None:
+        """Take a flow out of the scheduler. Raises ScheduleNotFound."""
+        self.scheduler.remove(flow_id)
+
+    def locks(self) -> list[LockView]:
+        """Locks that are held."""
+        return [_lock_view(lock) for lock in self.flow_locks.held()]
+
+    def remove_lock(self, name: str) -> LockView:
+        """Take a flow's lock away; its run goes on. Raises LockNotFound."""
+        spellings = (name, f"{name}.yml", f"{name}.yaml")
+        removed = next((lock for lock in self.flow_locks.held() if lock.flow in spellings), None)
+        if removed is None or not self.flow_locks.remove(name):
+            raise LockNotFound(f"there is no lock of a flow '{name}'", details={"flow": name})
+        self.turns.try_next(removed.flow)
+        return _lock_view(removed)
+
+    def remove_locks(self) -> list[LockView]:
+        """Take all locks away; their runs go on."""
+        removed = self.flow_locks.held()
+        self.flow_locks.remove_all()
+        for lock in removed:
+            self.turns.try_next(lock.flow)
+        return [_lock_view(lock) for lock in removed]
+
+    def flow_files(self) -> list[FlowFileView]:
+        """Every flow file, valid or with its problems."""
+        return [FlowFileView(**asdict(self._with_jq_problems(file))) for file in self.library.files()]
+
+    def check(self, paths: Sequence[str] = ()) -> list[Problem]:
+        """Everything wrong in these flow files (all of them where none is named)."""
+        files = [self.library.status(path) for path in paths] if paths else self.library.files()
+        return [problem for file in files for problem in self._with_jq_problems(file).problems]
+
+    def _with_jq_problems(self, file: FileStatus) -> FileStatus:
+        """The file's status with what only compiling its jq expressions shows; needs a started engine."""
+        if not file.valid or not self._is_started:
+            return file
+        text = self.library.load(file.path).text
+        problems = self.engine.expressions.problems(self.library.shown(file.path), text)
+        return replace(file, valid=not problems, problems=problems) if problems else file
+
+    def readiness(self) -> Readiness:
+        """Store writable, scheduler ticking, workers answering."""
+        checks = [
+            check_store(self.store),
+            check_scheduler(self.scheduler, self.clock),
+            check_workers(self._pool, self.engine),
+        ]
+        ready = all(check.ok for check in checks)
+        return Readiness(ready=ready, checks=[*checks, check_autostart(self.added.problems())])
+
+
+def _lock_view(lock: HeldLock) -> LockView:
+    return LockView(filename=lock.filename, flow=lock.flow, timestamp=lock.since, run_id=lock.run_id)

@@ -1,0 +1,202 @@
+"""The parts of the product over one data folder, and how they are put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from flow_processor.clock import Clock, SystemClock, from_epoch
+from flow_processor.engine.local import LocalEngine
+from flow_processor.engine.order import WorkerSettings
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.errors import OctospoolError
+from flow_processor.flow_data import first_data
+from flow_processor.flow_files import FlowLibrary
+from flow_processor.locks import DataFolderLock, FlowLocks
+from flow_processor.scheduling.flow_scheduler import FlowScheduler
+from flow_processor.secrets import SecretStore
+from flow_processor.service.added_flows import AddedFlows
+from flow_processor.service.cancels import Cancels
+from flow_processor.service.history import History
+from flow_processor.service.launcher import Launcher
+from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.recovery import Recovery
+from flow_processor.service.turns import Turns
+from flow_processor.settings import Settings
+from flow_processor.step import Secret
+from flow_processor.store import Store, store_files
+from flow_processor.store.runs import RunRow
+from flow_processor.store.schedules import ScheduleStore
+
+logger = logging.getLogger("octospool.service")
+
+
+class Parts:
+    """Builds each part when it is first needed, so that reading starts no thread and no process."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, *, worker_cores: Sequence[int] = ()
+    ) -> None:
+        """`worker_cores`: processor cores for workers, where the daemon itself keeps to one (engine/cores.py)."""
+        self.settings = settings
+        self._worker_cores = worker_cores
+        self.clock = clock or SystemClock()
+        self.library = FlowLibrary(settings.flows_path)
+        self.flow_locks = FlowLocks(settings.lock_path, self.clock)
+        self.data_folder = DataFolderLock(settings.data_path)
+        self._is_started = False
+        self._has_schedule = False
+
+    @cached_property
+    def store(self) -> Store:
+        """What the program remembers."""
+        self.settings.create_folders()
+        return Store(self.settings.database_url)
+
+    @cached_property
+    def history(self) -> History:
+        """The store's runs as answers."""
+        return History(self.store, clock=self.clock, first_data_of=self.first_data_of)
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """Named secrets."""
+        return SecretStore(
+            self.settings.secrets_path,
+            # With the token that counts: without API_TOKEN set, a grant of ${API_TOKEN} means the default one.
+            {**self.settings.environment, "API_TOKEN": self.settings.api_token},
+            vault_token=self.settings.hashicorp_vault_token,
+            vault_ttl_seconds=self.settings.hashicorp_vault_cache_ttl,
+        )
+
+    @cached_property
+    def engine(self) -> LocalEngine:
+        """Hands runs to workers."""
+        return LocalEngine(
+            self.store,
+            self._pool,
+            clock=self.clock,
+            get_secret=self._secret,
+            default_timeout_seconds=self.settings.flow_timeout_seconds,
+            first_data_of=self.first_data_of,
+            on_ended=self.live.has_ended,
+        )
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Locks of flows, and who waits for them."""
+        return Turns(self.flow_locks, hand_out=lambda run: self.engine.submit(run))
+
+    @cached_property
+    def live(self) -> LiveRuns:
+        """Runs that have not ended."""
+        return LiveRuns(self.turns, clock=self.clock)
+
+    @cached_property
+    def cancels(self) -> Cancels:
+        """Ends runs."""
+        return Cancels(self.store, self.turns, self.live, self.engine, clock=self.clock)
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Accepts runs."""
+        return Launcher(
+            self.store,
+            self.library,
+            self.engine,
+            turns=self.turns,
+            live=self.live,
+            cancels=self.cancels,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _pool(self) -> WorkerPool:
+        settings = self.settings
+        private = [*settings.private_paths, *store_files(settings.database_url)]
+        for_workers = WorkerSettings(
+            worker_id="",
+            data_path=str(settings.data_path),
+            templates_path=str(settings.templates_path),
+            private_paths=[str(path) for path in private],
+            workers_path=str(settings.data_path / "workers"),
+            handover_path=str(settings.data_path / "handover"),
+            results_path=str(settings.results_path),
+            timezone=settings.timezone,
+            memory_mb=settings.worker_memory_mb,
+            cores=self._worker_cores,
+        )
+        return WorkerPool(
+            for_workers,
+            environment=settings.environment,
+            max_workers=settings.max_workers,
+            # Who runs one flow and leaves needs no spare.
+            spare_workers=settings.spare_workers if self._has_schedule else 0,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            self.store,
+            self.engine,
+            turns=self.turns,
+            live=self.live,
+            workers_path=self.settings.data_path / "workers",
+            handover_path=self.settings.data_path / "handover",
+            clock=self.clock,
+        )
+
+    @cached_property
+    def scheduler(self) -> FlowScheduler:
+        """Fires schedules."""
+        return FlowScheduler(
+            ScheduleStore(self.store.writer, self.store.engine),
+            launch=lambda due: self.added.launch(due),
+            rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
+            clock=self.clock,
+            zone=self.settings.zone,
+            changed=self._changed_flows,
+        )
+
+    @cached_property
+    def added(self) -> AddedFlows:
+        """Flows in the scheduler."""
+        return AddedFlows(
+            self.settings, self.library, self.launcher, live=self.live, scheduler=lambda: self.scheduler
+        )
+
+    def _secret(self, name: str) -> Secret:
+        secret = self.secrets.get(name)
+        if self.secrets.problem is not None:
+            logger.error("secrets.yml is broken; the last good one is in force: %s", self.secrets.problem)
+        return secret
+
+    def _changed_flows(self) -> set[str]:
+        """Paths of flow files that changed; says in the log what is wrong with them now."""
+        changed = self.library.changed()
+        for path in changed:
+            try:
+                file = self.library.status(path)
+            except OctospoolError as error:
+                logger.warning("%s", error.message, extra={"flow": path})
+                continue
+            if file.problems:
+                state = "the last good version stays in force" if file.last_good_in_force else "it cannot run"
+                text = "; ".join(str(problem) for problem in file.problems)
+                logger.warning("broken, %s: %s", state, text, extra={"flow": path})
+        return changed
+
+    def first_data_of(self, run: RunRow) -> dict[str, Any]:
+        """The flow data of a run before its first step."""
+        accepted_at = from_epoch(run.created_at).astimezone(self.settings.zone)
+        return first_data(
+            run_id=run.id,
+            flow=run.flow,
+            timestamp=accepted_at.strftime("%Y%m%d%H%M%S"),
+            api_url=self.settings.api_url,
+            payload=run.input,
+            params=run.params,
+        )

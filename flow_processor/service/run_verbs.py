@@ -1,0 +1,88 @@
+"""What can be done with runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from flow_processor.documents import to_json_value
+from flow_processor.errors import InvalidRequest, StepError
+from flow_processor.run import RunStatus, Trigger
+from flow_processor.service.cause import Cause
+from flow_processor.service.parts import Parts
+from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary
+from flow_processor.store.runs import RunFilter
+
+MAX_STEPS = 1000
+"""So many attempts of steps a run's answer shows unless asked for more."""
+
+
+class RunVerbs(Parts):
+    """Launch, find, follow, cancel and delete runs."""
+
+    def launch(
+        self,
+        path: str,
+        *,
+        data: Any = None,
+        params: dict[str, Any] | None = None,
+        trigger: Trigger = Trigger.API,
+        by: str = "api",
+    ) -> RunSummary:
+        """Accept a run of a flow; durable when this returns. `data` becomes `__input__`.
+
+        Raises FlowNotFound, SpecError, FlowRunning, InvalidRequest, ShuttingDown, StoreUnavailable.
+        """
+        try:
+            payload, given = to_json_value(data), None if params is None else to_json_value(params)
+        except StepError as error:
+            raise InvalidRequest(f"the data cannot be taken: {error.message}") from error
+        run = self.launcher.launch(path, payload=payload, params=given, cause=Cause(trigger, by))
+        if run is None:
+            raise InvalidRequest("nothing was started")
+        return self.history.summary(run)
+
+    def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
+        """The run when it has ended, or as it is after `seconds`."""
+        outcome = self.live.wait(run_id, seconds)
+        if outcome is None:
+            return self.run(run_id)
+        return self.history.detail(*outcome, max_steps=MAX_STEPS)
+
+    def run(self, run_id: str, *, max_steps: int = MAX_STEPS) -> RunDetail:
+        """One run with its steps and data. Raises RunNotFound."""
+        return self.history.run(run_id, max_steps=max_steps)
+
+    def runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: Sequence[RunStatus] = (),
+        trigger: Sequence[Trigger] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Runs, newest first."""
+        wanted = RunFilter(flow, tuple(status), tuple(trigger), since, until)
+        return self.history.page(wanted, limit=limit, cursor=cursor)
+
+    def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
+        """Lines of a run's own log after a cursor; waits up to `wait_seconds` for the first while it is live."""
+        return self.history.logs(run_id, after=after, limit=limit, wait_seconds=wait_seconds)
+
+    def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
+        """Ask for a run's end; the wish is durable when this returns. Raises RunNotFound, RunHasEnded."""
+        self.history.row(run_id)
+        self.cancels.cancel(run_id, by=by)
+        return self.history.summary(self.history.row(run_id))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run that has ended. Raises RunNotFound, RunIsLive."""
+        self.history.delete(run_id)
+
+    def delete_runs(self, *, older_than_days: float | None, status: Sequence[RunStatus]) -> int:
+        """Delete ended runs; how many went. Raises InvalidRequest if neither filter is given."""
+        return self.history.delete_many(older_than_days=older_than_days, status=status)
