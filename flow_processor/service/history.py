@@ -13,7 +13,8 @@ from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fo
 from flow_processor.run import RUN_ID_PATTERN, RunStatus
 from flow_processor.service.views import ErrorView, LogLine, LogPage, RunDetail, RunPage, RunSummary, StepView
 from flow_processor.store import Store
-from flow_processor.store.runs import RunFilter, RunRow, delete_ended
+from flow_processor.store.removals import delete_ended
+from flow_processor.store.runs import RunFilter, RunRow
 
 LOG_POLL_SECONDS = 0.25
 """How often a waiting reader of a live run's log looks for new lines."""

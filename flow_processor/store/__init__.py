@@ -8,6 +8,7 @@ from sqlalchemy import Connection, make_url, update
 
 from flow_processor.store.database import open_database
 from flow_processor.store.journal import JournalReader
+from flow_processor.store.removals import RemovalReader
 from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
@@ -31,6 +32,7 @@ class Store:
         self.writer = Writer(self.engine)
         self.runs = RunReader(self.engine)
         self.journal = JournalReader(self.engine)
+        self.removals = RemovalReader(self.engine)
 
     def check(self, seconds: float) -> None:
         """Commit something. Raises StoreUnavailable, or TimeoutError if that takes longer than `seconds`."""

@@ -37,8 +37,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transactions leave out DDL; without them a migration is whole or not at all.
     connection.isolation_level = None
     cursor = connection.cursor()
+    # auto_vacuum counts for a new file only, and only before anything else is said of it.
     # WAL: readers never wait for the writer. FULL: a commit that was reported survives a power cut.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+    for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -56,6 +57,8 @@ def _to_version_2(connection: Connection) -> None:
         "bytes INTEGER NOT NULL DEFAULT 0",
     ):
         connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    connection.exec_driver_sql("CREATE INDEX runs_by_trigger ON runs (trigger, id)")
+    connection.exec_driver_sql("CREATE INDEX runs_by_outcome ON runs (flow, status, id)")
     connection.exec_driver_sql("CREATE INDEX runs_by_version ON runs (flow_hash)")
     connection.exec_driver_sql("CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL")
     connection.exec_driver_sql("CREATE TABLE removals (run_id TEXT NOT NULL, PRIMARY KEY (run_id))")

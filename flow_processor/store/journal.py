@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, select
+from sqlalchemy import Connection, Engine, bindparam, select
 
 from flow_processor.journal import WireLog, WireRow
 from flow_processor.store.database import reading
@@ -33,12 +33,6 @@ def history_rows(run_id: str, rows: Iterable[Sequence[Any]], lines: Iterable[Seq
             for seq, at, level, step, message in lines
         ],
     }
-
-
-def delete_history(connection: Connection, run_ids: Sequence[str]) -> None:
-    """Delete journal and log of these runs."""
-    connection.execute(delete(journal).where(journal.c.run_id.in_(run_ids)))
-    connection.execute(delete(logs).where(logs.c.run_id.in_(run_ids)))
 
 
 # Made once: making a statement costs more than running it.

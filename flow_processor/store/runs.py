@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, insert, select, update
 
 from flow_processor.clock import from_epoch
 from flow_processor.journal import (
@@ -22,7 +23,7 @@ from flow_processor.journal import (
 )
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
-from flow_processor.store.journal import delete_history, history_rows, read_rows
+from flow_processor.store.journal import history_rows, read_rows
 from flow_processor.store.tables import flow_versions, journal, runs
 
 DELETE_BATCH = 500
@@ -221,16 +222,6 @@ def _append_by_daemon(
     return row[0]
 
 
-def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
-    """Delete runs with journal and log; live ones are left alone. Returns how many went."""
-    ended = [status.value for status in TERMINAL_STATUSES]
-    query = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.status.in_(ended))
-    found = list(connection.scalars(query))
-    delete_history(connection, found)
-    connection.execute(delete(runs).where(runs.c.id.in_(found)))
-    return len(found)
-
-
 def _to_row(row: Row[Any]) -> RunRow:
     values = dict(row._mapping)
     values["trigger"] = Trigger(values["trigger"])
@@ -244,6 +235,32 @@ def _to_row(row: Row[Any]) -> RunRow:
 def _id_bound(moment: datetime) -> str:
     """Run ids begin with their moment, so a bound on time is a bound on the key."""
     return from_epoch(moment.timestamp()).strftime("%Y%m%dT%H%M%S") + f"{moment.microsecond // 1000:03d}"
+
+
+def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
+    """Queries that together find the wanted runs: each one has what it needs side by side in one index.
+
+    A single query over several statuses or triggers would read and sort all of their runs for one page.
+    """
+    query = select(runs)
+    if wanted.flow is not None:
+        query = query.where(runs.c.flow == wanted.flow)
+    if wanted.since is not None:
+        query = query.where(runs.c.id >= _id_bound(wanted.since))
+    if wanted.until is not None:
+        query = query.where(runs.c.id < _id_bound(wanted.until))
+    if before_id is not None:
+        query = query.where(runs.c.id < before_id)
+    queries = [query]
+    if wanted.status:
+        queries = [
+            query.where(runs.c.status == status.value) for query in queries for status in wanted.status
+        ]
+    if wanted.trigger:
+        queries = [
+            query.where(runs.c.trigger == value.value) for query in queries for value in wanted.trigger
+        ]
+    return queries
 
 
 class RunReader:
@@ -266,28 +283,21 @@ class RunReader:
 
     def live(self) -> list[RunRow]:
         """Every run that has not ended, oldest first."""
-        statuses = [status.value for status in LIVE_STATUSES]
-        query = select(runs).where(runs.c.status.in_(statuses)).order_by(runs.c.id)
+        wanted = RunFilter(status=tuple(LIVE_STATUSES))
         with reading(self._engine) as connection:
-            return [_to_row(row) for row in connection.execute(query)]
+            found = [row for query in _queries(wanted, None) for row in connection.execute(query)]
+        return [_to_row(row) for row in sorted(found, key=lambda row: row.id)]
 
     def page(self, wanted: RunFilter, *, limit: int, before_id: str | None) -> list[RunRow]:
         """At most `limit` runs, newest first, older than `before_id`."""
-        query = select(runs).order_by(runs.c.id.desc()).limit(limit)
-        if wanted.flow is not None:
-            query = query.where(runs.c.flow == wanted.flow)
-        if wanted.status:
-            query = query.where(runs.c.status.in_([status.value for status in wanted.status]))
-        if wanted.trigger:
-            query = query.where(runs.c.trigger.in_([trigger.value for trigger in wanted.trigger]))
-        if wanted.since is not None:
-            query = query.where(runs.c.id >= _id_bound(wanted.since))
-        if wanted.until is not None:
-            query = query.where(runs.c.id < _id_bound(wanted.until))
-        if before_id is not None:
-            query = query.where(runs.c.id < before_id)
         with reading(self._engine) as connection:
-            return [_to_row(row) for row in connection.execute(query)]
+            found = [
+                row
+                for query in _queries(wanted, before_id)
+                for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))
+            ]
+        newest = heapq.nlargest(limit, found, key=lambda row: row.id)
+        return [_to_row(row) for row in newest]
 
     def ended_ids(self, *, ended_before: float | None, status: Sequence[RunStatus]) -> list[str]:
         """Ids of at most DELETE_BATCH ended runs, oldest first."""

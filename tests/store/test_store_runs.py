@@ -1,4 +1,4 @@
-"""Runs in the store: lists, pages, transitions, the journal's rows, and deletion that never takes a live run."""
+"""Runs in the store: lists, pages, transitions, the journal's rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flow_processor.journal import Event, fold, from_wire
 from flow_processor.run import (
     LEGAL_TRANSITIONS,
     LIVE_STATUSES,
-    TERMINAL_STATUSES,
     RunStatus,
     Trigger,
     new_run_id,
@@ -27,7 +24,6 @@ from flow_processor.store.runs import (
     RunFilter,
     RunRow,
     count_bytes,
-    delete_ended,
     end_run,
     insert_flow_version,
     insert_run,
@@ -126,6 +122,7 @@ FILTERED = [
         (RunFilter(flow="a%"), []),
         (RunFilter(status=(RunStatus.SUCCEEDED,)), [2, 0]),
         (RunFilter(status=(RunStatus.FAILED, RunStatus.RUNNING)), [3, 1]),
+        (RunFilter(status=(RunStatus.FAILED, RunStatus.FAILED)), [1]),
         (RunFilter(trigger=(Trigger.SCHEDULE,)), [3, 1]),
         (RunFilter(trigger=(Trigger.API, Trigger.CLI)), [2, 0]),
         (RunFilter(since=NOON + 2 * MINUTE), [3, 2]),
@@ -242,50 +239,3 @@ def test_log_lines_are_read_from_a_cursor(store: Store) -> None:
     rest = store.journal.log_lines("r", after=first[-1][0], limit=100)
     assert [*first, *rest] == lines
     assert store.journal.log_lines("r", after=7, limit=100) == []
-
-
-# Deletion.
-
-
-def write_history(store: Store, run_id: str) -> None:
-    row = (1, "a", 1, Event.STARTED.value, 1.0, None)
-    line = (2, 1.0, "info", "a", "said")
-    store.writer.submit(None, rows=history_rows(run_id, [row], [line])).result()
-
-
-def test_deletion_never_takes_a_live_run(store: Store) -> None:
-    """An ended one goes with journal and log, a live one stays with all it has."""
-    runs = [a_run(status=status) for status in RunStatus]
-    insert_all(store, runs)
-    for run in runs:
-        write_history(store, run.id)
-    deleted = store.writer.run(lambda connection: delete_ended(connection, ids(runs)))
-    assert deleted == len(TERMINAL_STATUSES)
-    for run in runs:
-        stays = run.status in LIVE_STATUSES
-        assert (store.runs.get(run.id) is not None) is stays
-        assert bool(store.journal.rows(run.id)) is stays
-        assert bool(store.journal.log_lines(run.id, after=0, limit=9)) is stays
-
-
-@settings(max_examples=10, deadline=None)
-@given(
-    st.lists(st.sampled_from(RunStatus), max_size=12), st.sets(st.sampled_from(RunStatus)), st.integers(0, 12)
-)
-def test_whatever_is_asked_to_be_deleted_live_runs_stay(
-    tmp_path_factory: pytest.TempPathFactory, statuses: list[RunStatus], asked: set[RunStatus], bound: int
-) -> None:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'octospool.db'}")
-    runs = [
-        a_run(minute, status=status, ended_at=float(minute) if status.is_terminal else None)
-        for minute, status in enumerate(statuses)
-    ]
-    insert_all(store, runs)
-    found = store.runs.ended_ids(ended_before=float(bound), status=sorted(asked))
-    store.writer.run(lambda connection: delete_ended(connection, [*found, *ids(runs[:1])]))
-    left = set(ids(store.runs.page(ALL, limit=100, before_id=None)))
-    store.close()
-    wanted = asked or set(TERMINAL_STATUSES)
-    for minute, run in enumerate(runs):
-        is_asked = minute == 0 or (run.status in wanted and minute < bound)
-        assert (run.id in left) is (run.status in LIVE_STATUSES or not is_asked)
