@@ -11,6 +11,8 @@ BIN := .venv/bin
 RUN_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 ARGS ?=
+# The whole suite on all cores; what is named by ARGS in one process, as pytest itself does it.
+PARALLEL ?= $(if $(ARGS),,--numprocesses auto --maxprocesses 4 --dist worksteal)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint fix docs bench clean
@@ -22,7 +24,7 @@ run: $(RUN_STAMP)
 	@$(BIN)/python main.py $(ARGS)
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: lint test
 

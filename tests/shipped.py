@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import pytest
 import requests
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "data"
@@ -55,14 +56,6 @@ class Daemon:
     def output(self, name: str) -> str:
         """A file that a flow wrote."""
         return (self.folder / "output" / name).read_text(encoding="utf-8")
-
-
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def environment_for(folder: Path, port: int) -> dict[str, str]:

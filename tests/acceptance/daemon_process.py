@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,18 +15,12 @@ import requests
 
 from flow_processor.locks import LockFile
 from tests.engine.world import until
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "acceptance-token-0123456789"
 START_SECONDS = 30.0
 """A daemon that has not answered by then fails the test, whatever the machine is busy with."""
-
-
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class DaemonProcess:

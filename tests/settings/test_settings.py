@@ -104,7 +104,7 @@ def test_every_variable_is_read_from_the_environment(tmp_path: Path, name: str) 
     assert found == (tmp_path / value if isinstance(found, Path) else value)
 
 
-@pytest.mark.parametrize("name", VALUES.keys() - {"CONFIG_FILE"})
+@pytest.mark.parametrize("name", sorted(VALUES.keys() - {"CONFIG_FILE"}))
 def test_every_variable_may_stand_in_config_yml(tmp_path: Path, name: str) -> None:
     text, value = VALUES[name]
     shown = value if isinstance(value, int | float) else f'"{text}"'
