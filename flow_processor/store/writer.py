@@ -39,6 +39,10 @@ Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 NO_ROWS: Rows = {}
 
 
+class EntryRefused(StoreUnavailable):
+    """Not the store is unavailable: what was to be written can never be written."""
+
+
 @dataclass(slots=True)
 class _Entry:
     operation: Callable[[Connection], Any] | None
@@ -169,7 +173,7 @@ class Writer:
         if not isinstance(error, OperationalError | PoolTimeout | OSError):
             # Not the store refuses, but this entry is wrong: trying again would hold up all behind it for ever.
             is_databases = isinstance(error, SQLAlchemyError)
-            entry.future.set_exception(store_error(error) if is_databases else error)
+            entry.future.set_exception(EntryRefused(store_error(error).message) if is_databases else error)
             return []
         if self.problem is None:
             logger.error("the store cannot be written: %s", error)
