@@ -268,12 +268,12 @@ def test_a_symlinked_folder_that_leads_out_is_refused(locks: FlowLocks, tmp_path
 
 
 def test_taking_and_releasing_is_quick(locks: FlowLocks) -> None:
-    """Measured: 70 microseconds on a quiet machine; the bound leaves room for a busy one."""
+    """Measured: 70 microseconds; of the processor, not of the wall clock, so that a busy machine counts less."""
     best = 1.0
     for _ in range(10):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(100):
             locks.acquire("a.yml", "run-1")
             locks.release("a.yml", "run-1")
-        best = min(best, (time.perf_counter() - begin) / 100)
+        best = min(best, (time.thread_time() - begin) / 100)
     assert best < 600e-6
