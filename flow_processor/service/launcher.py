@@ -44,7 +44,9 @@ class Launcher:
         self._live = live
         self._cancels = cancels
         self._clock = clock
-        self._known_versions: set[str] = set()
+        self.known_versions: set[str] = set()
+        """Hashes of flow texts that the store has, as far as this daemon has seen."""
+        """Flow texts that are in the store: the next run of one is inserted without it."""
         self.is_closed = False
         """True: nothing new is accepted."""
 
@@ -80,7 +82,7 @@ class Launcher:
 
     def _check_expressions(self, bundle: Bundle) -> None:
         """Refuse a flow whose jq expressions do not compile. A version that ran before is not looked at."""
-        if bundle.hash in self._known_versions:
+        if bundle.hash in self.known_versions:
             return
         problems = [
             problem
@@ -111,7 +113,7 @@ class Launcher:
 
     def _record(self, run: RunRow, bundle: Bundle, cause: Cause) -> bool:
         """Make the run durable. False where `cause.claim` refused it."""
-        is_new_version = bundle.hash not in self._known_versions
+        is_new_version = bundle.hash not in self.known_versions
 
         def record(connection: Connection) -> bool:
             if cause.claim is not None and not cause.claim(connection, run):
@@ -123,7 +125,7 @@ class Launcher:
 
         is_recorded = self._store.writer.run(record)
         if is_recorded:
-            self._known_versions.add(bundle.hash)
+            self.known_versions.add(bundle.hash)
         return is_recorded
 
     def _accept_and_start(self, run: RunRow, bundle: Bundle, cause: Cause) -> RunRow | None:

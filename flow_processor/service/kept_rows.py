@@ -1,0 +1,179 @@
+"""What a run that tries another one again keeps of that one's journal.
+
+In each flow of the old run (the flow itself, sub-flows, each item of a loop) the steps before the first one that is
+not done stay done. That one is gone into: what was done inside it stays done likewise. All else is run again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from flow_processor.errors import InvalidRequest
+from flow_processor.journal import Event, JournalRow
+
+_OUTCOMES = frozenset({Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.KILLED})
+_OUTER = re.compile(r"(?P<visit>[^\[]*)(\[attempt (?P<attempt>\d+)\])?(?P<item>\[\d+\])?")
+"""What stands before a `/` in a path: a visit of a step, which attempt of it, which item of a loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The journal with which the new run begins."""
+
+    rows: list[JournalRow]
+    """Outcomes of steps, numbered from 1."""
+    restart: str | None
+    """The visit of a step of the flow at which the new run goes on; None: nothing was left undone."""
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """One visit of one step, with all that happened inside it."""
+
+    path: str
+    first_seq: int
+    began_at: float
+    last_attempt: int = 1
+    outcomes: dict[int, JournalRow] = field(default_factory=dict)
+    """The last outcome of each attempt."""
+    frames: dict[tuple[int, str], list[_Visit]] = field(default_factory=dict)
+    """Visits inside it, by attempt and item (`[3]`; '' outside loops), in the order in which they began."""
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.path.rpartition("/")[2].partition("#")[0]
+
+    @property
+    def is_done(self) -> bool:
+        """Has the flow gone on after it?"""
+        outcome = self.outcomes.get(self.last_attempt)
+        if outcome is None:
+            return False
+        went_on = outcome.data.get("then") in ("ignore", "goto")
+        return outcome.event in (Event.SUCCEEDED, Event.SKIPPED) or (
+            outcome.event is Event.FAILED and went_on
+        )
+
+    def all_outcomes(self) -> Iterator[JournalRow]:
+        """Its outcomes, and those of all that happened inside it."""
+        yield from self.outcomes.values()
+        for visits in self.frames.values():
+            for visit in visits:
+                yield from visit.all_outcomes()
+
+
+def kept_rows(
+    rows: Iterable[JournalRow],
+    *,
+    from_step: str | None = None,
+    finally_steps: Collection[str] = (),
+    known_steps: Collection[str] | None = None,
+) -> Kept:
+    """What is kept of a journal.
+
+    With `from_step` the flow goes on at the last visit of that step, and nothing inside it is kept. Steps named in
+    `finally_steps` are run again if they were only run because the run was stopped. Of steps that are not among
+    `known_steps` (None: all) nothing is kept.
+
+    Raises InvalidRequest if `from_step` was never reached.
+    """
+    ordered = sorted(rows, key=lambda row: row.seq)
+    stopped_at = _stopped_at(ordered)
+
+    def is_closing(visit: _Visit) -> bool:
+        return visit.name in finally_steps and stopped_at is not None and visit.began_at >= stopped_at
+
+    visits = [visit for visit in _visits(ordered) if not is_closing(visit)]
+    if from_step is not None:
+        restart: _Visit | None = _last_visit(visits, from_step)
+        visits = visits[: visits.index(restart)]
+    else:
+        restart = next((visit for visit in visits if not visit.is_done), None)
+    if known_steps is not None:
+        cut = len(visits) if restart not in visits else visits.index(restart) + 1
+        visits = [visit for visit in visits[:cut] if visit.name in known_steps]
+    kept = sorted(_keep(visits, "", "", is_closing), key=lambda row: row.seq)
+    return Kept([_bare(row, number) for number, row in enumerate(kept, 1)], restart.path if restart else None)
+
+
+def _visits(rows: Iterable[JournalRow]) -> list[_Visit]:
+    """Visits of steps of the flow itself, with those inside them."""
+    top: list[_Visit] = []
+    known: dict[str, _Visit] = {}
+    for row in rows:
+        if not row.path:
+            continue
+        visit = _visit_of(row.path, row, known, top)
+        visit.last_attempt = max(visit.last_attempt, row.attempt)
+        visit.began_at = min(visit.began_at, row.data.get("started_at", row.at))
+        if row.event in _OUTCOMES:
+            visit.outcomes[row.attempt] = row
+    return top
+
+
+def _visit_of(path: str, row: JournalRow, known: dict[str, _Visit], top: list[_Visit]) -> _Visit:
+    """The visit with that path; made, with the visits around it, where `row` is the first to tell of it."""
+    if (found := known.get(path)) is not None:
+        return found
+    made = known[path] = _Visit(path, row.seq, row.at)
+    outer, slash, _name = path.rpartition("/")
+    if not slash:
+        top.append(made)
+        return made
+    around, inner_slash, last = outer.rpartition("/")
+    parts = _OUTER.fullmatch(last)
+    if parts is None:
+        raise ValueError(f"{path!r} is no path of a step")
+    attempt = int(parts["attempt"] or 1)
+    parent = _visit_of(f"{around}{inner_slash}{parts['visit']}", row, known, top)
+    parent.last_attempt = max(parent.last_attempt, attempt)
+    parent.frames.setdefault((attempt, parts["item"] or ""), []).append(made)
+    return made
+
+
+def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
+    """When a cancel or the time limit stopped the run; what began then is a finally_step."""
+    moment: float | None = None
+    for row in rows:
+        if row.event in (Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT) and moment is None:
+            moment = row.at
+        elif row.event is Event.RESUMED:
+            moment = None
+    return moment
+
+
+def _last_visit(visits: list[_Visit], name: str) -> _Visit:
+    found = next((visit for visit in reversed(visits) if visit.name == name), None)
+    if found is None:
+        reached = ", ".join(dict.fromkeys(visit.name for visit in visits)) or "none"
+        raise InvalidRequest(f"the run never came to a step '{name}'; steps that it came to: {reached}")
+    return found
+
+
+def _keep(
+    visits: list[_Visit], old: str, new: str, is_closing: Callable[[_Visit], bool]
+) -> Iterator[JournalRow]:
+    """Rows of one flow's visits; their paths begin with `old`, and with `new` in the new run."""
+    for visit in visits:
+        if is_closing(visit):
+            continue
+        if visit.is_done:
+            for row in visit.all_outcomes():
+                yield replace(row, path=new + row.path.removeprefix(old))
+            continue
+        # Each attempt of a step begins anew inside; the new run's first one goes on with the last one's work.
+        number = visit.last_attempt
+        below_old = visit.path if number == 1 else f"{visit.path}[attempt {number}]"
+        below_new = new + visit.path.removeprefix(old)
+        for (attempt, item), inner in visit.frames.items():
+            if attempt == number:
+                yield from _keep(inner, f"{below_old}{item}/", f"{below_new}{item}/", is_closing)
+        return
+
+
+def _bare(row: JournalRow, seq: int) -> JournalRow:
+    """The row in the new run, which has none of the old one's signals."""
+    return replace(row, seq=seq, data={key: value for key, value in row.data.items() if key != "signal"})
