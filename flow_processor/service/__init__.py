@@ -37,6 +37,7 @@ class Service(RunVerbs, FlowVerbs):
             self.engine.start()
             self._is_started = True
             self._recovery.start()
+            self._retention.start()
             if schedule:
                 self.added.start()
                 logger.info(
@@ -58,6 +59,8 @@ class Service(RunVerbs, FlowVerbs):
             self.scheduler.stop()
         if "_recovery" in built:
             self._recovery.stop()
+        if "_retention" in built:
+            self._retention.stop()
         if "engine" in built:
             self.engine.stop(grace)
             self.live.stop()

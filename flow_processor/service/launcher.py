@@ -46,7 +46,6 @@ class Launcher:
         self._clock = clock
         self.known_versions: set[str] = set()
         """Hashes of flow texts that the store has, as far as this daemon has seen."""
-        """Flow texts that are in the store: the next run of one is inserted without it."""
         self.is_closed = False
         """True: nothing new is accepted."""
 

@@ -15,6 +15,7 @@ from flow_processor.errors import OctospoolError
 from flow_processor.flow_data import first_data
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks
+from flow_processor.result_files import ResultFiles
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
@@ -22,9 +23,12 @@ from flow_processor.service.cancels import Cancels
 from flow_processor.service.history import History
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.pruning import Pruning
 from flow_processor.service.recovery import Recovery
+from flow_processor.service.retention import Retention
 from flow_processor.service.turns import Turns
 from flow_processor.settings import Settings
+from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
 from flow_processor.store import Store, store_files
 from flow_processor.store.runs import RunRow
@@ -111,6 +115,33 @@ class Parts:
             cancels=self.cancels,
             clock=self.clock,
         )
+
+    @cached_property
+    def result_files(self) -> ResultFiles:
+        """Large results of steps."""
+        return ResultFiles(self.settings.results_path)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """What is too old or too much."""
+        return Pruning(
+            self.store,
+            self.result_files,
+            clock=self.clock,
+            rule=self.settings.retention,
+            rule_of=self._retention_of,
+            known_versions=lambda: self.launcher.known_versions,
+        )
+
+    @cached_property
+    def _retention(self) -> Retention:
+        return Retention(self.store, self.pruning, clock=self.clock)
+
+    def _retention_of(self, flow: str) -> RetentionSpec:
+        try:
+            return self.library.launchable(flow).spec.retention
+        except OctospoolError:  # gone, or never right: what config.yml says counts alone
+            return RetentionSpec()
 
     @cached_property
     def _pool(self) -> WorkerPool:

@@ -232,9 +232,10 @@ def _to_row(row: Row[Any]) -> RunRow:
     return RunRow(**values)
 
 
-def _id_bound(moment: datetime) -> str:
-    """Run ids begin with their moment, so a bound on time is a bound on the key."""
-    return from_epoch(moment.timestamp()).strftime("%Y%m%dT%H%M%S") + f"{moment.microsecond // 1000:03d}"
+def bound_of(moment: float) -> str:
+    """What ids of runs accepted before a moment (seconds since 1970) are less than: they begin with theirs."""
+    at = from_epoch(moment)
+    return at.strftime("%Y%m%dT%H%M%S") + f"{at.microsecond // 1000:03d}"
 
 
 def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
@@ -246,19 +247,19 @@ def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
     if wanted.flow is not None:
         query = query.where(runs.c.flow == wanted.flow)
     if wanted.since is not None:
-        query = query.where(runs.c.id >= _id_bound(wanted.since))
+        query = query.where(runs.c.id >= bound_of(wanted.since.timestamp()))
     if wanted.until is not None:
-        query = query.where(runs.c.id < _id_bound(wanted.until))
+        query = query.where(runs.c.id < bound_of(wanted.until.timestamp()))
     if before_id is not None:
         query = query.where(runs.c.id < before_id)
     queries = [query]
     if wanted.status:
         queries = [
-            query.where(runs.c.status == status.value) for query in queries for status in wanted.status
+            query.where(runs.c.status == status.value) for query in queries for status in set(wanted.status)
         ]
     if wanted.trigger:
         queries = [
-            query.where(runs.c.trigger == value.value) for query in queries for value in wanted.trigger
+            query.where(runs.c.trigger == value.value) for query in queries for value in set(wanted.trigger)
         ]
     return queries
 

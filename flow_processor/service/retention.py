@@ -1,0 +1,74 @@
+"""The thread that deletes what is too old or too much, a little at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from flow_processor.clock import Clock
+from flow_processor.errors import StoreUnavailable
+from flow_processor.service.pruning import MAX_ROWS, Pruning, Step
+from flow_processor.store import Store
+
+logger = logging.getLogger("octospool.service")
+
+FIRST_SECONDS = 3.0
+"""How long after the start the first pass begins: going on with what was under way comes first."""
+
+PASS_SECONDS = 60.0
+"""Pause between two passes."""
+
+STEP_SECONDS = 0.015
+"""A step should take no longer: a launch that comes meanwhile waits for it."""
+
+MIN_ROWS = 20
+
+REST = 3.0
+"""After a step it rests for so many times what the step has taken, …"""
+
+MIN_REST_SECONDS = 0.01
+"""… at least for so long."""
+
+
+class Retention:
+    """Prunes soon after the start and then every minute, until it is stopped."""
+
+    def __init__(self, store: Store, pruning: Pruning, *, clock: Clock) -> None:
+        self._store = store
+        self._pruning = pruning
+        self._clock = clock
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin soon."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave after the step under way; the next start goes on."""
+        self._is_stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        pause = FIRST_SECONDS
+        while not self._clock.wait(self._is_stopping, pause):
+            try:
+                self._pass()
+            except StoreUnavailable as error:
+                logger.warning("old runs cannot be deleted now: %s", error)
+            pause = PASS_SECONDS
+
+    def _pass(self) -> None:
+        for step in self._pruning.steps():
+            took = self._commit(step)
+            # A disk or a processor that is slow today gets smaller steps.
+            factor = 0.5 if took > STEP_SECONDS else 1.25
+            self._pruning.rows = min(MAX_ROWS, max(MIN_ROWS, int(self._pruning.rows * factor)))
+            if self._clock.wait(self._is_stopping, max(MIN_REST_SECONDS, took * REST)):
+                return
+
+    def _commit(self, step: Step) -> float:
+        began = self._clock.monotonic()
+        self._store.writer.run(step)
+        return self._clock.monotonic() - began
