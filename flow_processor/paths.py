@@ -153,7 +153,7 @@ def write_atomic(path: Path, data: bytes, *, below: Path | None = None, mode: in
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-            _sync_folder(name, folder)
+            _sync(Path(name).parent if folder is None else Path(), folder)
         except OSError as error:
             raise _clear(error, path) from error
 
@@ -193,11 +193,15 @@ def _permissions(name: str, folder: int | None) -> int | None:
     return stat.S_IMODE(found.st_mode)
 
 
-def _sync_folder(name: str, folder: int | None) -> None:
-    """Make the new name itself durable. Windows cannot open folders; some file systems cannot sync them."""
+def sync_folder(folder: Path) -> None:
+    """Make the names that stand in a folder durable: new ones, and that others are gone."""
+    _sync(folder, None)
+
+
+def _sync(place: Path, folder: int | None) -> None:
+    """Windows cannot open folders; some file systems cannot sync them."""
     if sys.platform == "win32":
         return
-    place = "." if folder is not None else Path(name).parent
     descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fsync(descriptor)

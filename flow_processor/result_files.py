@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_processor.errors import OctospoolError
-from flow_processor.paths import write_atomic
+from flow_processor.paths import sync_folder, write_atomic
 from flow_processor.run import RUN_ID_PATTERN
 
 RESULT_FILE_BYTES = 256 * 1024
@@ -43,7 +43,7 @@ class ResultFiles:
         content = text.encode()
         name = hashlib.sha256(content).hexdigest()[:32] + ".json"
         path = self._path(run_id, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(run_id)
         write_atomic(path, content, mode=0o600)
         return name
 
@@ -59,14 +59,15 @@ class ResultFiles:
 
     def adopt(self, run_id: str, name: str, *, source: str) -> None:
         """Keep a file of run `source` for another run too. Raises ResultLost."""
-        target = self._path(run_id, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target, kept = self._path(run_id, name), self._path(source, name)
+        self._make_folder(run_id)
         try:
-            os.link(self._path(source, name), target)
+            os.link(kept, target)
         except FileExistsError:
-            return
+            pass
         except OSError:  # gone, or a file system without hard links: reading tells which
             self.keep(run_id, json.dumps(self.load(source, name), separators=(",", ":")))
+        sync_folder(target.parent)
 
     def delete(self, run_id: str) -> None:
         """Remove every file of a run; nothing if it has none."""
@@ -86,6 +87,12 @@ class ResultFiles:
                 path.name for path in self._run_folder(run_id).iterdir() if _NAME.fullmatch(path.name)
             )
         return []
+
+    def _make_folder(self, run_id: str) -> None:
+        """The folder itself must outlive a power cut too; whoever comes second may be quicker than who made it."""
+        folder = self._run_folder(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
     def _run_folder(self, run_id: str) -> Path:
         if RUN_ID_PATTERN.fullmatch(run_id) is None:

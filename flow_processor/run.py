@@ -75,6 +75,6 @@ RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")
 
 
 def new_run_id(now: datetime) -> str:
-    """A run id that people can read and that sorts by time: `20261121T074006123-k7x2m9qa` (UTC, ms)."""
+    """A run id that people can read and that sorts by time: `20261121T074006123-k7x2mtqa` (UTC, ms)."""
     stamp = now.strftime("%Y%m%dT%H%M%S") + f"{now.microsecond // 1000:03d}"
     return f"{stamp}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"
