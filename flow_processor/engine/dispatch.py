@@ -1,0 +1,176 @@
+"""Runs that wait for a worker, and handing them out: each with what its execution depends on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flow_processor.clock import Clock
+from flow_processor.engine.assignment import Assignment
+from flow_processor.engine.grants import Grants
+from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_poison
+from flow_processor.engine.order import CLOSING_SECONDS, RunOrder
+from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.records import Recorder
+from flow_processor.engine.roster import Roster
+from flow_processor.engine.step_log import where
+from flow_processor.engine.worker_process import WorkerProcess
+from flow_processor.errors import StoreUnavailable
+from flow_processor.journal import DISPATCH_SPAN, RunState, WireRow, fold, from_wire
+from flow_processor.run import RunStatus
+from flow_processor.store import Store
+from flow_processor.store.runs import RunRow
+
+logger = logging.getLogger("octospool.engine")
+
+STORE_RETRY_SECONDS = 1.0
+"""Pause before a run is handed out again that could not be read from the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run that waits for a worker."""
+
+    run: RunRow
+    flows: dict[str, str] | None
+    """None: to be read from the store."""
+    since: float
+    """In monotonic seconds."""
+    has_begun: bool
+    """Did a worker have it before?"""
+
+
+class Dispatcher:
+    """Runs are handed out in the order in which they came. The engine's lock guards it."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: WorkerPool,
+        roster: Roster,
+        recorder: Recorder,
+        *,
+        clock: Clock,
+        default_timeout_seconds: float,
+        first_data_of: Callable[[RunRow], dict[str, Any]],
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._roster = roster
+        self._recorder = recorder
+        self._clock = clock
+        self._default_timeout = default_timeout_seconds
+        self._first_data_of = first_data_of
+        self._grants = Grants()
+        self._waiting: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        """How many runs wait for a worker."""
+        return len(self._waiting)
+
+    def add(self, run: RunRow, *, flows: dict[str, str] | None = None) -> None:
+        """A run for the next free worker. `flows` are its texts, if the caller has them."""
+        with self._roster.lock:
+            has_begun = run.started_at is not None
+            self._waiting.append(Waiting(run, flows, self._clock.monotonic(), has_begun))
+            self.hand_out()
+
+    def add_again(self, run: RunRow) -> None:
+        """A run that had begun and lost its worker: it comes before those that have not begun."""
+        with self._roster.lock:
+            self._waiting.appendleft(Waiting(run, None, self._clock.monotonic(), has_begun=True))
+            self.hand_out()
+
+    def find(self, run_id: str) -> Waiting | None:
+        """The run, if it waits here."""
+        return next((entry for entry in self._waiting if entry.run.id == run_id), None)
+
+    def take_out(self, waiting: Waiting) -> None:
+        """The run is not to be handed out after all."""
+        self._waiting.remove(waiting)
+        self.hand_out()
+
+    def feed(self) -> None:
+        """There may be a free worker."""
+        with self._roster.lock:
+            self.hand_out()
+
+    def hand_out(self) -> None:
+        """Give free workers what waits; the engine's lock is held."""
+        while self._waiting and not self._roster.is_stopping:
+            worker = self._pool.take(waiting_since=self._waiting[0].since)
+            if worker is None:
+                return
+            waiting = self._waiting.popleft()
+            try:
+                is_taken = self._assign(worker, waiting)
+            except (StoreUnavailable, OSError) as trouble:
+                logger.error("cannot be handed to a worker yet: %s", trouble, extra=where(waiting.run))
+                self._waiting.appendleft(waiting)
+                self._pool.give_back(worker)
+                again = threading.Timer(STORE_RETRY_SECONDS, self.feed)
+                again.daemon = True
+                again.start()
+                return
+            except Exception as defect:
+                logger.exception("cannot be handed to a worker", extra=where(waiting.run))
+                message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
+                error = error_record("dispatch_failed", message)
+                self._recorder.end(waiting.run, RunStatus.INTERRUPTED, error)
+                is_taken = False
+            if not is_taken:
+                self._pool.give_back(worker)
+        if not self._waiting:
+            self._pool.nobody_waits()
+
+    def _assign(self, worker: WorkerProcess, waiting: Waiting) -> bool:
+        """Hand the run to the worker; False where the run was ended instead."""
+        prepared = self._prepare(waiting)
+        if prepared is None:
+            return False
+        order, assignment = prepared
+        # If the worker is gone by now, its end is reported and the run goes on in another one.
+        worker.send({"run": order.as_frame()})
+        self._roster.assignments[worker] = assignment
+        self._recorder.dispatched(worker, assignment)
+        logger.info("started", extra=where(assignment.run))
+        self._roster.changed.notify_all()
+        return True
+
+    def _prepare(self, waiting: Waiting) -> tuple[RunOrder, Assignment] | None:
+        run = waiting.run
+        rows: list[WireRow] = []
+        flows = waiting.flows
+        state = RunState()
+        if flows is None:
+            flows = self._store.runs.flow_texts(run.flow_hash)
+            rows = self._store.journal.rows(run.id)
+            state = fold(from_wire(row) for row in rows)
+        dispatch = max(state.last_seq // DISPATCH_SPAN, state.dispatches) + 1
+        is_closing = state.cancel_requested or state.flow_timed_out
+        limit = run.timeout_seconds or self._default_timeout
+        left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
+        secrets = self._grants.of(run.flow_hash, flows)
+        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, limit, secrets, is_closing)
+        if state.losses[""] > MAX_LOSSES_OF_RUN:
+            error = error_record("worker_lost", f"{state.losses['']} workers were lost")
+            self._recorder.end(run, RunStatus.FAILED, error)
+            return None
+        poison = rows_of_poison(state, at=self._recorder.now())
+        if poison:
+            self._recorder.append(run.id, poison)
+        order = RunOrder(
+            run_id=run.id,
+            flow=run.flow,
+            flow_hash=run.flow_hash,
+            flows=flows,
+            data=self._first_data_of(run),
+            dispatch=dispatch,
+            timeout_seconds=left,
+            rows=rows + poison,
+        )
+        return order, assignment
