@@ -15,8 +15,9 @@ from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
 
-KILLS = 20
-KILLS_WITH_WORKERS = 5
+KILLS = 6
+KILLS_WITH_WORKERS = 3
+"""`make soak` has the long form."""
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="kill -9 and /proc are of Unix")
 
@@ -92,7 +93,4 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()
     assert found.count()["succeeded"] > found.count()["interrupted"]
-    for run_id, status in found.statuses.items():
-        if status == "interrupted":
-            cut = [row for row in found.journals[run_id] if row[1] == "call" and row[3] != "started"]
-            assert cut == [], f"{run_id} is interrupted though the outcome of its call is known"
+    assert {run.error["step"] for run in found.runs.values() if run.status == "interrupted"} <= {"call"}
