@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from flow_processor.locks import LockFile
+from tests.acceptance.found import count_removals
 from tests.engine.world import until
 from tests.ports import free_port
 
@@ -102,6 +104,18 @@ class DaemonProcess:
         """SIGTERM; its exit code."""
         self.process.terminate()
         return self.process.wait(seconds)
+
+    def settle(self, *, waiting: Collection[str] = (), seconds: float = 60.0) -> None:
+        """Wait until every run has ended (but those in `waiting`) and nothing is left to clear up; then stop it."""
+
+        def all_has_ended() -> bool:
+            return {run["run_id"] for run in self.live_runs()} <= set(waiting) and not count_removals(
+                self.data
+            )
+
+        until(all_has_ended, "every run ends", seconds=seconds)
+        assert self.terminate() == 0
+        until(lambda: not self.living_workers(), "every worker leaves")
 
     def end(self) -> None:
         """Whatever state it is in, end it; its workers must leave by themselves."""

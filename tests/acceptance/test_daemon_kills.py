@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
+from tests.acceptance.flows import calls_by_run, work
 from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
@@ -20,24 +20,6 @@ KILLS_WITH_WORKERS = 3
 """`make soak` has the long form."""
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="kill -9 and /proc are of Unix")
-
-
-def flow(server: CountingServer) -> str:
-    """jq, a wait, a call that must be made once, a wait, jq; a few hundred milliseconds in all."""
-    return f"""concurrency: {{on_conflict: parallel}}
-steps:
-  - {{name: numbers, type: jq, jq: {{expression: '[range(50)] | map(. * .)'}}}}
-  - {{name: before, type: sleep, sleep: {{seconds: 0.05}}}}
-  - name: call
-    type: rest
-    rest: {{uri: '{server.url}/run/{{{{ __run_id__ }}}}', method: POST, body: '{{{{ numbers }}}}'}}
-  - {{name: after, type: sleep, sleep: {{seconds: 0.05}}}}
-  - {{name: sum, type: jq, jq: {{expression: '.numbers | add'}}}}
-"""
-
-
-def calls_by_run(server: CountingServer) -> Counter[str]:
-    return Counter({path.removeprefix("/run/"): times for path, times in server.calls.items()})
 
 
 def kill_in_a_loop(daemon: DaemonProcess, load: Load, kill: Callable[[], None], *, times: int) -> list[float]:
@@ -54,24 +36,17 @@ def kill_in_a_loop(daemon: DaemonProcess, load: Load, kill: Callable[[], None], 
     return starts
 
 
-def settle(daemon: DaemonProcess) -> None:
-    """Wait until every run has ended, then stop the daemon."""
-    until(lambda: not daemon.live_runs(), "every run ends", seconds=60)
-    assert daemon.terminate() == 0
-    until(lambda: not daemon.living_workers(), "every worker leaves")
-
-
 def test_the_daemon_is_killed_alone_again_and_again(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer
 ) -> None:
     """Its workers finish the step under way and hand over: every run succeeds, and none is called twice."""
     daemon = make_daemon(max_workers=4)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
-    path = daemon.write("work.yml", flow(server))
+    path = daemon.write("work.yml", work(server))
     daemon.start()
     with Load(daemon, path) as load:
         starts = kill_in_a_loop(daemon, load, daemon.kill, times=KILLS)
-    settle(daemon)
+    daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert len(load.accepted) >= KILLS
     assert set(found.count()) == {"succeeded"}, found.count()
@@ -85,11 +60,11 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     """As a power cut does it. Only a run whose call was under way may end interrupted, and it names that call."""
     daemon = make_daemon(max_workers=4)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
-    path = daemon.write("work.yml", flow(server))
+    path = daemon.write("work.yml", work(server))
     daemon.start()
     with Load(daemon, path) as load:
         kill_in_a_loop(daemon, load, daemon.kill_with_workers, times=KILLS_WITH_WORKERS)
-    settle(daemon)
+    daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()
     assert found.count()["succeeded"] > found.count()["interrupted"]
