@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, make_url, update
+from sqlalchemy import Connection, update
 
-from flow_processor.store.database import open_database
+from flow_processor.store.database import database_file, open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.removals import RemovalReader
 from flow_processor.store.runs import RunReader
@@ -18,10 +18,8 @@ __all__ = ["Connection", "Store", "store_files"]
 
 def store_files(url: str) -> list[Path]:
     """The files that the database at `url` is made of; none for a server's."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return []
-    return [Path(parsed.database + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    path = database_file(url)
+    return [] if path is None else [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 class Store:

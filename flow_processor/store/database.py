@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flow_processor.errors import DiskFull, StoreUnavailable
@@ -29,7 +42,11 @@ def open_database(url: str) -> Engine:
         with engine.begin() as connection:
             _migrate(connection)
     except DBAPIError as error:
-        raise store_error(error) from error
+        engine.dispose()
+        raise store_error(error, database_file(url)) from error
+    except StoreUnavailable:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -37,9 +54,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transactions leave out DDL; without them a migration is whole or not at all.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # auto_vacuum counts for a new file only, and only before anything else is said of it.
+    if not cursor.execute("PRAGMA page_count").fetchone()[0]:
+        # Only a new file can be told to give space back bit by bit, before anything else is said of it.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     # WAL: readers never wait for the writer. FULL: a commit that was reported survives a power cut.
-    for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -108,13 +127,36 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
-    except (OperationalError, PoolTimeout) as error:
-        raise store_error(error) from error
+    except (DatabaseError, PoolTimeout) as error:
+        if not refuses(error):
+            raise
+        raise store_error(error, database_file(engine.url)) from error
 
 
-def store_error(error: Exception) -> StoreUnavailable:
-    """The product's error for a database driver's."""
+def refuses(error: Exception) -> bool:
+    """Is it the database that cannot, not the statement or its values that are wrong?"""
+    # The driver says of a damaged file that it is a DatabaseError and no more.
+    return isinstance(error, OperationalError | PoolTimeout | OSError) or type(error) is DatabaseError
+
+
+def database_file(url: str | URL) -> Path | None:
+    """The file that holds the database; None for a server's."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+_DAMAGED = ("malformed", "not a database")
+
+
+def store_error(error: Exception, path: Path | None = None) -> StoreUnavailable:
+    """The product's error for a database driver's; `path` is the file of the database."""
     text = str(getattr(error, "orig", None) or error)
     if "disk is full" in text or "No space left" in text or "disk full" in text:
         return DiskFull(f"no space left to record anything ({text}); free some space on the store's disk")
+    if any(words in text for words in _DAMAGED):
+        return StoreUnavailable(
+            f"the store {path or ''} is damaged ({text}). Stop the daemon and restore a backup: octospool restore "
+            "FILE --force, which keeps the damaged one aside. 'octospool doctor' tells how bad it is",
+            code="store_damaged",
+        )
     return StoreUnavailable(f"the store cannot be used: {text}")

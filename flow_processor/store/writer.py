@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from flow_processor.errors import StoreUnavailable
-from flow_processor.store.database import insert_or_ignore, store_error
+from flow_processor.store.database import database_file, insert_or_ignore, refuses, store_error
 
 logger = logging.getLogger("octospool.store")
 
@@ -170,14 +169,14 @@ class Writer:
                 connection.execute(insert_or_ignore(connection, table), values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
-        if not isinstance(error, OperationalError | PoolTimeout | OSError):
+        if not refuses(error):
             # Not the store refuses, but this entry is wrong: trying again would hold up all behind it for ever.
             is_databases = isinstance(error, SQLAlchemyError)
             entry.future.set_exception(EntryRefused(store_error(error).message) if is_databases else error)
             return []
         if self.problem is None:
             logger.error("the store cannot be written: %s", error)
-        self.problem = store_error(error)
+        self.problem = store_error(error, database_file(self._engine.url))
         if entry.keep:
             return [entry]
         entry.future.set_exception(self.problem)

@@ -127,9 +127,34 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "octospool.db"
     path.write_bytes(content)
-    with pytest.raises(StoreUnavailable, match="cannot be used"):
+    with pytest.raises(StoreUnavailable, match="octospool restore") as caught:
         Store(url_of(path))
+    assert str(path) in caught.value.message
+    assert caught.value.code == "store_damaged"
     assert path.read_bytes() == content
+
+
+def test_a_store_that_is_damaged_while_it_is_used_is_told_to_readers_and_writers(tmp_path: Path) -> None:
+    """It is no fault of what they want to write: that is kept, and tried again."""
+    path = tmp_path / "octospool.db"
+    store = Store(url_of(path))
+    run = store.writer.submit(lambda connection: connection.execute(text("CREATE TABLE big (x)")))
+    run.result()
+    fill = text("INSERT INTO big VALUES (randomblob(40000))")
+    for _ in range(50):
+        store.writer.run(lambda connection: connection.execute(fill))
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 8)
+        file.write(b"x" * (size * 3 // 4))
+    damaged = Store(url_of(path))
+    with pytest.raises(StoreUnavailable, match="is damaged"), database.reading(damaged.engine) as connection:
+        connection.execute(text("SELECT sum(length(x)) FROM big")).all()
+    with pytest.raises(StoreUnavailable, match="is damaged") as caught:
+        damaged.writer.run(lambda connection: connection.execute(text("DELETE FROM big")))
+    assert str(path) in caught.value.message
+    damaged.close()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
