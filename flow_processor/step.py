@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from flow_processor.journal import Signal
 
 JsonValue = Any
 """None, bool, int, float, str, list or dict with text keys: what flow data is made of."""
@@ -66,6 +71,67 @@ class Folders:
     """Files and folders below `data` that no step may read or write: flows, secrets, config, store, locks."""
 
 
+class WaitKind(StrEnum):
+    """What ends a wait."""
+
+    SLEEP = "sleep"
+    """A length of time has passed."""
+    MOMENT = "moment"
+    """A moment has come."""
+    SIGNAL = "signal"
+    """Somebody has sent a signal of its name."""
+    APPROVAL = "approval"
+    """A person has answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """All that a wait depends on. The journal keeps it, so that it goes on as it began, whoever goes on with it."""
+
+    kind: WaitKind
+    until: float | None = None
+    """When it ends by itself, in seconds since 1970; None: never."""
+    signal: str | None = None
+    """Name of the signal that ends it."""
+    prompt: str | None = None
+    """What the person is asked."""
+    answers: tuple[str, ...] = ()
+    """What the person may answer."""
+    form: Mapping[str, Any] = field(default_factory=dict)
+    """What else is asked for: field name -> ParamSpec as JSON values."""
+    has_default: bool = False
+    default: JsonValue = None
+    """What holds when `until` came first; without one that is an error."""
+
+    def as_record(self) -> dict[str, Any]:
+        """The wait as its `waiting` row keeps it: `kind`, and what else it has."""
+        record: dict[str, Any] = {"kind": self.kind.value}
+        for name in ("until", "signal", "prompt"):
+            if getattr(self, name) is not None:
+                record[name] = getattr(self, name)
+        if self.answers:
+            record["answers"] = list(self.answers)
+        if self.form:
+            record["form"] = dict(self.form)
+        if self.has_default:
+            record["default"] = self.default
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Wait:
+        """The wait that a `waiting` row keeps."""
+        return cls(
+            kind=WaitKind(record["kind"]),
+            until=record.get("until"),
+            signal=record.get("signal"),
+            prompt=record.get("prompt"),
+            answers=tuple(record.get("answers", ())),
+            form=record.get("form", {}),
+            has_default="default" in record,
+            default=record.get("default"),
+        )
+
+
 class StepContext(Protocol):
     """All that a step may touch. One context per attempt; never kept after `run` has returned."""
 
@@ -76,6 +142,10 @@ class StepContext(Protocol):
     @property
     def step_name(self) -> str:
         """The step's name, for messages."""
+
+    @property
+    def path(self) -> str:
+        """Which visit of which step this is, as the journal names it: `go_ahead`, `loop[3]/go_ahead#2`."""
 
     @property
     def attempt(self) -> int:
@@ -92,8 +162,29 @@ class StepContext(Protocol):
     def remaining_seconds(self) -> float | None:
         """Seconds left of the step's time limit; None without one. Never below 0."""
 
-    def wait(self, seconds: float) -> None:
-        """Wait; raises StepCancelled or StepTimeout when that comes first."""
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which moments without one are meant."""
+
+    @property
+    def begun_wait(self) -> Wait | None:
+        """The wait of this attempt that had begun when its worker left; to be given to `wait_for` as it is."""
+
+    def wait_for(self, wait: Wait) -> Signal | None:
+        """Wait, at most once in an attempt. The signal that ended it; None when its moment has come.
+
+        A wait of more than two seconds may leave this worker in the middle and go on in another one: then the
+        step is run anew, with `begun_wait`. Raises StepCancelled or StepTimeout when that comes first.
+        """
+
+    def side_by_side(self, works: Sequence[Callable[[], None]], *, limit: int) -> None:
+        """Do the works, begun in their order, at most `limit` at once; each may run flows and wait.
+
+        Raises what a work raised; then no further one begins.
+        """
 
     def lookup(self, data_key: str) -> JsonValue:
         """The value of a `data_key`: `.` is the whole data; raises DataKeyMissing."""

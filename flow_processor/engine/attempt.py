@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.engine.policies import Decision, Then, decide
-from flow_processor.engine.run_journal import Orphaned
-from flow_processor.engine.signals import FlowFailed, Stopped
+from flow_processor.engine.row_text import storable
+from flow_processor.engine.signals import FlowFailed, Orphaned, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
 from flow_processor.journal import Event, StepRecord, StepStatus
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import Exit, Goto, StepContext, StepResult
+from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
 
 if TYPE_CHECKING:
-    from flow_processor.engine.interpreter import FlowFrame
+    from flow_processor.engine.context import AttemptContext
+    from flow_processor.engine.flow_frame import FlowFrame
 
 
 class Attempt:
@@ -32,7 +32,9 @@ class Attempt:
         number: int,
         deadline: float | None,
         key: str | None,
+        record: StepRecord | None = None,
     ) -> None:
+        """`record` is what an earlier worker left of it."""
         self._frame = frame
         self._journal = frame.journal
         self._clock = frame.clock
@@ -41,27 +43,35 @@ class Attempt:
         self._path = path
         self._number = number
         self._key = key
-        self._deadline = frame.deadline_of(step, deadline)
+        self._record = record
+        self._goes_on = record is not None and (record.waiting is not None or record.parked)
+        """It was left to wait: it goes on, and does not begin anew."""
+        since = record.started_at if record is not None and self._goes_on else None
+        self._deadline = frame.deadline_of(step, deadline, since=since)
         self._once = not self._kind.repeatable(step.options)
         self._errors: list[dict[str, Any]] = []
+        self._context: AttemptContext | None = None
 
     def run(self) -> StepRecord:
         """Do it. Only the signals that end a whole run pass through."""
+        record = self._record
         started_at = self._clock.now().timestamp()
-        asks_when = self._number == 1 and self._step.when is not None
+        if record is not None and record.started_at is not None and (self._goes_on or record.decision):
+            started_at = record.started_at
         try:
-            self._announce(once=self._once and not asks_when)
-            if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
+            if record is not None and record.decision is not None:
+                return self._decided(record.decision, started_at)
+            if self._goes_on:
+                self._announce_again(started_at)
+            elif not self._begins():
                 return self._skipped(started_at)
-            if asks_when and self._once:
-                self._announce(once=True)
             result, value = self._call()
             return self._succeeded(result, value, started_at)
         except StepError as error:
             return self.fail(error, started_at)
         except FlowFailed as inside:  # a step that stands inside this one
-            record = inside.error
-            failure = StepError(record["message"], code=record["code"], details=record["details"])
+            cause = inside.error
+            failure = StepError(cause["message"], code=cause["code"], details=cause["details"])
             return self.fail(failure, started_at)
         except Stopped as stopped:  # a sub-flow was ended; the step that called it ends with it
             self.fail(stopped.reason, started_at)
@@ -74,11 +84,30 @@ class Attempt:
             crash = StepError(f"{type(error).__name__}: {error}", code="step_crashed")
             return self.fail(crash, started_at)
 
+    def _begins(self) -> bool:
+        """Say that it begins, and ask `when`; False if that does not hold."""
+        asks_when = self._number == 1 and self._step.when is not None
+        self._announce(once=self._once and not asks_when)
+        if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
+            return False
+        if asks_when and self._once:
+            self._announce(once=True)
+        return True
+
+    def _announce_again(self, started_at: float) -> None:
+        """The daemon must watch over a step that goes on around a wait; over the wait its `waiting` row watches."""
+        if self._record is not None and self._record.waiting is None:
+            self._journal.append(self._path, self._number, Event.STARTED, self._time_limit(), at=started_at)
+            self._journal.flush()
+
+    def _time_limit(self) -> dict[str, Any]:
+        if self._deadline is None:
+            return {}
+        return {"timeout_seconds": max(0.0, round(self._deadline - self._clock.monotonic(), 3))}
+
     def _announce(self, *, once: bool) -> None:
         """The row that says it begins. A step that may run only once waits until that is durable."""
-        data: dict[str, Any] = {}
-        if self._deadline is not None:
-            data["timeout_seconds"] = max(0.0, round(self._deadline - self._clock.monotonic(), 3))
+        data = self._time_limit()
         if once:
             data["once"] = True
         self._journal.append(self._path, self._number, Event.STARTED, data)
@@ -93,9 +122,15 @@ class Attempt:
             raise
 
     def _call(self) -> tuple[StepResult, Any]:
+        waiting = None if self._record is None or not self._goes_on else self._record.waiting
         context = self._frame.context(
-            self._step, path=self._path, attempt=self._number, deadline=self._deadline
+            self._step,
+            path=self._path,
+            attempt=self._number,
+            deadline=self._deadline,
+            begun_wait=None if waiting is None else Wait.from_record(waiting),
         )
+        self._context = context
         self._errors = context.errors
         as_contract: StepContext = context
         result = self._kind.run(self._step.options, as_contract)
@@ -115,6 +150,8 @@ class Attempt:
             data["control"] = control
         if clean["errors"]:
             data["errors"] = clean["errors"]
+        if self._context is not None and self._context.signal is not None:
+            data["signal"] = self._context.signal
         self._journal.append(self._path, self._number, Event.SUCCEEDED, data)
         if self._once:
             self._journal.flush()
@@ -133,11 +170,20 @@ class Attempt:
         self._journal.append(self._path, self._number, Event.SKIPPED, {"started_at": started_at})
         return StepRecord(self._path, self._number, StepStatus.SKIPPED, started_at=started_at)
 
+    def _decided(self, decision: dict[str, Any], started_at: float) -> StepRecord:
+        """It was in doubt, and a person has said what came of it."""
+        if decision["mode"] == "skip":
+            self._journal.log(self._path, "warning", "not run again: a person decided to go on without it")
+            return self._skipped(started_at)
+        self._journal.log(self._path, "warning", "not run again: a person gave its result")
+        value = decision["value"]
+        return self._succeeded(StepResult(value), value, started_at)
+
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
         decision = decide(self._step, self._number, error)
-        record = _storable(self._journal.redacted(error.as_record()))
-        errors = _storable(self._journal.redacted({"errors": self._errors}))["errors"]
+        record = storable(self._journal.redacted(error.as_record()))
+        errors = storable(self._journal.redacted({"errors": self._errors}))["errors"]
         if decision.then is not Then.RETRY:
             errors = [*errors, self._entry(record, decision)]
         control = None if decision.target is None else {"goto": decision.target}
@@ -149,6 +195,8 @@ class Attempt:
         }
         if control is not None:
             data["control"] = control
+        if self._context is not None and self._context.signal is not None:
+            data["signal"] = self._context.signal
         self._journal.append(self._path, self._number, Event.FAILED, data)
         level = "error" if decision.then is Then.FAIL else "warning"
         text = f"attempt {self._number} failed ({decision.then.value}): {record['code']}: {record['message']}"
@@ -175,12 +223,6 @@ class Attempt:
             "details": record["details"],
         }
         return entry if decision.pattern is None else {**entry, "ignored": decision.pattern}
-
-
-def _storable(record: dict[str, Any]) -> dict[str, Any]:
-    """An error's record without halves of surrogate pairs, which a server's text may hold."""
-    clean: dict[str, Any] = json.loads(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
-    return clean
 
 
 def _as_record(control: Goto | Exit | None) -> dict[str, Any] | None:

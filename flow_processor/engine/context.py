@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from flow_processor.clock import Clock
+from flow_processor.engine.lines import PARK_SECONDS, Lines
 from flow_processor.engine.run_journal import RunJournal
-from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.errors import StepError, StepTimeout
 from flow_processor.expressions import data_key, jq
 from flow_processor.expressions.jinja import Templates
+from flow_processor.journal import Event, Signal
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import FlowOutcome, Folders, Secret, StepResult
-
-WAIT_SLICE_SECONDS = 0.5
-"""A waiting finally_step, which no cancel wakes, looks up so often whether its daemon is still there."""
+from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait, WaitKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Tools:
     templates: Templates
     folders: Folders
     clock: Clock
+    zone: ZoneInfo
+    """In which moments without a zone are meant."""
 
 
 class Surroundings(Protocol):
@@ -59,7 +62,8 @@ class AttemptContext:
         attempt: int,
         deadline: float | None,
         stop: threading.Event,
-        wake: threading.Event,
+        begun_wait: Wait | None,
+        lines: Lines,
         journal: RunJournal,
         tools: Tools,
         fetch_secret: Callable[[str], Secret],
@@ -72,12 +76,15 @@ class AttemptContext:
         """What the paths of inner steps begin with; each attempt has its own, for it begins anew."""
         self._deadline = deadline
         self._stop = stop
-        self._wake = wake
+        self._begun_wait = begun_wait
+        self._lines = lines
         self._journal = journal
         self._tools = tools
         self._fetch_secret = fetch_secret
         self.errors: list[dict[str, Any]] = []
         """What the step added to `__errors__`."""
+        self.signal: int | None = None
+        """seq of the signal that ended its wait."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -88,6 +95,11 @@ class AttemptContext:
     def step_name(self) -> str:
         """The step's name."""
         return self._step.name
+
+    @property
+    def path(self) -> str:
+        """Which visit of which step this is."""
+        return self._path
 
     @property
     def attempt(self) -> int:
@@ -110,19 +122,65 @@ class AttemptContext:
             return None
         return max(0.0, self._deadline - self._tools.clock.monotonic())
 
-    def wait(self, seconds: float) -> None:
-        """Wait; raises StepCancelled or StepTimeout when that comes first."""
-        end = self._tools.clock.monotonic() + seconds
-        is_short = self._deadline is not None and self._deadline < end
-        if is_short and self._deadline is not None:
-            end = self._deadline
-        while (left := end - self._tools.clock.monotonic()) > 0:
-            is_woken = self._tools.clock.wait(self._wake, min(left, WAIT_SLICE_SECONDS))
-            self._journal.check_daemon()
-            if is_woken:
-                raise self._frame.stop_reason() or StepCancelled("the run was cancelled")
-        if is_short:
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self._tools.clock.now()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which moments without one are meant."""
+        return self._tools.zone
+
+    @property
+    def begun_wait(self) -> Wait | None:
+        """The wait that had begun when the worker before left."""
+        return self._begun_wait
+
+    def wait_for(self, wait: Wait) -> Signal | None:
+        """Wait; the signal that ended it, or None."""
+        if self._begun_wait is None and not self._is_short(wait):
+            wait = self._record(wait)
+        clock = self._tools.clock
+        own_end = None
+        if wait.until is not None:
+            own_end = clock.monotonic() + wait.until - clock.now().timestamp()
+        # A length of time is not that of a clock that is set meanwhile; all else means what the clock says.
+        is_length = wait.kind is WaitKind.SLEEP
+        taken = self._lines.wait(
+            until=None if is_length else wait.until,
+            deadline=earlier(self._deadline, own_end) if is_length else self._deadline,
+            signal=wait.signal,
+            check=self._check,
+        )
+        if taken is not None:
+            self.signal = taken.seq
+        elif self._deadline is not None and earlier(self._deadline, own_end) == self._deadline:
             raise timeout_error(self._step)
+        return taken
+
+    def _is_short(self, wait: Wait) -> bool:
+        """Not worth a row: after a crash it may as well begin anew."""
+        if wait.signal is not None or wait.until is None:
+            return False
+        return wait.until < self._tools.clock.now().timestamp() + PARK_SECONDS
+
+    def _record(self, wait: Wait) -> Wait:
+        """Write the wait down; given back as it is written, without the values of secrets."""
+        record = self._journal.redacted(wait.as_record())
+        self._journal.append(self._path, self._attempt, Event.WAITING, record)
+        self._journal.flush()
+        return Wait.from_record(record)
+
+    def _check(self) -> None:
+        """May the attempt go on waiting?"""
+        self._journal.check_daemon()
+        reason = self._frame.stop_reason()
+        if reason is not None:
+            raise reason
+
+    def side_by_side(self, works: Sequence[Callable[[], None]], *, limit: int) -> None:
+        """Do the works in up to `limit` lines."""
+        self._lines.side_by_side(works, limit=limit)
 
     def lookup(self, key: str) -> Any:
         """The value of a `data_key`."""
@@ -163,6 +221,13 @@ class AttemptContext:
     def log(self, message: str, *, level: str = "info") -> None:
         """A line in the run's own log."""
         self._journal.log(self._path, level, message)
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """The earlier of two moments, of which None never comes."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def timeout_error(step: StepSpec) -> StepTimeout:

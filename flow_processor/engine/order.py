@@ -29,6 +29,8 @@ class RunOrder:
     """How long the run may still take, in seconds."""
     rows: Sequence[Sequence[Any]]
     """The journal so far, as wire rows."""
+    log_bytes: int = 0
+    """How much of a log the run has already, in bytes."""
 
     def as_frame(self) -> dict[str, Any]:
         """The order as a frame's content."""

@@ -11,7 +11,8 @@ from typing import Any
 from flow_processor.clock import Clock
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.order import RunOrder
-from flow_processor.errors import StepError
+from flow_processor.engine.row_text import as_text
+from flow_processor.engine.signals import Interrupted, Orphaned
 from flow_processor.journal import (
     DISPATCH_SPAN,
     Event,
@@ -22,6 +23,7 @@ from flow_processor.journal import (
     fold,
     from_wire,
 )
+from flow_processor.result_files import RESULT_FILE_BYTES, ResultFiles, ResultLost
 from flow_processor.secrets.redaction import Redactor
 
 ACK_EVERY_ROWS = 256
@@ -30,29 +32,27 @@ ACK_EVERY_ROWS = 256
 MAX_UNCOMMITTED_ROWS = 4096
 """With so many rows on their way the worker waits: a store that cannot be written must not fill its memory."""
 
-MAX_RESULT_BYTES = 64 * 1024 * 1024
-"""A larger result of one step is refused: it could not be kept."""
-
-MAX_RESULT_DEPTH = 150
-"""A result nested deeper is refused: who reads it later (JSON parsers, jq) could not. Flow data that comes from
-outside may have 100 levels, and each sub-flow adds one."""
-
 LOG_FLUSH_SECONDS = 0.2
 """How long a log line may wait for the next row to travel with."""
 
 MAX_LOG_CHARACTERS = 16_384
 """A longer log line is cut, and says so."""
 
-
-class Orphaned(BaseException):  # an order to leave, which no step may catch as its own failure
-    """The daemon is gone: the worker ends here, and hands over what it has not delivered."""
+MAX_RUN_LOG_BYTES = 10 * 1024 * 1024
+"""A run's own log is cut there, and says so in its last line."""
 
 
 class RunJournal:
     """Thread safe: parallel items of a loop write into one journal."""
 
     def __init__(
-        self, order: RunOrder, send: Callable[[Frame], None], *, redactor: Redactor, clock: Clock
+        self,
+        order: RunOrder,
+        send: Callable[[Frame], None],
+        *,
+        redactor: Redactor,
+        clock: Clock,
+        results: ResultFiles,
     ) -> None:
         self.run_id = order.run_id
         self.before: RunState = fold(from_wire(row) for row in order.rows)
@@ -63,6 +63,9 @@ class RunJournal:
         self._send = send
         self._redactor = redactor
         self._clock = clock
+        self._results = results
+        self._log_room = MAX_RUN_LOG_BYTES - order.log_bytes
+        """How many bytes the run's own log may still take; none: it is cut, and says so."""
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._next_seq = order.dispatch * DISPATCH_SPAN + 1
@@ -77,38 +80,84 @@ class RunJournal:
         """The daemon is gone."""
 
     def past(self, path: str, attempt: int) -> StepRecord | None:
-        """What an earlier worker recorded of this attempt."""
-        return self._past.get((path, attempt))
+        """What an earlier worker recorded of this attempt. Raises Interrupted where its result is lost."""
+        record = self._past.get((path, attempt))
+        if record is not None and record.result_file is not None and record.result is None:
+            try:
+                record.result = self._results.load(self.run_id, record.result_file)
+            except ResultLost as lost:
+                raise Interrupted(path, lost.message, code=lost.code) from lost
+        return record
 
     def redacted(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data without the values of secrets: what a step gives back is kept, and used, like this."""
         clean: dict[str, Any] = self._redactor.value(data)
         return clean
 
-    def append(self, path: str, attempt: int, event: Event, data: dict[str, Any] | None = None) -> None:
-        """Add a row; it travels with the next `flush`. Raises StepError for a result that is too large."""
-        text = self._as_text(data) if data else None
+    def append(
+        self,
+        path: str,
+        attempt: int,
+        event: Event,
+        data: dict[str, Any] | None = None,
+        *,
+        at: float | None = None,
+    ) -> None:
+        """Add a row; it travels with the next `flush`. `at` (seconds since 1970): now, unless it says otherwise.
+
+        Raises StepError for a result that is too large.
+        """
+        text = as_text(data) if data else None
+        if text is not None and data is not None and len(text) > RESULT_FILE_BYTES and "result" in data:
+            text = self._with_result_file(data, text)
         with self._changed:
-            row: WireRow = (self._take_seq(), path, attempt, event.value, self._now(), text)
+            moment = self._now() if at is None else at
+            row: WireRow = (self._take_seq(), path, attempt, event.value, moment, text)
             self._pending.append(row)
             self._uncommitted.append(row)
 
+    def _with_result_file(self, data: dict[str, Any], text: str) -> str:
+        """The row's data with the name of a file in place of its result; `text` where that cannot be written."""
+        result = json.dumps(data["result"], separators=(",", ":"))
+        if len(result) <= RESULT_FILE_BYTES:
+            return text
+        try:
+            name = self._results.keep(self.run_id, result)
+        except OSError:
+            # Whatever is wrong with the disk: the store knows how to wait for a better time, a row at a time.
+            return text
+        others = {key: value for key, value in data.items() if key != "result"}
+        return as_text({**others, "result_file": name, "bytes": len(result)})
+
     def log(self, path: str, level: str, message: str) -> None:
-        """Add a line to the run's own log; it travels soon."""
+        """Add a line to the run's own log; it travels soon. Nothing is added once the log is full."""
         # Half of a surrogate pair, which a server's text may hold, cannot be stored.
         message = self._redactor.text(message).encode("utf-8", "replace").decode()
         if len(message) > MAX_LOG_CHARACTERS:
             message = f"{message[:MAX_LOG_CHARACTERS]}… (cut: {len(message)} characters)"
         with self._changed:
+            if self._log_room <= 0:
+                return
+            self._log_room -= len(message.encode())
+            if self._log_room <= 0:
+                level, path = "warning", ""
+                message = f"the log ends here: a run's log is cut at {MAX_RUN_LOG_BYTES >> 20} MiB"
             line: WireLog = (self._take_seq(), self._now(), level, path, message)
             self._pending_logs.append(line)
             self._uncommitted_logs.append(line)
         if self._clock.monotonic() - self._flushed_at > LOG_FLUSH_SECONDS:
             self.flush()
 
-    def flush(self, *, ack: bool = False, ended: dict[str, Any] | None = None, closing: bool = False) -> None:
+    def flush(
+        self,
+        *,
+        ack: bool = False,
+        ended: dict[str, Any] | None = None,
+        parked: dict[str, Any] | None = None,
+        closing: bool = False,
+    ) -> None:
         """Send what is pending. `ack` asks the daemon to say when it is committed; `closing` says that the run
-        was stopped and only finally steps are left."""
+        was stopped and only finally steps are left. With `ended` or `parked` the worker has let go of the run."""
         with self._sending:  # one at a time, so that rows arrive in the order of their numbers
             with self._changed:
                 rows, self._pending = self._pending, []
@@ -121,6 +170,8 @@ class RunJournal:
             frame: Frame = {"rows": rows, "logs": logs, "ack": ack}
             if ended is not None:
                 frame["ended"] = ended
+            if parked is not None:
+                frame["parked"] = parked
             if closing:
                 frame["closing"] = True
             self._flushed_at = self._clock.monotonic()
@@ -128,6 +179,10 @@ class RunJournal:
                 self._send(frame)
             except OSError:
                 self.lose_daemon()
+            except BaseException:  # no memory for the frame: then another one must not take its place
+                with self._changed:
+                    self._pending[:0], self._pending_logs[:0] = rows, logs
+                raise
         if must_wait:
             self._wait(lambda: len(self._uncommitted) <= MAX_UNCOMMITTED_ROWS // 2)
 
@@ -177,48 +232,3 @@ class RunJournal:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
-
-    def _as_text(self, data: dict[str, Any]) -> str:
-        try:
-            text = json.dumps(data, separators=(",", ":"))
-        except RecursionError:
-            raise _too_deep() from None
-        # A text with few brackets cannot be deep, so most results need no second look.
-        if text.count("[") + text.count("{") > MAX_RESULT_DEPTH and _is_deeper(data, MAX_RESULT_DEPTH):
-            raise _too_deep()
-        if "\\ud" in text:
-            _refuse_surrogates(data)
-        if len(text) > MAX_RESULT_BYTES:
-            raise StepError(
-                f"the result is too large: {len(text)} bytes, the limit is {MAX_RESULT_BYTES}; "
-                "write it to a file, or let jq_expression pick what is needed",
-                code="result_too_large",
-            )
-        return text
-
-
-def _refuse_surrogates(data: dict[str, Any]) -> None:
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        message = "the result holds half of a surrogate pair, which is no text (a wrong charset?)"
-        raise StepError(message, code="not_json") from None
-
-
-def _too_deep() -> StepError:
-    return StepError(f"the result is nested deeper than {MAX_RESULT_DEPTH} levels", code="result_too_deep")
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    """Is it nested deeper than `limit` levels? Level by level, so that depth cannot exhaust the stack."""
-    level = [value]
-    for _ in range(limit):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from flow_processor.engine.frames import Frame
-from flow_processor.engine.run_journal import Orphaned
+from flow_processor.engine.signals import Orphaned
 from flow_processor.errors import StepError
 from flow_processor.expressions import jq
 from flow_processor.secrets.redaction import Redactor

@@ -2,22 +2,24 @@
 
 Started by the daemon as `python -m flow_processor.engine.worker`, with frames on stdin and stdout. When stdin
 ends the daemon is gone: the step under way is finished, what no daemon has confirmed is handed over in a file,
-and the process leaves. While it lives it holds a kernel lock, by which the next daemon knows.
+and the process leaves. While it lives it holds a kernel lock, by which the next daemon knows. It removes the lock's
+file when it has left nothing behind: a file that is left says that the worker died.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
@@ -27,15 +29,19 @@ from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
 from flow_processor.engine.order import CLOSING_SECONDS, RunOrder, WorkerSettings
-from flow_processor.engine.run_journal import Orphaned, RunJournal
+from flow_processor.engine.orphans import adopt_orphans, reap_orphans
+from flow_processor.engine.row_text import storable
+from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.secret_client import SecretClient
+from flow_processor.engine.signals import Orphaned, Parked
+from flow_processor.engine.undelivered import Undelivered
 from flow_processor.errors import StepError
 from flow_processor.expressions import jq
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_files import parse_flow
-from flow_processor.journal import Event
+from flow_processor.journal import Event, Signal
 from flow_processor.locks import LockFile
-from flow_processor.paths import write_atomic
+from flow_processor.result_files import ResultFiles
 from flow_processor.run import RunStatus
 from flow_processor.secrets.redaction import Redactor
 from flow_processor.spec.flow import FlowSpec
@@ -43,6 +49,9 @@ from flow_processor.step import Folders
 
 KEPT_SPECS = 500
 """Parsed flows that a worker keeps."""
+
+MAX_DEFECT_CHARACTERS = 2000
+"""The run's error takes so much of what a defect says."""
 
 
 @lru_cache(maxsize=KEPT_SPECS)
@@ -62,27 +71,31 @@ class Worker:
             templates=Path(settings.templates_path),
             private=tuple(Path(path) for path in settings.private_paths),
         )
-        self._tools = Tools(Templates(folders.templates), folders, self._clock)
+        self._tools = Tools(Templates(folders.templates), folders, self._clock, ZoneInfo(settings.timezone))
+        self._results = ResultFiles(Path(settings.results_path))
         self._lock = LockFile(Path(settings.workers_path) / f"{settings.worker_id}.lock")
         self._orders: queue.SimpleQueue[RunOrder | None] = queue.SimpleQueue()
-        self._journals: dict[str, RunJournal] = {}
-        """Journals with rows that are not known to be durable."""
+        handover_path = Path(settings.handover_path)
+        self._undelivered = Undelivered(handover_path, worker_id=settings.worker_id, clock=self._clock)
         self._guard = threading.Lock()
         self._interpreter: RunInterpreter | None = None
         self._secrets: SecretClient | None = None
         self._is_orphan = False
-        self._aborted: tuple[str, StepError] | None = None
-        """The last run that was to be ended; the word may come before the run has begun."""
+        self._early: list[tuple[str, Callable[[RunInterpreter], None]]] = []
+        """What was said about a run that this process has not begun yet."""
+        self._must_end_by = 0.0
+        """When whoever waits for this worker gives up, in seconds since 1970."""
 
     def serve(self, commands: BinaryIO) -> None:
         """Do what the daemon says until it says exit or is gone."""
         self._lock.take()
         threading.Thread(target=self._listen, args=(commands,), name="commands", daemon=True).start()
-        self._send.send({"ready": os.getpid()})
+        with contextlib.suppress(OSError):  # the daemon has left already, which the listener sees too
+            self._send.send({"ready": os.getpid()})
         while (order := self._orders.get()) is not None:
             self._execute(order)
-        self._hand_over()
-        self._lock.free(unlink=True)
+        if self._undelivered.hand_over(give_up_at=self._must_end_by):
+            self._lock.free(unlink=True)
 
     def _listen(self, commands: BinaryIO) -> None:
         try:
@@ -97,61 +110,64 @@ class Worker:
     def _lose_daemon(self) -> None:
         with self._guard:
             self._is_orphan = True
-            for journal in self._journals.values():
-                journal.lose_daemon()
+            self._undelivered.lose_daemon()
             if self._interpreter is not None:
-                self._interpreter.wake.set()
+                self._interpreter.lines.look_up()
             if self._secrets is not None:
                 self._secrets.lose_daemon()
         self._orders.put(None)
+        # The next daemon waits for the run that this worker still has, but not for those that it had before.
+        self._undelivered.hand_over(give_up_at=self._must_end_by)
 
     def _obey(self, frame: Frame) -> None:
         if "run" in frame:
             self._orders.put(RunOrder(**frame["run"]))
         elif "committed" in frame:
-            self._committed(frame["run_id"], frame["committed"])
+            self._undelivered.committed(frame["run_id"], frame["committed"])
         elif "secret" in frame and self._secrets is not None:
             self._secrets.answer(frame)
         elif "abort" in frame:
             reason = StepError(frame["abort"]["message"], code=frame["abort"]["code"])
-            with self._guard:
-                self._aborted = (frame["run_id"], reason)
-                self._stop_aborted()
+            self._tell(frame["run_id"], lambda run: run.stop_for(reason))
+        elif "signal" in frame:
+            told = Signal(**frame["signal"])
+            self._tell(frame["run_id"], lambda run: run.lines.deliver(told))
         elif "check" in frame:
             self._send.send({"checked": [jq.compile_problem(text) for text in frame["check"]]})
         elif "exit" in frame:
             self._orders.put(None)
 
-    def _stop_aborted(self) -> None:
-        if self._aborted is not None and self._interpreter is not None:
-            run_id, reason = self._aborted
-            if self._interpreter.order.run_id == run_id:
-                self._interpreter.stop_for(reason)
-
-    def _committed(self, run_id: str, seq: int) -> None:
+    def _tell(self, run_id: str, say: Callable[[RunInterpreter], None]) -> None:
+        """Say something to a run under way, or to one that is about to begin."""
         with self._guard:
-            journal = self._journals.get(run_id)
-            if journal is None:
-                return
-            journal.committed(seq)
-            is_over = self._interpreter is None or self._interpreter.order.run_id != run_id
-            if is_over and not any(journal.uncommitted()):
-                del self._journals[run_id]
+            if self._interpreter is not None and self._interpreter.order.run_id == run_id:
+                say(self._interpreter)
+            else:
+                self._early.append((run_id, say))
+
+    def _begin(self, interpreter: RunInterpreter) -> None:
+        with self._guard:
+            self._interpreter = interpreter
+            early, self._early = self._early, []
+            for run_id, say in early:
+                if run_id == interpreter.order.run_id:
+                    say(interpreter)
 
     def _execute(self, order: RunOrder) -> None:
         """Run an order to its end, whatever that is; a defect here must not leave the run without a status."""
         redactor = Redactor()
-        journal = RunJournal(order, self._send.send, redactor=redactor, clock=self._clock)
+        journal = RunJournal(
+            order, self._send.send, redactor=redactor, clock=self._clock, results=self._results
+        )
         secrets = SecretClient(self._send.send, redactor)
         with self._guard:
-            self._journals[order.run_id] = journal
-            self._secrets = secrets
             if self._is_orphan:
                 return
-        must_end_by = self._clock.now().timestamp() + (order.timeout_seconds or 0.0) + CLOSING_SECONDS
-        self._lock.describe({"pid": os.getpid(), "run_id": order.run_id, "must_end_by": must_end_by})
-        limit_cpu(order.timeout_seconds)
+            self._undelivered.begin(journal)
+            self._secrets = secrets
         try:
+            self._describe(order)
+            limit_cpu(order.timeout_seconds)
             interpreter = RunInterpreter(
                 order,
                 journal=journal,
@@ -159,38 +175,49 @@ class Worker:
                 spec_of=lambda path: _spec(order.flows[path], path),
                 fetch_secret=secrets.fetch,
             )
-            with self._guard:
-                self._interpreter = interpreter
-                self._stop_aborted()
+            self._begin(interpreter)
             status, error = interpreter.execute()
+            self._end(journal, status, redactor.value(error))
         except Orphaned:
             return
+        except Parked as parked:
+            self._park(journal, parked.wake_at)
         except Exception as defect:  # noqa: BLE001  the run must end with a reason
-            journal.log("", "error", traceback.format_exc())
-            status, error = (
-                RunStatus.FAILED,
-                {
-                    "code": "worker_error",
-                    "message": f"the worker could not run the flow: {type(defect).__name__}: {defect}",
-                    "details": {},
-                },
-            )
+            self._fail(journal, redactor, defect)
         finally:
             self._interpreter = None
-        outcome: dict[str, Any] = {"status": status.value, "error": redactor.value(error)}
+            self._undelivered.end()
+            reap_orphans()
+
+    def _describe(self, order: RunOrder) -> None:
+        """Say in the lock file which run this worker has, and until when at most."""
+        self._must_end_by = self._clock.now().timestamp() + (order.timeout_seconds or 0.0) + CLOSING_SECONDS
+        content = {"pid": os.getpid(), "run_id": order.run_id, "must_end_by": self._must_end_by}
+        # It is for the next daemon; a disk that is full now must not cost the run.
+        with contextlib.suppress(OSError):
+            self._lock.describe(content)
+
+    def _end(self, journal: RunJournal, status: RunStatus, error: dict[str, Any] | None) -> None:
+        outcome: dict[str, Any] = {"status": status.value, "error": storable(error)}
         journal.append("", 0, Event.ENDED, outcome)
         journal.flush(ack=True, ended=outcome)
 
-    def _hand_over(self) -> None:
-        """Write down what no daemon has confirmed, a file a run: whole or not at all."""
-        with self._guard:
-            journals = dict(self._journals)
-        for run_id, journal in journals.items():
-            rows, logs = journal.uncommitted()
-            if rows or logs:
-                content = json.dumps({"run_id": run_id, "rows": rows, "logs": logs})
-                name = f"{run_id}.{self._settings.worker_id}.json"
-                write_atomic(Path(self._settings.handover_path) / name, content.encode())
+    def _park(self, journal: RunJournal, wake_at: float | None) -> None:
+        with contextlib.suppress(Orphaned):  # then the row is handed over
+            journal.append("", 0, Event.PARKED, {"wake_at": wake_at})
+            journal.flush(ack=True, parked={"wake_at": wake_at})
+
+    def _fail(self, journal: RunJournal, redactor: Redactor, defect: Exception) -> None:
+        """End a run that this worker cannot execute, for a reason that no step is to blame for."""
+        with contextlib.suppress(Orphaned):
+            journal.log("", "error", traceback.format_exc())
+            message = redactor.text(f"{type(defect).__name__}: {defect}")[:MAX_DEFECT_CHARACTERS]
+            error = {
+                "code": "worker_error",
+                "message": f"the worker could not run the flow: {message}",
+                "details": {},
+            }
+            self._end(journal, RunStatus.FAILED, error)
 
 
 def _take_stdout() -> BinaryIO:
@@ -213,9 +240,8 @@ def main() -> None:
     settings = WorkerSettings(**first["settings"])
     use_cores(settings.cores)
     limit_memory(settings.memory_mb)
-    # Where the daemon left before this worker had said its first word there is nothing to hand over.
-    with contextlib.suppress(BrokenPipeError):
-        Worker(settings, send).serve(commands)
+    adopt_orphans()
+    Worker(settings, send).serve(commands)
     # Threads of abandoned steps must not keep the process.
     os._exit(0)
 

@@ -40,6 +40,10 @@ Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 """A length of time in seconds, more than 0 and at most a year."""
 
 
+Pause = Annotated[float, Field(ge=0, le=366 * 86_400, allow_inf_nan=False)]
+"""A length of time in seconds that may be none at all, and at most a year."""
+
+
 def _relative(value: str) -> str:
     parts = value.replace("\\", "/").split("/")
     if not value or value.startswith(("/", "\\")) or ":" in parts[0] or ".." in parts or "\0" in value:

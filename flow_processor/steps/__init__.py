@@ -14,6 +14,7 @@ from flow_processor.steps import (
     set_fact,
     sleep,
     switch,
+    wait,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "set_fact",
     "sleep",
     "switch",
+    "wait",
 ]

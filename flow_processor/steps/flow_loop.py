@@ -15,10 +15,9 @@ with the first failed element's error.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -78,50 +77,30 @@ def run(options: FlowLoopOptions, context: StepContext) -> StepResult:
 
 
 class _Loop:
-    """The elements of one loop, taken one by one by a few threads."""
+    """The elements of one loop."""
 
     def __init__(self, options: FlowLoopOptions, context: StepContext, items: list[JsonValue]):
         self._options = options
         self._context = context
         self._items = items
         self._outcomes: list[FlowOutcome | None] = [None] * len(items)
-        self._lock = threading.Lock()
-        self._next = 0
-        self._ended = False
+        self._has_ended = False
 
     def run(self) -> list[FlowOutcome | None]:
         """What the elements came to, in their order; None for those that never began."""
-        threads = min(self._options.max_parallel, len(self._items))
-        if threads <= 1:
-            self._take_all()
-            return self._outcomes
-        with ThreadPoolExecutor(threads, thread_name_prefix="flow_loop") as pool:
-            takers = [pool.submit(self._take_all) for _ in range(threads)]
-        for taker in takers:
-            taker.result()  # raises what went through a thread: a cancel, a missing flow
+        works = [partial(self._run_item, position) for position in range(len(self._items))]
+        self._context.side_by_side(works, limit=self._options.max_parallel)
         return self._outcomes
 
-    def _take_all(self) -> None:
-        is_through = False
-        try:
-            while (position := self._take()) is not None:
-                outcome = self._context.run_flow(
-                    self._options.path, payload=self._items[position], loop_index=position + 1
-                )
-                self._outcomes[position] = outcome
-                if outcome.error is not None and self._options.on_item_error is OnItemError.FAIL:
-                    return
-            is_through = True
-        finally:
-            if not is_through:
-                self._ended = True
-
-    def _take(self) -> int | None:
-        with self._lock:
-            if self._ended or self._next >= len(self._items):
-                return None
-            self._next += 1
-            return self._next - 1
+    def _run_item(self, position: int) -> None:
+        if self._has_ended:
+            return
+        outcome = self._context.run_flow(
+            self._options.path, payload=self._items[position], loop_index=position + 1
+        )
+        self._outcomes[position] = outcome
+        if outcome.error is not None and self._options.on_item_error is OnItemError.FAIL:
+            self._has_ended = True
 
 
 def _noted(error: Mapping[str, Any], *, index: int, path: str) -> dict[str, Any]:

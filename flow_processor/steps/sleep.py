@@ -1,4 +1,4 @@
-"""Wait.
+"""Wait for a while.
 
 ```yaml
 - name: breathe
@@ -6,26 +6,24 @@
   sleep: {seconds: 2.5}
 ```
 
-A cancel or the step's time limit ends the wait at once. The result is null.
+A cancel or the step's time limit ends it at once. Beyond two seconds the run holds no worker meanwhile, and a restart
+does not begin the sleep anew. The result is null. To wait for a moment, a signal or a person: `wait`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import TypeAdapter
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from flow_processor.errors import StepError
+from flow_processor.expressions.rendered import checked
 from flow_processor.factory import step_type
-from flow_processor.spec.base import Spec, Templated
-from flow_processor.step import StepContext, StepResult
+from flow_processor.spec.base import Pause, Spec, Templated
+from flow_processor.step import StepContext, StepResult, Wait, WaitKind
 
-Pause = Annotated[float, Field(ge=0, le=366 * 86_400, allow_inf_nan=False)]
 _PAUSE: TypeAdapter[float] = TypeAdapter(Pause)
 
 
 class SleepOptions(Spec):
-    """Waits."""
+    """Waits for a while."""
 
     seconds: Templated[Pause]
     """How long, in seconds; at most a year."""
@@ -34,13 +32,11 @@ class SleepOptions(Spec):
 @step_type("sleep", repeatable=True)
 def run(options: SleepOptions, context: StepContext) -> StepResult:
     """Wait for the given time."""
-    seconds = context.render(options.seconds)
-    try:
-        pause = _PAUSE.validate_python(seconds)
-    except ValidationError as error:
-        raise StepError(
-            f"sleep.seconds must be a number of seconds from 0 to a year, not {seconds!r}",
-            code="invalid_value",
-        ) from error
-    context.wait(pause)
+    context.wait_for(context.begun_wait or _begin(options, context))
     return StepResult()
+
+
+def _begin(options: SleepOptions, context: StepContext) -> Wait:
+    must = "a number of seconds from 0 to a year"
+    seconds = checked(_PAUSE, context.render(options.seconds), where="sleep.seconds", must=must)
+    return Wait(WaitKind.SLEEP, until=context.now().timestamp() + seconds)

@@ -7,30 +7,42 @@ to validate and run a step as a flow file would have it. Test files here are cal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from flow_processor import factory
-from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.clock import SystemClock
+from flow_processor.engine.lines import Lines
+from flow_processor.errors import StepError
 from flow_processor.expressions import data_key, jq
 from flow_processor.expressions.jinja import Templates
+from flow_processor.journal import Signal
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import FlowOutcome, Folders, Secret, StepResult
+from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait
+
+NOW = datetime(2026, 11, 21, 7, 40, 6, tzinfo=UTC)
+"""What every clock says here."""
 
 ChildFlow = Callable[[Any, int | None], FlowOutcome]
 """(payload, loop index) -> what the sub-flow came to."""
 
 
 class FakeContext:
-    """StepContext in memory. Set `data`, `secrets`, `flows`, `seconds_left`; read `errors`, `lines`, `waits`."""
+    """StepContext in memory. Set `data`, `secrets`, `flows`, `signal`, …; read `errors`, `lines`, `waits`, …"""
 
     def __init__(self, root: Path):
         self.data: dict[str, Any] = {}
-        self.step_name = "step"
+        self.step_name = self.path = "step"
         self.attempt = 1
+        self.zone = ZoneInfo("Europe/Brussels")
+        self.begun_wait: Wait | None = None
+        self.signal: Signal | None = None
+        """What ends the step's wait; None: its moment."""
         self.folders = Folders(data=root / "data", templates=root / "data" / "templates")
         self.folders.templates.mkdir(parents=True)
         self.stop = threading.Event()
@@ -40,21 +52,25 @@ class FakeContext:
         self.errors: list[dict[str, Any]] = []
         self.lines: list[tuple[str, str]] = []
         """(level, message)"""
-        self.waits: list[float] = []
-        """Seconds of each wait; nothing is really waited for."""
+        self.waits: list[Wait] = []
+        """What was waited for; nothing really is."""
         self.nested: list[str] = []
         """Labels of the nested steps that were run."""
         self.templates = Templates(self.folders.templates)
+        self.run_lines = Lines(SystemClock(), signals=(), may_park=lambda: False)
 
     def remaining_seconds(self) -> float | None:
         return self.seconds_left
 
-    def wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        if self.stop.is_set():
-            raise StepCancelled("the run was cancelled")
-        if self.seconds_left is not None and seconds > self.seconds_left:
-            raise StepTimeout("the step's time is up")
+    def now(self) -> datetime:
+        return NOW
+
+    def wait_for(self, wait: Wait) -> Signal | None:
+        self.waits.append(wait)
+        return self.signal
+
+    def side_by_side(self, works: Sequence[Callable[[], None]], *, limit: int) -> None:
+        self.run_lines.side_by_side(works, limit=limit)
 
     def lookup(self, key: str) -> Any:
         return data_key.lookup(self.data, key)

@@ -1,0 +1,28 @@
+"""Processes that a step's program leaves behind stay below the worker, so that who ends the worker finds them.
+
+Only Linux can do that; elsewhere they go to the system's first process, and end with the worker's process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""From linux/prctl.h."""
+
+
+def adopt_orphans() -> None:
+    """From now on a process whose parent ends, somewhere below this one, becomes this one's child."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans() -> None:
+    """Forget those that have ended. Only between runs: a step waits for its own children itself."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
