@@ -112,9 +112,7 @@ class Pruning:
 
     def _delete(self, flow: str | None, up_to: str, *, ended_before: float | None = None) -> Iterator[Step]:
         def must_go(run: OldRun) -> bool:
-            if ended_before is not None and (run.ended_at is None or run.ended_at >= ended_before):
-                return False
-            return run.status.is_terminal
+            return ended_before is None or run.ended_at < ended_before
 
         for page in self._store.removals.walk(flow, up_to=up_to):
             run_ids = [run.id for run in page if must_go(run)]

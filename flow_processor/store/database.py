@@ -68,7 +68,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _to_version_2(connection: Connection) -> None:
-    """Runs that wait, that try another one again, and that are removed bit by bit."""
+    """Runs that wait, that try another one again, and that are removed bit by bit; lists of a million of them."""
     for column in (
         "wake_at FLOAT",
         "retry_of TEXT",
@@ -76,8 +76,9 @@ def _to_version_2(connection: Connection) -> None:
         "bytes INTEGER NOT NULL DEFAULT 0",
     ):
         connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
-    connection.exec_driver_sql("CREATE INDEX runs_by_trigger ON runs (trigger, id)")
-    connection.exec_driver_sql("CREATE INDEX runs_by_outcome ON runs (flow, status, id)")
+    connection.exec_driver_sql("DROP INDEX runs_by_flow")
+    connection.exec_driver_sql("CREATE INDEX runs_by_flow ON runs (flow, status, id)")
+    connection.exec_driver_sql("CREATE INDEX runs_by_trigger ON runs (trigger, status, id)")
     connection.exec_driver_sql("CREATE INDEX runs_by_version ON runs (flow_hash)")
     connection.exec_driver_sql("CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL")
     connection.exec_driver_sql("CREATE TABLE removals (run_id TEXT NOT NULL, PRIMARY KEY (run_id))")

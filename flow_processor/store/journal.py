@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, insert, select
 
 from flow_processor.journal import WireLog, WireRow
 from flow_processor.store.database import reading
@@ -33,6 +33,11 @@ def history_rows(run_id: str, rows: Iterable[Sequence[Any]], lines: Iterable[Seq
             for seq, at, level, step, message in lines
         ],
     }
+
+
+def insert_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Journal rows of a run, in a transaction that may also come to nothing."""
+    connection.execute(insert(journal), history_rows(run_id, rows)[journal])
 
 
 # Made once: making a statement costs more than running it.

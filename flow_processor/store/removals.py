@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select
 
-from flow_processor.run import TERMINAL_STATUSES, RunStatus
+from flow_processor.run import TERMINAL_STATUSES
 from flow_processor.store.database import reading
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
 
@@ -80,11 +81,10 @@ def compact(connection: Connection, pages: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OldRun:
-    """A run that may have to go."""
+    """A run that has ended, and may have to go."""
 
     id: str
-    status: RunStatus
-    ended_at: float | None
+    ended_at: float
 
 
 class RemovalReader:
@@ -130,22 +130,23 @@ class RemovalReader:
         return found
 
     def walk(self, flow: str | None, *, up_to: str) -> Iterator[list[OldRun]]:
-        """The runs of a flow (None: of all) with an id up to that one, oldest first, in pages."""
-        query = select(runs.c.id, runs.c.status, runs.c.ended_at).order_by(runs.c.id).limit(WALK_PAGE)
-        query = query.where(runs.c.id <= up_to)
+        """The runs of a flow (None: of all) that have ended, with an id up to that one, in pages."""
+        query = (
+            select(runs.c.id, runs.c.ended_at).order_by(runs.c.id).limit(WALK_PAGE).where(runs.c.id <= up_to)
+        )
         if flow is not None:
             query = query.where(runs.c.flow == flow)
-        after = ""
-        while True:
-            with reading(self._engine) as connection:
-                page = [
-                    OldRun(run_id, RunStatus(status), ended_at)
-                    for run_id, status, ended_at in connection.execute(query.where(runs.c.id > after))
-                ]
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+        # One status after the other, as they stand in the indexes; so live runs are not even looked at.
+        for status in sorted(TERMINAL_STATUSES):
+            mine = query.where(runs.c.status == status.value)
+            after = ""
+            while page := self._old(mine.where(runs.c.id > after)):
+                yield page
+                after = page[-1].id
+
+    def _old(self, query: Select[Any]) -> list[OldRun]:
+        with reading(self._engine) as connection:
+            return [OldRun(run_id, ended_at or 0.0) for run_id, ended_at in connection.execute(query)]
 
     def newest_beyond_count(self, flow: str | None, count: int) -> str | None:
         """The newest run of a flow (None: of all) that `count` newer ones follow; None if there are not so many."""

@@ -60,6 +60,17 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkedRun:
+    """A waiting run, as far as it must be known while it waits: there may be many."""
+
+    id: str
+    flow: str
+    flow_hash: str
+    wake_at: float | None
+    """When it goes on by itself, in seconds since 1970; None: only when it is told something."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs a list shows; empty means all."""
 
@@ -209,6 +220,13 @@ def reopen_run(
     return True
 
 
+def has_ended(connection: Connection, run_id: str) -> bool:
+    """Is the run there, with a terminal status?"""
+    ended = [status.value for status in TERMINAL_STATUSES]
+    query = select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(ended))
+    return connection.scalar(query) is not None
+
+
 def _append_by_daemon(
     connection: Connection, run_id: str, event: Event, at: float, data: dict[str, Any]
 ) -> int:
@@ -253,14 +271,13 @@ def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
     if before_id is not None:
         query = query.where(runs.c.id < before_id)
     queries = [query]
-    if wanted.status:
-        queries = [
-            query.where(runs.c.status == status.value) for query in queries for status in set(wanted.status)
-        ]
+    statuses = set(wanted.status)
     if wanted.trigger:
-        queries = [
-            query.where(runs.c.trigger == value.value) for query in queries for value in set(wanted.trigger)
-        ]
+        queries = [query.where(runs.c.trigger == trigger.value) for trigger in set(wanted.trigger)]
+    if wanted.flow is not None or wanted.trigger:
+        statuses = statuses or set(RunStatus)  # their indexes go on with the status
+    if statuses:
+        queries = [one.where(runs.c.status == status.value) for one in queries for status in statuses]
     return queries
 
 
@@ -282,12 +299,25 @@ class RunReader:
             row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
             return None if row is None else (_to_row(row), read_rows(connection, run_id))
 
-    def live(self) -> list[RunRow]:
-        """Every run that has not ended, oldest first."""
-        wanted = RunFilter(status=tuple(LIVE_STATUSES))
+    def under_way(self) -> list[RunRow]:
+        """Every run that is queued or has a worker, oldest first."""
+        wanted = RunFilter(status=tuple(LIVE_STATUSES - {RunStatus.WAITING}))
         with reading(self._engine) as connection:
             found = [row for query in _queries(wanted, None) for row in connection.execute(query)]
         return [_to_row(row) for row in sorted(found, key=lambda row: row.id)]
+
+    def parked(self) -> list[ParkedRun]:
+        """Every waiting run, oldest first; without its input, which may be large."""
+        columns = (runs.c.id, runs.c.flow, runs.c.flow_hash, runs.c.wake_at)
+        query = select(*columns).where(runs.c.status == RunStatus.WAITING.value).order_by(runs.c.id)
+        with reading(self._engine) as connection:
+            return [ParkedRun(*row) for row in connection.execute(query)]
+
+    def retries_of(self, run_id: str) -> list[str]:
+        """Ids of the runs that try this one again, oldest first."""
+        query = select(runs.c.id).where(runs.c.retry_of == run_id).order_by(runs.c.id)
+        with reading(self._engine) as connection:
+            return list(connection.scalars(query))
 
     def page(self, wanted: RunFilter, *, limit: int, before_id: str | None) -> list[RunRow]:
         """At most `limit` runs, newest first, older than `before_id`."""

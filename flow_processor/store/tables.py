@@ -56,10 +56,9 @@ runs = Table(
     Column("retry_of", Text),
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("bytes", Integer, nullable=False, server_default="0"),
-    Index("runs_by_flow", "flow", "id"),
     Index("runs_by_status", "status", "id"),
-    Index("runs_by_trigger", "trigger", "id"),
-    Index("runs_by_outcome", "flow", "status", "id"),
+    Index("runs_by_flow", "flow", "status", "id"),
+    Index("runs_by_trigger", "trigger", "status", "id"),
     Index("runs_by_version", "flow_hash"),
     Index(
         "runs_by_retry",

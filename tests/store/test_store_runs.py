@@ -150,7 +150,10 @@ def test_live_runs_come_oldest_first(store: Store) -> None:
     """In that order a restarted daemon goes on with them."""
     runs = [a_run(minute, status=status) for minute, status in enumerate(RunStatus)]
     insert_all(store, list(reversed(runs)))
-    assert ids(store.runs.live()) == [run.id for run in runs if run.status in LIVE_STATUSES]
+    live = [run for run in runs if run.status in LIVE_STATUSES]
+    waiting = [run.id for run in live if run.status is RunStatus.WAITING]
+    assert ids(store.runs.under_way()) == [run.id for run in live if run.id not in waiting]
+    assert [run.id for run in store.runs.parked()] == waiting
 
 
 def test_the_text_of_a_flow_is_kept_once_for_its_runs(store: Store) -> None:
