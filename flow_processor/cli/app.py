@@ -19,6 +19,8 @@ COMMANDS = {
     "flows": "List the flow files and the schedules in force.",
     "runs": "List, show, follow or cancel runs.",
     "locks": "List or remove the locks of running flows.",
+    "backup": "Write everything worth keeping to one file.",
+    "restore": "Put a backup back.",
     "schema": "Print the JSON Schema of flow files, for editors.",
     "init": "Make a data folder with a flow that works.",
     "version": "Print the version.",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flow_processor.service.flow_verbs import FlowVerbs
+from flow_processor.service.restore import refuse_unfinished
 from flow_processor.service.run_verbs import RunVerbs
 from flow_processor.version import VERSION
 
@@ -23,9 +24,10 @@ class Service(RunVerbs, FlowVerbs):
         """Take the data folder, go on with what was under way, and (unless told not to) fire schedules.
 
         `detail` is shown to whoever finds the folder taken. Raises DataFolderInUse, SpecError (secrets.yml),
-        StoreUnavailable.
+        StoreUnavailable, RestoreUnfinished.
         """
         self.settings.create_folders()
+        refuse_unfinished(self.settings)
         for name in ("workers", "handover"):
             (self.settings.data_path / name).mkdir(exist_ok=True)
         self._has_schedule = schedule

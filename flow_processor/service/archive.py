@@ -1,0 +1,125 @@
+"""The file that `octospool backup` writes: a tar.gz of known members, with a manifest at its end.
+
+The manifest comes last, so that it can tell what really went in; a file that was cut off has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+from flow_processor.errors import OctospoolError, PathRefused
+from flow_processor.paths import components
+from flow_processor.run import RUN_ID_PATTERN
+
+FORMAT = 1
+"""Of the archive; a program refuses a newer one than it knows."""
+
+MANIFEST = "manifest.json"
+STORE = "octospool.db"
+CONFIG = "config.yml"
+SECRETS = "secrets.yml"
+FOLDERS = ("flows", "templates", "results")
+
+_CHUNK = 1 << 20
+_RESULT = re.compile(rf"results/{RUN_ID_PATTERN.pattern}/[0-9a-f]{{32}}\.json")
+
+
+class BackupInvalid(OctospoolError):
+    """The file is no backup, is damaged, or was made by a newer version."""
+
+    code = "backup_invalid"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup holds."""
+
+    created_at: str
+    """ISO 8601, UTC."""
+    octospool: str
+    """The version that wrote it."""
+    schema: int
+    """Of the store."""
+    runs: int
+    secrets: bool
+    """Is secrets.yml in it?"""
+    files: dict[str, str] = field(repr=False)
+    """SHA-256 of every member but this one, by name."""
+    format: int = FORMAT
+
+    def as_bytes(self) -> bytes:
+        """As it stands in the archive."""
+        return json.dumps(asdict(self), indent=1).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Manifest:
+        """Raises BackupInvalid."""
+        try:
+            found = json.loads(raw)
+            if found["format"] > FORMAT:
+                raise BackupInvalid(
+                    f"the backup was made by octospool {found['octospool']}, which is newer than this one; "
+                    "restore it with that version"
+                )
+            return cls(**found)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BackupInvalid(f"the backup's {MANIFEST} cannot be read ({error})") from error
+
+
+def check_name(name: str) -> None:
+    """Raises BackupInvalid unless a backup may have a member of that name."""
+    try:
+        parts = components(name, what="member")
+    except PathRefused as error:
+        raise BackupInvalid(f"this is no backup of octospool: {error.message}") from error
+    is_known = name in (MANIFEST, STORE, CONFIG, SECRETS) or (parts[0] in FOLDERS and len(parts) > 1)
+    if not is_known or "/".join(parts) != name or (parts[0] == "results" and not _RESULT.fullmatch(name)):
+        raise BackupInvalid(f"this is no backup of octospool: it holds {name!r}")
+
+
+def copy_hashed(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy to the end; the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def members(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+    """(name, content) of each member of a backup, in order; each must be read before the next one.
+
+    Raises BackupInvalid for what is no backup: another file, a damaged one, members of other names or kinds.
+    """
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            yield _checked(archive)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise BackupInvalid(f"{path} is no backup, or it is damaged ({error})") from error
+    except OSError as error:
+        raise BackupInvalid(f"the backup {path} cannot be read: {error.strerror or error}") from error
+
+
+def _checked(archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+    for member in archive:
+        check_name(member.name)
+        content = archive.extractfile(member) if member.isreg() else None
+        if content is None:
+            raise BackupInvalid(f"this is no backup of octospool: {member.name!r} is no regular file")
+        yield member.name, content
