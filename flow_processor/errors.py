@@ -6,7 +6,9 @@ OctospoolError            code, message, details
 ├── Unauthorized          no token, or the wrong one                         401
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
 │                         ScheduleNotFound SecretNotFound                    404
-├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded 409
+├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
+│                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
+│                         NotWaiting AlreadyAnswered                         409
 ├── SpecError             a file says something wrong: a list of Problems    422
 ├── Unavailable           StoreUnavailable DiskFull ShuttingDown             503 (507)
 ├── SettingsError         the environment or config.yml stops the start
@@ -115,9 +117,45 @@ class RunIsLive(Conflict):
 
 
 class RunHasEnded(Conflict):
-    """The run has ended, so it cannot be cancelled."""
+    """The run has ended, so it cannot be cancelled, and no signal reaches it."""
 
     code = "run_has_ended"
+
+
+class RunNotInterrupted(Conflict):
+    """Only an interrupted run can be resumed."""
+
+    code = "run_not_interrupted"
+
+
+class NothingFailed(Conflict):
+    """The run came to its end, so there is nothing left for a retry unless it is told where to begin."""
+
+    code = "nothing_failed"
+
+
+class RunWasSkipped(Conflict):
+    """The run never began, so it cannot be tried again; its flow can be launched."""
+
+    code = "run_was_skipped"
+
+
+class FlowLost(Conflict):
+    """The flow as it was at the run's launch cannot be read any more."""
+
+    code = "flow_lost"
+
+
+class NotWaiting(Conflict):
+    """The run waits for no such answer now."""
+
+    code = "not_waiting"
+
+
+class AlreadyAnswered(Conflict):
+    """Somebody has answered before."""
+
+    code = "already_answered"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
+class OptionalBody(Body):
+    """A body that may be left out: then every field has its default."""
+
+
 class Parameters(BaseModel):
     """Base of query and path parameters: texts that are read as what the field says, no unknown names."""
 
@@ -79,6 +83,7 @@ def handler(function: _Handler) -> _Handler:
         for name, read in (("path", _read_path), ("query", _read_query), ("body", _read_body))
         if name in hints
     ]
+    may_be_empty = issubclass(hints.get("body", Body), OptionalBody)
     takes_query = "query" in hints
 
     @functools.wraps(function)
@@ -86,6 +91,9 @@ def handler(function: _Handler) -> _Handler:
         arguments: dict[str, Any] = {}
         problems: list[Problem] = []
         for name, model, read in readers:
+            if name == "body" and may_be_empty and not request.get_data():
+                arguments[name] = model()
+                continue
             arguments[name] = _validate(name, model, read(path), problems)
         if not takes_query and request.query_string:
             problems += [_unknown("query", name, ()) for name in request.args]

@@ -1,112 +1,29 @@
-"""Calls about runs: find them, look into one, follow its log, cancel or delete it."""
+"""Calls about runs: find them, look into one, follow its log; tell it something, cancel, resume, retry or delete it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
-
 from flask import Response
-from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from flow_processor import errors
-from flow_processor.api.errors import error_answers
-from flow_processor.api.handlers import Parameters, answer, handler, noun, service
-from flow_processor.api.waiting import MAX_WAIT_SECONDS, waiting_room
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.api.errors import InvalidJson, error_answers
+from flow_processor.api.handlers import answer, handler, noun, service
+from flow_processor.api.run_queries import (
+    CancelQuery,
+    LogsQuery,
+    OldRunsQuery,
+    ResumeBody,
+    RetryBody,
+    RunPath,
+    RunQuery,
+    RunsQuery,
+    SignalBody,
+)
+from flow_processor.api.waiting import waiting_room
+from flow_processor.run import Trigger
+from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary, View
 
 blueprint = noun("runs", "/api/runs", "The history of runs, and the runs under way.")
-
-MAX_FOLLOW_SECONDS = 30
-"""The longest time that a call for log lines may wait for the next one."""
-
-
-def _moment(value: Any) -> datetime:
-    """ISO 8601; without a zone it is UTC."""
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        hint = "; a '+' in an address must be written as %2B" if " " in str(value) else ""
-        raise ValueError(f"must be ISO 8601, such as 2026-11-21T07:40:06Z{hint}") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _texts(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _comma_list(of: type[RunStatus] | type[Trigger]) -> WithJsonSchema:
-    known = "|".join(of)
-    return WithJsonSchema({"type": "string", "pattern": f"^({known})(,({known}))*$"})
-
-
-Moment = Annotated[
-    datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-Statuses = Annotated[tuple[RunStatus, ...], BeforeValidator(_texts), _comma_list(RunStatus)]
-Triggers = Annotated[tuple[Trigger, ...], BeforeValidator(_texts), _comma_list(Trigger)]
-
-
-class RunsQuery(Parameters):
-    """Which runs."""
-
-    flow: str | None = None
-    """Only runs of this flow: its path below the flows folder."""
-    status: Statuses = ()
-    """Only runs in one of these statuses, separated by commas."""
-    trigger: Triggers = ()
-    """Only runs that one of these caused, separated by commas."""
-    since: Moment | None = None
-    """Only runs accepted at or after this moment: ISO 8601, UTC if it names no zone."""
-    until: Moment | None = None
-    """Only runs accepted before this moment."""
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-    """How many runs a page holds."""
-    cursor: str | None = None
-    """`next_cursor` of the page before."""
-
-
-class OldRunsQuery(Parameters):
-    """Which runs to delete; at least one of the two."""
-
-    older_than_days: Annotated[float, Field(ge=0, le=36_500)] | None = None
-    """Only runs that ended longer ago than so many days."""
-    status: Statuses = ()
-    """Only runs in one of these statuses, separated by commas."""
-
-
-class RunPath(Parameters):
-    """Which run."""
-
-    run_id: str
-    """The run's id."""
-
-
-class RunQuery(Parameters):
-    """How much of the run."""
-
-    max_steps: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """How many attempts of steps to show."""
-    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
-    """Wait up to so many seconds for the end of the run."""
-
-
-class CancelQuery(Parameters):
-    """Who cancels."""
-
-    by: Literal["api", "cli"] = "api"
-    """For the history: a program, or a person with `octospool`."""
-
-
-class LogsQuery(Parameters):
-    """Which part of the log."""
-
-    after: Annotated[int, Field(ge=0)] = 0
-    """Only lines after this cursor: `next_cursor` of the answer before."""
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    """How many lines at most."""
-    wait: Annotated[float, Field(ge=0, le=MAX_FOLLOW_SECONDS)] = 0
-    """Wait up to so many seconds for a line if there is none yet."""
 
 
 class Deleted(View):
@@ -151,7 +68,7 @@ def run(path: RunPath, query: RunQuery) -> Response:
             lambda seconds: service().wait_for_run(path.run_id, seconds),
             until=lambda found: found.status.is_terminal,
         )
-    return answer(service().run(path.run_id, max_steps=query.max_steps))
+    return answer(service().run(path.run_id, max_steps=query.max_steps, steps_after=query.steps_after))
 
 
 @blueprint.get("/<run_id>/logs", responses={200: LogPage, **error_answers(errors.RunNotFound)})
@@ -177,6 +94,80 @@ def logs(path: RunPath, query: LogsQuery) -> Response:
 def cancel(path: RunPath, query: CancelQuery) -> Response:
     """Cancel a run. The step under way is stopped; the run ends as `cancelled`."""
     return answer(service().cancel_run(path.run_id, by=query.by), 202)
+
+
+@blueprint.post(
+    "/<run_id>/signal",
+    responses={
+        202: RunSummary,
+        **error_answers(
+            InvalidJson,
+            errors.RunNotFound,
+            errors.RunHasEnded,
+            errors.NotWaiting,
+            errors.AlreadyAnswered,
+            errors.StoreUnavailable,
+        ),
+    },
+)
+@handler
+def signal(path: RunPath, body: SignalBody) -> Response:
+    """Send a run a signal, or answer what an approval asks. Durable when this answers; kept for a wait to come."""
+    return answer(service().signal_run(path.run_id, body.name, data=body.data, by=body.by), 202)
+
+
+@blueprint.post(
+    "/<run_id>/resume",
+    responses={
+        202: RunSummary,
+        **error_answers(
+            InvalidJson,
+            errors.RunNotFound,
+            errors.RunNotInterrupted,
+            errors.FlowRunning,
+            errors.FlowLost,
+            errors.ShuttingDown,
+            errors.StoreUnavailable,
+        ),
+    },
+)
+@handler
+def resume(path: RunPath, body: ResumeBody) -> Response:
+    """Let an interrupted run go on, and say what is to become of the steps that were in doubt."""
+    summary = service().resume_run(path.run_id, mode=body.mode, step=body.step, value=body.value, by=body.by)
+    return answer(summary, 202)
+
+
+@blueprint.post(
+    "/<run_id>/retry",
+    responses={
+        202: RunSummary,
+        **error_answers(
+            InvalidJson,
+            errors.RunNotFound,
+            errors.FlowNotFound,
+            errors.RunIsLive,
+            errors.RunWasSkipped,
+            errors.NothingFailed,
+            errors.FlowRunning,
+            errors.FlowLost,
+            errors.SpecError,
+            errors.ShuttingDown,
+            errors.StoreUnavailable,
+        ),
+    },
+)
+@handler
+def retry(path: RunPath, body: RetryBody) -> Response:
+    """Try a run again from where it failed: a new run, which keeps what succeeded."""
+    wish = RetryWish(
+        from_step=body.from_step,
+        use_current_flow=body.use_current_flow,
+        has_data="data" in body.model_fields_set,
+        data=body.data,
+    )
+    run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=body.by)
+    return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})
 
 
 @blueprint.delete(

@@ -17,6 +17,8 @@ from flow_processor.run import RunStatus, Trigger
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
+    from flow_processor.service.resumes import ResumeMode
+    from flow_processor.service.retries import RetryWish
     from flow_processor.service.views import (
         AddedFlow,
         FlowFileView,
@@ -51,8 +53,8 @@ class Spooler(Protocol):
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""
 
-    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
-        """The run as it is."""
+    def run(self, run_id: str, *, max_steps: int = 1000, steps_after: int = 0) -> RunDetail:
+        """The run as it is, with its steps after the first `steps_after`."""
 
     def runs(
         self,
@@ -72,6 +74,25 @@ class Spooler(Protocol):
 
     def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
         """Ask for the run's end."""
+
+    def signal_run(self, run_id: str, name: str, *, data: Any = None, by: str) -> RunSummary:
+        """Send a signal or an answer."""
+
+    def resume_run(
+        self,
+        run_id: str,
+        *,
+        mode: ResumeMode | None = None,
+        step: str | None = None,
+        value: Any = None,
+        by: str,
+    ) -> RunSummary:
+        """Let an interrupted run go on."""
+
+    def retry_run(
+        self, run_id: str, wish: RetryWish, *, trigger: Trigger = Trigger.CLI, by: str
+    ) -> RunSummary:
+        """Try a run again."""
 
     def locks(self) -> list[LockView]:
         """The locks that are held."""

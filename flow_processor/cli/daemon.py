@@ -18,6 +18,8 @@ from requests.adapters import HTTPAdapter
 from flow_processor import errors
 from flow_processor.clock import to_text
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.service.resumes import ResumeMode
+from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import (
     AddedFlow,
     FlowFileView,
@@ -83,9 +85,10 @@ class Daemon:
         answer = self._call("GET", f"/api/runs/{quote(run_id)}", query=query, extra_seconds=seconds)
         return RunDetail.model_validate(answer)
 
-    def run(self, run_id: str, *, max_steps: int = 1000) -> RunDetail:
-        """The run as it is."""
-        answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query={"max_steps": max_steps})
+    def run(self, run_id: str, *, max_steps: int = 1000, steps_after: int = 0) -> RunDetail:
+        """The run as it is, with its steps after the first `steps_after`."""
+        query = {"max_steps": max_steps, "steps_after": steps_after}
+        answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query=query)
         return RunDetail.model_validate(answer)
 
     def runs(
@@ -121,6 +124,42 @@ class Daemon:
         """Ask for the run's end."""
         path = f"/api/runs/{quote(run_id, safe='')}/cancel"
         return RunSummary.model_validate(self._call("POST", path, query={"by": by}))
+
+    def signal_run(self, run_id: str, name: str, *, data: Any = None, by: str) -> RunSummary:
+        """Send a signal or an answer."""
+        body = {"name": name, "data": data, "by": by}
+        return self._post_to_run(run_id, "signal", body)
+
+    def resume_run(
+        self,
+        run_id: str,
+        *,
+        mode: ResumeMode | None = None,
+        step: str | None = None,
+        value: Any = None,
+        by: str,
+    ) -> RunSummary:
+        """Let an interrupted run go on."""
+        body = {"mode": None if mode is None else mode.value, "step": step, "value": value, "by": by}
+        return self._post_to_run(run_id, "resume", body)
+
+    def retry_run(
+        self, run_id: str, wish: RetryWish, *, trigger: Trigger = Trigger.CLI, by: str
+    ) -> RunSummary:
+        """Try a run again. Never sent twice, like `launch`."""
+        body = {
+            "from": wish.from_step,
+            "use_current_flow": wish.use_current_flow,
+            "trigger": trigger.value,
+            "by": by,
+        }
+        if wish.has_data:
+            body["data"] = wish.data
+        return self._post_to_run(run_id, "retry", body)
+
+    def _post_to_run(self, run_id: str, verb: str, body: dict[str, Any]) -> RunSummary:
+        path = f"/api/runs/{quote(run_id, safe='')}/{verb}"
+        return RunSummary.model_validate(self._call("POST", path, json=body))
 
     def locks(self) -> list[LockView]:
         """The locks that are held."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +11,7 @@ from flow_processor.cli import exits
 from flow_processor.cli.exits import ExitCode
 from flow_processor.cli.options import data_path_option, existing_settings
 from flow_processor.cli.output import duration, echo_json, say
+from flow_processor.cli.values import json_value, typed_pairs
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def command(
       octospool run hello --data '{"name": "Ada"}'
       octospool run report --data @input.json --param day=2026-11-21 > report.json
     """
-    payload, params = _payload(data), _params(pairs)
+    payload, params = json_value(data, hint="--data"), typed_pairs(pairs, hint="--param")
     from flow_processor.cli.connect import running
     from flow_processor.cli.daemon import Daemon
     from flow_processor.cli.interrupts import Interrupts
@@ -86,47 +84,3 @@ def _outcome(run: RunDetail) -> str:
     if run.status is RunStatus.INTERRUPTED:
         text += "; look at it with: octospool runs show " + run.run_id
     return f"{text}: {run.reason}" if run.reason else text
-
-
-def _payload(text: str | None) -> Any:
-    """The value of --data; BadParameter (exit 2) says where it stops being JSON."""
-    if text is None:
-        return None
-    source = "--data"
-    if text.startswith("@"):
-        source = text[1:]
-        try:
-            raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-            # -sig: PowerShell and editors of Windows put a byte order mark in front.
-            text = raw.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"cannot read {source}: {error}", param_hint="--data") from error
-    return _json(text, source, hint="--data")
-
-
-def _json(text: str, source: str, *, hint: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        advice = "" if hint != "--data" else "; quote it as your shell asks, or use @FILE"
-        raise click.BadParameter(f"{source} is not JSON: {error}{advice}", param_hint=hint) from error
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _params(pairs: tuple[str, ...]) -> dict[str, Any] | None:
-    """`k=v` is a text, `k:=v` is JSON."""
-    params: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        typed = key.endswith(":")
-        key = key.removesuffix(":").strip()
-        if not equals or not key:
-            raise click.BadParameter(f"{pair!r} is not K=V", param_hint="--param")
-        if key in params:
-            raise click.BadParameter(f"{key!r} is given twice", param_hint="--param")
-        reader: Callable[[str], Any] = (lambda text: _json(text, key, hint="--param")) if typed else str  # noqa: B023
-        params[key] = reader(value)
-    return params or None

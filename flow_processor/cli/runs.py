@@ -20,12 +20,12 @@ from flow_processor.cli.options import (
 )
 from flow_processor.cli.output import echo_json, say
 from flow_processor.cli.run_text import log_line, show_list, show_run
-from flow_processor.errors import Conflict, RunHasEnded
+from flow_processor.cli.run_verbs import answer, cancel, resume, retry, signal
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
     from flow_processor.cli.connect import Spooler
-    from flow_processor.service.views import RunDetail, RunSummary
+    from flow_processor.service.views import RunSummary
     from flow_processor.settings import Settings
 
 PAGE = 200
@@ -38,7 +38,7 @@ LOOK_SECONDS = 0.3
 
 @click.group("runs", cls=ListByDefault)
 def command() -> None:
-    """List runs (the default), show one, follow its log, cancel it.
+    """List runs (the default), show one, follow its log, answer it, cancel, resume or retry it.
 
     \b
     Example:
@@ -182,43 +182,5 @@ def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: boo
             threading.Event().wait(LOOK_SECONDS)
 
 
-@command.command("cancel")
-@click.argument("run_id", metavar="ID")
-@data_path_option
-@json_option
-def cancel(run_id: str, data_path: Path | None, as_json: bool) -> None:
-    """Cancel a run. Its finally_step still runs.
-
-    \b
-    Example:
-      octospool runs cancel 20261121T074006123-k7x2m9qa
-    """
-    from flow_processor.cli.connect import reading
-    from flow_processor.cli.daemon import Daemon
-
-    settings = existing_settings(data_path)
-    with reading(settings) as spooler:
-        if not isinstance(spooler, Daemon):
-            _refuse_to_cancel(spooler.run(run_id), settings)
-        run = spooler.cancel_run(run_id, by="cli")
-    if as_json:
-        echo_json(run.model_dump(mode="json"))
-    else:
-        say(f"run {run.run_id} of {run.flow}: {run.status.value if run.status.is_terminal else 'cancelling'}")
-
-
-def _refuse_to_cancel(run: RunDetail, settings: Settings) -> None:
-    """Without a daemon there is nobody who could be asked; say who has the run."""
-    from flow_processor.locks import DataFolderLock
-
-    if run.status.is_terminal:
-        raise RunHasEnded(f"run {run.run_id} has ended: {run.status.value}", details={"run_id": run.run_id})
-    holder = DataFolderLock(settings.data_path).holder()
-    if holder is not None:
-        pid = holder.get("pid", "unknown")
-        message = f"run {run.run_id} is in the hands of `octospool run` (pid {pid}); press Ctrl-C there"
-    else:
-        message = (
-            f"run {run.run_id} is at rest: no daemon has it. Start one (octospool serve), then cancel it"
-        )
-    raise Conflict(message, code="no_daemon", details={"run_id": run.run_id})
+for verb in (cancel, signal, answer, resume, retry):
+    command.add_command(verb)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flow_processor.engine.assignment import Assignment
-from flow_processor.journal import Event, JournalRow, RunState, WireRow, to_wire
+from flow_processor.journal import (
+    Event,
+    JournalRow,
+    RunState,
+    WireRow,
+    dispatch_of,
+    fold,
+    from_wire,
+    to_wire,
+)
 
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""
+
+MAX_CRASHES_OF_STEP = 10
+"""So often a step may have been under way when everything died, the daemon too: the machine may be to blame."""
 
 MAX_LOSSES_OF_RUN = 20
 """A run that lost so many workers has failed, whatever its steps are."""
@@ -28,6 +41,29 @@ def rows_of_loss(assignment: Assignment, *, worker_id: str, exit_code: int, at: 
     return [assignment.daemon_row("", 0, Event.WORKER_LOST, at, data)]
 
 
+def row_of_crash(rows: Sequence[WireRow], *, worker_id: str, at: float) -> WireRow | None:
+    """The row for a worker that the next daemon finds dead; None if it was not this worker that had the run.
+
+    Steps inside which something was done in this dispatch are not to blame: they are steps around others, and a loop
+    of an hour may outlive any number of deaths. `rows` is the run's journal.
+    """
+    journal = [from_wire(row) for row in rows]
+    state = fold(journal)
+    last = [row for row in journal if dispatch_of(row.seq) == state.dispatches]
+    handed_out = next((row for row in last if row.event is Event.DISPATCHED), None)
+    is_known = any(row.event is Event.WORKER_LOST for row in last)
+    if handed_out is None or handed_out.data.get("worker") != worker_id or is_known:
+        return None
+    got_on = [row.path for row in last if row.path]
+
+    def is_stuck(path: str) -> bool:
+        return not any(other.startswith((path + "/", path + "[")) for other in got_on)
+
+    under_way = [[step.path, step.attempt] for step in state.under_way() if is_stuck(step.path)]
+    data = {"worker": worker_id, "exit_code": None, "under_way": under_way, "restart": True}
+    return to_wire(JournalRow(state.last_seq + 1, "", 0, Event.WORKER_LOST, at, data))
+
+
 def rows_of_poison(state: RunState, *, at: float) -> list[WireRow]:
     """The rows that give up repeatable steps which have cost too many workers.
 
@@ -38,9 +74,11 @@ def rows_of_poison(state: RunState, *, at: float) -> list[WireRow]:
     for record in under_way:
         inner = (record.path + "/", record.path + "[")
         is_leaf = not any(other.path.startswith(inner) for other in under_way)
-        losses = state.losses[record.path]
-        if is_leaf and losses >= MAX_LOSSES_OF_STEP:
-            message = f"the worker died {losses} times while the step was under way (out of memory?)"
+        losses, crashes = state.losses[record.path], state.crashes[record.path]
+        if is_leaf and (losses >= MAX_LOSSES_OF_STEP or crashes >= MAX_CRASHES_OF_STEP):
+            message = (
+                f"the worker died {losses + crashes} times while the step was under way (out of memory?)"
+            )
             data = {"error": error_record("worker_lost", message)}
             seq = state.last_seq + len(rows) + 1
             rows.append(to_wire(JournalRow(seq, record.path, record.attempt, Event.KILLED, at, data)))

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from flow_processor.clock import Clock, from_epoch
 from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
 from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fold, from_wire
+from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RUN_ID_PATTERN, RunStatus
-from flow_processor.service.views import ErrorView, LogLine, LogPage, RunDetail, RunPage, RunSummary, StepView
+from flow_processor.service.told import open_waits
+from flow_processor.service.views import (
+    ErrorView,
+    LogLine,
+    LogPage,
+    RunDetail,
+    RunPage,
+    RunSummary,
+    StepView,
+    WaitView,
+)
+from flow_processor.step import Wait
 from flow_processor.store import Store
 from flow_processor.store.removals import delete_ended
 from flow_processor.store.runs import RunFilter, RunRow
@@ -26,9 +40,15 @@ class History:
     """The store's runs as answers."""
 
     def __init__(
-        self, store: Store, *, clock: Clock, first_data_of: Callable[[RunRow], dict[str, Any]]
+        self,
+        store: Store,
+        results: ResultFiles,
+        *,
+        clock: Clock,
+        first_data_of: Callable[[RunRow], dict[str, Any]],
     ) -> None:
         self._store = store
+        self._results = results
         self._clock = clock
         self._first_data_of = first_data_of
 
@@ -39,24 +59,29 @@ class History:
             raise _not_found(run_id)
         return row
 
-    def run(self, run_id: str, *, max_steps: int) -> RunDetail:
-        """One run with its steps and its data."""
+    def run(self, run_id: str, *, max_steps: int, steps_after: int = 0) -> RunDetail:
+        """One run with its data and at most `max_steps` of its steps, after the first `steps_after`."""
         found = self._store.runs.with_journal(run_id)
         if found is None:
             raise _not_found(run_id)
-        return self.detail(*found, max_steps=max_steps)
+        return self.detail(*found, max_steps=max_steps, steps_after=steps_after)
 
-    def detail(self, row: RunRow, wires: Sequence[WireRow], *, max_steps: int) -> RunDetail:
+    def detail(
+        self, row: RunRow, wires: Sequence[WireRow], *, max_steps: int, steps_after: int = 0
+    ) -> RunDetail:
         """A run and its journal as an answer."""
         state = fold(from_wire(wire) for wire in wires)
         now = self._clock.now().timestamp()
         summary = self.summary(row)
+        shown = state.steps[steps_after : steps_after + max_steps]
         return RunDetail(
             **dict(summary),
             flow_hash=row.flow_hash,
             error=error_view(row.error),
-            steps=[_step_view(record, now) for record in state.steps[:max_steps]],
+            steps=[_step_view(record, now) for record in shown],
             steps_total=len(state.steps),
+            waiting=[] if row.status.is_terminal else [wait_view(record) for record in open_waits(state)],
+            retried_by=self._store.runs.retries_of(row.id) if row.status.is_terminal else [],
             data=self._data(row, state),
         )
 
@@ -66,8 +91,18 @@ class History:
         data = self._first_data_of(row)
         for record in state.steps:
             if "/" not in record.path:
-                fold_data(data, record)
+                fold_data(data, self._with_result(row, record))
         return data
+
+    def _with_result(self, row: RunRow, record: StepRecord) -> StepRecord:
+        """The record with its result, also where a file holds it; a lost one says so in its place."""
+        if record.result_file is None:
+            return record
+        try:
+            result = self._results.load(row.id, record.result_file)
+        except ResultLost as lost:
+            result = {"__lost__": {"code": lost.code, "error": lost.message}}
+        return replace(record, result=result)
 
     def page(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
         """Runs, newest first. Raises InvalidRequest for a cursor that is none."""
@@ -87,12 +122,15 @@ class History:
             status=row.status,
             trigger=row.trigger,
             created_at=from_epoch(row.created_at),
-            started_at=None if row.started_at is None else from_epoch(row.started_at),
-            ended_at=None if row.ended_at is None else from_epoch(row.ended_at),
+            started_at=_moment(row.started_at),
+            ended_at=_moment(row.ended_at),
             duration_seconds=None if row.started_at is None else max(0.0, round(end - row.started_at, 6)),
             reason=None if row.error is None else row.error["message"],
             schedule_id=row.schedule_id,
-            slot=None if row.slot is None else from_epoch(row.slot),
+            slot=_moment(row.slot),
+            wake_at=_moment(row.wake_at) if row.status is RunStatus.WAITING else None,
+            retry_of=row.retry_of,
+            attempt=row.attempt,
         )
 
     def logs(self, run_id: str, *, after: int, limit: int, wait_seconds: float) -> LogPage:
@@ -149,6 +187,26 @@ def _not_found(run_id: str) -> RunNotFound:
     return RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
 
 
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else from_epoch(seconds)
+
+
+def wait_view(record: StepRecord) -> WaitView:
+    """What a step waits for, as an answer."""
+    wait = Wait.from_record(record.waiting or {})
+    return WaitView(
+        path=record.path,
+        kind=wait.kind,
+        since=_moment(record.started_at),
+        until=_moment(wait.until),
+        signal=wait.signal,
+        prompt=wait.prompt,
+        answers=wait.answers,
+        form=dict(wait.form),
+        default=wait.default,
+    )
+
+
 def error_view(error: dict[str, Any] | None) -> ErrorView | None:
     """A recorded error as an answer."""
     return None if error is None else ErrorView(**error)
@@ -156,7 +214,7 @@ def error_view(error: dict[str, Any] | None) -> ErrorView | None:
 
 def _step_view(record: StepRecord, now: float) -> StepView:
     is_skipped = record.status is StepStatus.SKIPPED
-    started = None if is_skipped or record.started_at is None else from_epoch(record.started_at)
+    started = None if is_skipped else _moment(record.started_at)
     duration = None
     if started is not None and record.started_at is not None:
         duration = max(0.0, round((record.ended_at or now) - record.started_at, 6))
@@ -165,7 +223,7 @@ def _step_view(record: StepRecord, now: float) -> StepView:
         attempt=record.attempt,
         status=record.status,
         started_at=started,
-        ended_at=None if record.ended_at is None else from_epoch(record.ended_at),
+        ended_at=_moment(record.ended_at),
         duration_seconds=duration,
         error=error_view(record.error),
     )

@@ -87,15 +87,15 @@ def kept_rows(
         return visit.name in finally_steps and stopped_at is not None and visit.began_at >= stopped_at
 
     visits = [visit for visit in _visits(ordered) if not is_closing(visit)]
-    if from_step is not None:
-        restart: _Visit | None = _last_visit(visits, from_step)
-        visits = visits[: visits.index(restart)]
-    else:
+    if from_step is None:
         restart = next((visit for visit in visits if not visit.is_done), None)
+        begun = visits if restart is None else visits[: visits.index(restart) + 1]
+    else:
+        restart = _last_visit(visits, from_step)
+        begun = visits[: visits.index(restart)]
     if known_steps is not None:
-        cut = len(visits) if restart not in visits else visits.index(restart) + 1
-        visits = [visit for visit in visits[:cut] if visit.name in known_steps]
-    kept = sorted(_keep(visits, "", "", is_closing), key=lambda row: row.seq)
+        begun = [visit for visit in begun if visit.name in known_steps]
+    kept = sorted(_keep(begun, "", "", is_closing), key=lambda row: row.seq)
     return Kept([_bare(row, number) for number, row in enumerate(kept, 1)], restart.path if restart else None)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
+from flow_processor.engine.sizes import size_of
 from flow_processor.errors import FlowRunning, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
+from flow_processor.journal import WireRow
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.cause import Cause
@@ -18,7 +21,8 @@ from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.turns import Turns
 from flow_processor.spec.flow import OnConflict
 from flow_processor.store import Connection, Store
-from flow_processor.store.runs import RunRow, insert_flow_version, insert_run
+from flow_processor.store.journal import insert_rows
+from flow_processor.store.runs import RunRow, count_bytes, insert_flow_version, insert_run
 
 logger = logging.getLogger("octospool.service")
 
@@ -63,20 +67,30 @@ class Launcher:
         ShuttingDown, StoreUnavailable.
         """
         self.check_open()
-        bundle = self._library.launchable(path)
-        self._check_expressions(bundle)
+        bundle = self.bundle_of(path)
         return self.accept(self._new_run(bundle, payload=payload, params=params, cause=cause), bundle, cause)
 
-    def accept(self, run: RunRow, bundle: Bundle, cause: Cause) -> RunRow | None:
-        """Record the run and hand it out, as the flow's `concurrency` says. None and errors: see `launch`."""
+    def bundle_of(self, path: str) -> Bundle:
+        """The flow at `path` as it would be launched now. Raises FlowNotFound, SpecError."""
+        bundle = self._library.launchable(path)
+        self._check_expressions(bundle)
+        return bundle
+
+    def accept(
+        self, run: RunRow, bundle: Bundle, cause: Cause, *, rows: Sequence[WireRow] = ()
+    ) -> RunRow | None:
+        """Record the run and hand it out, as the flow's `concurrency` says. None and errors: see `launch`.
+
+        `rows` are the journal that it begins with.
+        """
         rule = bundle.spec.concurrency
         self._turns.set_rule(run.flow, rule)
         lines_up = cause.waits_its_turn or rule.on_conflict in (OnConflict.QUEUE, OnConflict.REPLACE)
         if lines_up and rule.on_conflict is not OnConflict.PARALLEL:
-            return self._accept_and_line_up(run, bundle, cause)
+            return self._accept_and_line_up(run, bundle, cause, rows)
         holder = self._turns.take(run.flow, run.id)
         if holder is None:
-            return self._accept_and_start(run, bundle, cause)
+            return self._accept_and_start(run, bundle, cause, rows)
         return self._overlap(run, bundle, cause, holder)
 
     def _check_expressions(self, bundle: Bundle) -> None:
@@ -110,7 +124,7 @@ class Launcher:
             slot=cause.slot,
         )
 
-    def _record(self, run: RunRow, bundle: Bundle, cause: Cause) -> bool:
+    def _record(self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow] = ()) -> bool:
         """Make the run durable. False where `cause.claim` refused it."""
         is_new_version = bundle.hash not in self.known_versions
 
@@ -120,6 +134,9 @@ class Launcher:
             if is_new_version:
                 insert_flow_version(connection, version=bundle.hash, path=bundle.path, flows=bundle.flows)
             insert_run(connection, run)
+            if rows:
+                insert_rows(connection, run.id, rows)
+                count_bytes(connection, run.id, size_of(rows, ()))
             return True
 
         is_recorded = self._store.writer.run(record)
@@ -127,23 +144,28 @@ class Launcher:
             self.known_versions.add(bundle.hash)
         return is_recorded
 
-    def _accept_and_start(self, run: RunRow, bundle: Bundle, cause: Cause) -> RunRow | None:
+    def _accept_and_start(
+        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
+    ) -> RunRow | None:
         """The lock is taken (or not needed): record the run and hand it over."""
         is_accepted = False
         try:
-            is_accepted = self._record(run, bundle, cause)
+            is_accepted = self._record(run, bundle, cause, rows)
         finally:
             if not is_accepted:
                 self._turns.give_back(run)
         if not is_accepted:
             return None
         self._live.add(run)
-        self._engine.submit(run, flows=bundle.flows)
+        # A journal to begin with is read from the store, and the texts with it.
+        self._engine.submit(run, flows=None if rows else bundle.flows)
         return run
 
-    def _accept_and_line_up(self, run: RunRow, bundle: Bundle, cause: Cause) -> RunRow | None:
+    def _accept_and_line_up(
+        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
+    ) -> RunRow | None:
         """Record the run first; it starts when its turn comes."""
-        if not self._record(run, bundle, cause):
+        if not self._record(run, bundle, cause, rows):
             return None
         self._live.add(run)
         self._turns.line_up(run)

@@ -11,7 +11,7 @@ from flow_processor.clock import Clock
 from flow_processor.journal import WireRow
 from flow_processor.run import RunStatus
 from flow_processor.service.turns import Turns
-from flow_processor.store.runs import RunRow
+from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")
 
@@ -48,7 +48,7 @@ class LiveRuns:
         if self._thread.is_alive():
             self._thread.join()
 
-    def add(self, run: RunRow, *, left_behind: bool = False) -> None:
+    def add(self, run: RunRow | ParkedRun, *, left_behind: bool = False) -> None:
         """The run is live; `left_behind`: in the hands of a worker of the last daemon."""
         self._live[run.id] = _Live(run.flow, is_left_behind=left_behind)
 

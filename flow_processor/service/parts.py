@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from flow_processor.clock import Clock, SystemClock, from_epoch
+from flow_processor.engine.handover import Handovers
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
@@ -21,11 +22,15 @@ from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.history import History
+from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.pruning import Pruning
 from flow_processor.service.recovery import Recovery
+from flow_processor.service.resumes import Resumes
 from flow_processor.service.retention import Retention
+from flow_processor.service.retries import Retries
+from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
 from flow_processor.settings import Settings
 from flow_processor.spec.retention import RetentionSpec
@@ -62,7 +67,7 @@ class Parts:
     @cached_property
     def history(self) -> History:
         """The store's runs as answers."""
-        return History(self.store, clock=self.clock, first_data_of=self.first_data_of)
+        return History(self.store, self.result_files, clock=self.clock, first_data_of=self.first_data_of)
 
     @cached_property
     def secrets(self) -> SecretStore:
@@ -85,8 +90,14 @@ class Parts:
             get_secret=self._secret,
             default_timeout_seconds=self.settings.flow_timeout_seconds,
             first_data_of=self.first_data_of,
+            handovers=self.handovers,
             on_ended=self.live.has_ended,
         )
+
+    @cached_property
+    def handovers(self) -> Handovers:
+        """What workers wrote down because no daemon was there."""
+        return Handovers(self.store, self.settings.data_path / "handover")
 
     @cached_property
     def turns(self) -> Turns:
@@ -173,12 +184,47 @@ class Parts:
         return Recovery(
             self.store,
             self.engine,
+            handovers=self.handovers,
+            flows=self.launched_flows,
             turns=self.turns,
             live=self.live,
             workers_path=self.settings.data_path / "workers",
-            handover_path=self.settings.data_path / "handover",
             clock=self.clock,
         )
+
+    @cached_property
+    def launched_flows(self) -> LaunchedFlows:
+        """Flows as they were when runs were launched."""
+        return LaunchedFlows(self.store)
+
+    @cached_property
+    def resumes(self) -> Resumes:
+        """Lets interrupted runs go on."""
+        return Resumes(
+            self.store,
+            self.launched_flows,
+            self.engine,
+            launcher=self.launcher,
+            turns=self.turns,
+            live=self.live,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def retries(self) -> Retries:
+        """Tries runs again."""
+        return Retries(
+            self.store,
+            self.launched_flows,
+            self.result_files,
+            launcher=self.launcher,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def told(self) -> Told:
+        """Sends signals and answers."""
+        return Told(self.store, self.launched_flows, self.engine)
 
     @cached_property
     def scheduler(self) -> FlowScheduler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from flow_processor.errors import InvalidRequest, StepError
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.service.cause import Cause
 from flow_processor.service.parts import Parts
+from flow_processor.service.resumes import ResumeMode
+from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary
 from flow_processor.store.runs import RunFilter
 
@@ -19,7 +22,7 @@ MAX_STEPS = 1000
 
 
 class RunVerbs(Parts):
-    """Launch, find, follow, cancel and delete runs."""
+    """Launch, find, follow, tell, cancel, resume, retry and delete runs."""
 
     def launch(
         self,
@@ -34,10 +37,7 @@ class RunVerbs(Parts):
 
         Raises FlowNotFound, SpecError, FlowRunning, InvalidRequest, ShuttingDown, StoreUnavailable.
         """
-        try:
-            payload, given = to_json_value(data), None if params is None else to_json_value(params)
-        except StepError as error:
-            raise InvalidRequest(f"the data cannot be taken: {error.message}") from error
+        payload, given = _json(data), None if params is None else _json(params)
         run = self.launcher.launch(path, payload=payload, params=given, cause=Cause(trigger, by))
         if run is None:
             raise InvalidRequest("nothing was started")
@@ -50,9 +50,9 @@ class RunVerbs(Parts):
             return self.run(run_id)
         return self.history.detail(*outcome, max_steps=MAX_STEPS)
 
-    def run(self, run_id: str, *, max_steps: int = MAX_STEPS) -> RunDetail:
-        """One run with its steps and data. Raises RunNotFound."""
-        return self.history.run(run_id, max_steps=max_steps)
+    def run(self, run_id: str, *, max_steps: int = MAX_STEPS, steps_after: int = 0) -> RunDetail:
+        """One run with its data and steps (those after the first `steps_after`). Raises RunNotFound."""
+        return self.history.run(run_id, max_steps=max_steps, steps_after=steps_after)
 
     def runs(
         self,
@@ -65,7 +65,8 @@ class RunVerbs(Parts):
         limit: int = 50,
         cursor: str | None = None,
     ) -> RunPage:
-        """Runs, newest first."""
+        """Runs, newest first. `flow` may be given without its suffix."""
+        flow = None if flow is None else self.library.name_of(flow)
         wanted = RunFilter(flow, tuple(status), tuple(trigger), since, until)
         return self.history.page(wanted, limit=limit, cursor=cursor)
 
@@ -79,6 +80,41 @@ class RunVerbs(Parts):
         self.cancels.cancel(run_id, by=by)
         return self.history.summary(self.history.row(run_id))
 
+    def signal_run(self, run_id: str, name: str, *, data: Any = None, by: str) -> RunSummary:
+        """Send a run a signal, or the answer to an approval (`name`: its path or step); durable on return.
+
+        Raises RunNotFound, RunHasEnded, NotWaiting, AlreadyAnswered, InvalidRequest.
+        """
+        self.told.tell(run_id, name=name, data=_json(data), by=by)
+        return self.history.summary(self.history.row(run_id))
+
+    def resume_run(
+        self,
+        run_id: str,
+        *,
+        mode: ResumeMode | None = None,
+        step: str | None = None,
+        value: Any = None,
+        by: str,
+    ) -> RunSummary:
+        """Let an interrupted run go on; `mode` says what is to become of the steps that are in doubt.
+
+        Raises RunNotFound, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown.
+        """
+        self.resumes.resume(run_id, mode=mode, step=step, value=_json(value), by=by)
+        return self.history.summary(self.history.row(run_id))
+
+    def retry_run(
+        self, run_id: str, wish: RetryWish, *, trigger: Trigger = Trigger.API, by: str
+    ) -> RunSummary:
+        """Try a run again from where it failed; the new run, which is durable.
+
+        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest, FlowLost, FlowNotFound,
+        SpecError, FlowRunning, ShuttingDown, Conflict `result_lost`.
+        """
+        wish = replace(wish, data=_json(wish.data))
+        return self.history.summary(self.retries.retry(run_id, wish, Cause(trigger, by)))
+
     def delete_run(self, run_id: str) -> None:
         """Delete a run that has ended. Raises RunNotFound, RunIsLive."""
         self.history.delete(run_id)
@@ -86,3 +122,11 @@ class RunVerbs(Parts):
     def delete_runs(self, *, older_than_days: float | None, status: Sequence[RunStatus]) -> int:
         """Delete ended runs; how many went. Raises InvalidRequest if neither filter is given."""
         return self.history.delete_many(older_than_days=older_than_days, status=status)
+
+
+def _json(value: Any) -> Any:
+    """What a caller gave, as flow data takes it. Raises InvalidRequest."""
+    try:
+        return to_json_value(value)
+    except StepError as error:
+        raise InvalidRequest(f"the data cannot be taken: {error.message}") from error

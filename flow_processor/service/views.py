@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 from flow_processor.clock import to_text
 from flow_processor.journal import StepStatus
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.step import WaitKind
 
 Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used="json")]
 """ISO 8601, UTC, milliseconds."""
@@ -59,6 +60,12 @@ class RunSummary(View):
     """The added flow whose schedule started it."""
     slot: Moment | None = None
     """The moment of the schedule that it stands for."""
+    wake_at: Moment | None = None
+    """When a waiting run goes on by itself; null: only when it is told something (or it does not wait)."""
+    retry_of: str | None = None
+    """The run that this one tries again."""
+    attempt: int = 1
+    """1 for a first try; one more than that of `retry_of`."""
 
 
 class StepView(View):
@@ -80,6 +87,29 @@ class StepView(View):
     """Why it failed."""
 
 
+class WaitView(View):
+    """Something that a run waits for."""
+
+    path: str
+    """The step that waits, as `steps` names it. An answer or signal goes to `POST /api/runs/{id}/signal`."""
+    kind: WaitKind
+    """`sleep`, `moment`, `signal` or `approval`."""
+    since: Moment | None
+    """When the step began."""
+    until: Moment | None
+    """When the wait ends by itself; null: never."""
+    signal: str | None
+    """Name of the signal that ends it. An approval is answered by its path."""
+    prompt: str | None
+    """What an approval asks."""
+    answers: tuple[str, ...] = ()
+    """What may be answered."""
+    form: dict[str, Any] = {}
+    """What else is asked for: name of the field → `{type, required, default, options, description}`."""
+    default: Any = None
+    """What holds if nobody answers until then."""
+
+
 class RunDetail(RunSummary):
     """One run with its steps and data."""
 
@@ -90,7 +120,11 @@ class RunDetail(RunSummary):
     steps: list[StepView]
     """Every attempt of every step, in the order in which they began."""
     steps_total: int
-    """How many there are; `steps` shows the first 1,000 unless asked for more."""
+    """How many there are; `steps` shows the first 1,000 of them unless asked for more, or for those after some."""
+    waiting: list[WaitView] = []
+    """What it waits for now."""
+    retried_by: list[str] = []
+    """Ids of the runs that try this one again."""
     data: dict[str, Any] | None
     """The flow data as far as it has come; null for a run that never started."""
 

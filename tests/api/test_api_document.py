@@ -54,6 +54,9 @@ def test_the_calls_of_the_specification_are_there(document: dict[str, Any]) -> N
         ("DELETE", "/api/runs/{run_id}"),
         ("GET", "/api/runs/{run_id}/logs"),
         ("POST", "/api/runs/{run_id}/cancel"),
+        ("POST", "/api/runs/{run_id}/signal"),
+        ("POST", "/api/runs/{run_id}/resume"),
+        ("POST", "/api/runs/{run_id}/retry"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
     }

@@ -1,0 +1,53 @@
+"""Workers of the daemon before: who still lives, and who died without a word."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
+from flow_processor.engine.process_tree import kill_process
+from flow_processor.locks import LockFile
+from flow_processor.store.runs import RunRow
+
+logger = logging.getLogger("octospool.service")
+
+
+class LeftWorkers:
+    """What the lock files of workers tell: a worker that leaves removes its file, and the kernel frees a dead one's."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at every lock file of `folder`, once."""
+        self.living: dict[str, LockFile] = {}
+        """By the id of the run they have."""
+        self.dead: dict[str, str] = {}
+        """Id of the run that they had -> id of the worker."""
+        self._files: list[Path] = []
+        for path in sorted(folder.glob("*.lock")):
+            lock = LockFile(path)
+            run_id = str(lock.content().get("run_id", ""))
+            if lock.is_taken():
+                self.living[run_id] = lock
+            else:
+                self.dead[run_id] = path.stem
+                self._files.append(path)
+
+    def forget_dead(self) -> None:
+        """Remove the files of the dead; only once what they tell is recorded."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+
+def end_overdue(orphan: LockFile, run: RunRow, *, asked_at: float | None, now: float) -> None:
+    """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it.
+
+    `asked_at`: when the run was cancelled, in seconds since 1970 like `now`.
+    """
+    content = orphan.content()
+    is_overdue = now > content.get("must_end_by", now)
+    is_asked = asked_at is not None and now > asked_at + ABORT_GRACE_SECONDS
+    if (is_overdue or is_asked) and orphan.is_taken():
+        logger.warning(
+            "the last daemon's worker is killed: its time is over", extra={"run": run.id, "flow": run.flow}
+        )
+        kill_process(int(content["pid"]))

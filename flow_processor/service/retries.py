@@ -1,0 +1,146 @@
+"""Trying a run again from where it failed: a new run that begins with what is kept of the old one's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flow_processor.clock import Clock
+from flow_processor.errors import Conflict, NothingFailed, RunIsLive, RunNotFound, RunWasSkipped
+from flow_processor.flow_files import Bundle
+from flow_processor.journal import Event, JournalRow, WireRow, from_wire, to_wire
+from flow_processor.result_files import ResultFiles, ResultLost
+from flow_processor.run import RunStatus, new_run_id
+from flow_processor.service.cause import Cause
+from flow_processor.service.kept_rows import Kept, kept_rows
+from flow_processor.service.launched_flows import LaunchedFlows, flows_of
+from flow_processor.service.launcher import Launcher
+from flow_processor.store import Store
+from flow_processor.store.runs import RunRow, has_ended
+
+
+@dataclass(frozen=True, slots=True)
+class RetryWish:
+    """How a run is to be tried again."""
+
+    from_step: str | None = None
+    """Begin at this step of the flow; None: at the first that is not done."""
+    use_current_flow: bool = False
+    """Take the flow file as it is now, not as it was at launch."""
+    has_data: bool = False
+    data: Any = None
+    """With `has_data`: the new run's `__input__`; else the old run's."""
+
+
+class Retries:
+    """Tries runs again. Thread safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        flows: LaunchedFlows,
+        results: ResultFiles,
+        *,
+        launcher: Launcher,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._flows = flows
+        self._results = results
+        self._launcher = launcher
+        self._clock = clock
+
+    def retry(self, run_id: str, wish: RetryWish, cause: Cause) -> RunRow:
+        """Accept a run that tries another one again; durable when this returns.
+
+        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached),
+        FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict `result_lost`.
+        """
+        self._launcher.check_open()
+        found = self._store.runs.with_journal(run_id)
+        if found is None:
+            raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
+        old, wires = found
+        _check(old, wish)
+        launched = self._flows.bundle(old.flow, old.flow_hash)
+        bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
+        kept = kept_rows(
+            [from_wire(wire) for wire in wires],
+            from_step=wish.from_step,
+            finally_steps=_finally_steps(launched),
+            known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
+        )
+        run = self._new_run(old, bundle, wish, cause)
+        rows = self._first_rows(old, kept, wish, cause)
+        try:
+            self._adopt(run, old, kept.rows)
+            # An interrupted run may be resumed just now: then there is nothing to try again.
+            safe = replace(cause, claim=lambda connection, _run: has_ended(connection, old.id))
+            accepted = self._launcher.accept(run, bundle, safe, rows=rows)
+        except BaseException:
+            self._results.delete(run.id)
+            raise
+        if accepted is None:
+            raise _is_live(old)
+        return accepted
+
+    def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
+        now = self._clock.now()
+        limit = bundle.spec.timeout_seconds if wish.use_current_flow else old.timeout_seconds
+        return RunRow(
+            id=new_run_id(now),
+            flow=old.flow,
+            flow_hash=bundle.hash,
+            trigger=cause.trigger,
+            trigger_by=cause.by,
+            status=RunStatus.QUEUED,
+            input=wish.data if wish.has_data else old.input,
+            params=old.params,
+            timeout_seconds=limit,
+            created_at=now.timestamp(),
+            retry_of=old.id,
+            attempt=old.attempt + 1,
+        )
+
+    def _first_rows(self, old: RunRow, kept: Kept, wish: RetryWish, cause: Cause) -> list[WireRow]:
+        data = {"of": old.id, "from": wish.from_step or kept.restart, "by": cause.by}
+        first = JournalRow(0, "", 0, Event.RETRIED, self._clock.now().timestamp(), data)
+        return [to_wire(row) for row in (first, *kept.rows)]
+
+    def _adopt(self, run: RunRow, old: RunRow, rows: Sequence[JournalRow]) -> None:
+        for row in rows:
+            name = row.data.get("result_file")
+            if name is None:
+                continue
+            try:
+                self._results.adopt(run.id, name, source=old.id)
+            except ResultLost as lost:
+                step = row.path.partition("/")[0].partition("[")[0].partition("#")[0]
+                message = f"the result of step '{row.path}' is lost ({lost.message}); retry from: {step}"
+                raise Conflict(message, code="result_lost", details={"step": row.path}) from lost
+
+
+def _check(old: RunRow, wish: RetryWish) -> None:
+    """Can the run be tried again at all?"""
+    if not old.status.is_terminal:
+        raise _is_live(old)
+    where = {"run_id": old.id}
+    if old.status is RunStatus.SKIPPED:
+        message = f"run {old.id} was skipped, so it never began; launch its flow again ({old.flow})"
+        raise RunWasSkipped(message, details=where)
+    if wish.from_step is None and old.status in (RunStatus.SUCCEEDED, RunStatus.EXITED):
+        message = (
+            f"run {old.id} has {old.status.value}, nothing in it failed; say 'from', the step to begin at"
+        )
+        raise NothingFailed(message, details=where)
+
+
+def _is_live(old: RunRow) -> RunIsLive:
+    message = f"run {old.id} has not ended; cancel it first (POST /api/runs/{old.id}/cancel)"
+    return RunIsLive(message, details={"run_id": old.id})
+
+
+def _finally_steps(bundle: Bundle) -> set[str]:
+    """Names of the finally steps of the flow and its sub-flows."""
+    return {spec.finally_step for spec in flows_of(bundle) if spec.finally_step is not None}
