@@ -72,7 +72,9 @@ def _approvals_in(records: Sequence[StepRecord]) -> list[StepRecord]:
 
 
 def _awaits_signal(state: RunState, name: str) -> bool:
-    return any((record.waiting or {}).get("signal") == name for record in open_waits(state))
+    """Does a step wait for just this signal? An approval's wait has one too, which its answer becomes."""
+    waits = [record.waiting or {} for record in open_waits(state)]
+    return any(wait.get("kind") == WaitKind.SIGNAL and wait.get("signal") == name for wait in waits)
 
 
 def _open_approval(state: RunState, name: str) -> StepRecord | None:
