@@ -21,6 +21,7 @@ COMMANDS = {
     "locks": "List or remove the locks of running flows.",
     "backup": "Write everything worth keeping to one file.",
     "restore": "Put a backup back.",
+    "doctor": "Look whether the data folder is whole, and repair it.",
     "schema": "Print the JSON Schema of flow files, for editors.",
     "init": "Make a data folder with a flow that works.",
     "version": "Print the version.",

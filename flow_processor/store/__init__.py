@@ -13,7 +13,7 @@ from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
 
-__all__ = ["Connection", "Store", "store_files"]
+__all__ = ["Connection", "Store", "database_file", "store_files"]
 
 
 def store_files(url: str) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select
 
 from flow_processor.journal import WireLog, WireRow
 from flow_processor.store.database import reading
@@ -75,3 +75,9 @@ class JournalReader:
         )
         with reading(self._engine) as connection:
             return [tuple(row) for row in connection.execute(query)]
+
+    def log_bytes(self, run_id: str) -> int:
+        """About how much of a log the run has, in characters."""
+        query = select(func.coalesce(func.sum(func.length(logs.c.message)), 0)).where(logs.c.run_id == run_id)
+        with reading(self._engine) as connection:
+            return int(connection.scalar(query) or 0)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select
 
 from flow_processor.run import TERMINAL_STATUSES
-from flow_processor.store.database import reading
+from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
 
 WALK_PAGE = 500
@@ -29,6 +29,14 @@ def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
         connection.execute(insert(removals), [{"run_id": run_id} for run_id in found])
         connection.execute(delete(runs).where(runs.c.id.in_(found)))
     return len(found)
+
+
+def remove_rest(connection: Connection, run_ids: Collection[str]) -> None:
+    """Note runs that are gone but left rows, so that these go too. Those that are there stay untouched."""
+    there = set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(run_ids))))
+    rest = [{"run_id": run_id} for run_id in run_ids if run_id not in there]
+    if rest:
+        connection.execute(insert_or_ignore(connection, removals), rest)
 
 
 def clear(connection: Connection, run_ids: Sequence[str], *, rows: int) -> int:

@@ -1,0 +1,227 @@
+"""The doctor: finds what does not belong together, repairs it where nobody is at work, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flow_processor.cli.app import octospool as command
+from flow_processor.journal import Event
+from flow_processor.locks import LockFile
+from flow_processor.service import Service
+from flow_processor.store.journal import history_rows
+from flow_processor.store.removals import delete_ended
+from tests.engine.world import World, until
+
+QUICK = "steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
+FIRST = "  - {name: first, type: jq, jq: {expression: '1'}}\n"
+GONE = "20200101T000000000-aaaaaaaa"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A started service that has had one run."""
+    made = World(tmp_path / "data").start()
+    made.run(QUICK)
+    yield made
+    made.leave()
+
+
+@pytest.fixture
+def doctor(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`octospool doctor`, on the world's folder."""
+    monkeypatch.setenv("DATA_PATH", str(world.data))
+    return lambda *options: CliRunner().invoke(command, ["doctor", *options], prog_name="octospool")
+
+
+def codes(result: Result) -> list[str]:
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return [finding["code"] for finding in json.loads(result.stdout)["found"]]
+
+
+def write_rows(world: World, run_id: str, data: dict[str, Any] | None = None) -> None:
+    service = Service(world.settings)
+    row = (1, "a", 1, Event.SUCCEEDED.value, 1.0, json.dumps(data or {}))
+    service.store.writer.submit(None, rows=history_rows(run_id, [row], [(1, 1.0, "info", "a", "x")])).result()
+    service.stop()
+
+
+def test_a_folder_that_is_well_is_called_so(world: World, doctor: Callable[..., Result]) -> None:
+    world.leave()
+    result = doctor()
+    assert result.exit_code == 0, result.output
+    assert "all is well" in result.stderr
+    assert "SQLite" in result.stderr
+    assert "schema 2" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_daemon_at_work_is_well_and_nothing_of_it_is_touched(
+    world: World, doctor: Callable[..., Result]
+) -> None:
+    """Also with --repair, which says that it does not."""
+    run_id = world.launch("steps:\n  - {name: nap, type: sleep, sleep: {seconds: 1}}\n")
+    world.until_begun(run_id, "nap")
+    result = doctor("--repair")
+    assert result.exit_code == 0, result.output
+    assert "in use" in result.stderr
+    assert world.wait(run_id).status == "succeeded"
+
+
+def a_row_without_run(world: World) -> None:
+    write_rows(world, GONE)
+
+
+def a_removal(world: World) -> None:
+    service = Service(world.settings)
+    run_ids = [run.run_id for run in service.runs().runs]
+    service.store.writer.run(lambda connection: delete_ended(connection, run_ids))
+    service.stop()
+
+
+def a_result_without_row(world: World) -> None:
+    Service(world.settings).result_files.keep(GONE, '"large"')
+
+
+def a_stale_lock(world: World) -> None:
+    lock = LockFile(world.settings.lock_path / "sub" / "flow1.lock")
+    assert lock.take()
+    lock.describe({"flow": "sub/flow1.yml", "run_ids": [GONE], "pid": 1})
+    lock.free(unlink=False)
+
+
+def a_dead_worker(world: World) -> None:
+    lock = LockFile(world.data / "workers" / "w1.lock")
+    assert lock.take()
+    lock.describe({"run_id": GONE, "pid": 1})
+    lock.free(unlink=False)
+
+
+def a_handover_of_no_run(world: World) -> None:
+    (world.data / "handover" / f"{GONE}.json").write_text("{}")
+
+
+def a_temporary_file(world: World) -> None:
+    (world.data / "templates" / ".t.j2.0123456789ab.tmp").write_text("half")
+
+
+def a_scratch_folder(world: World) -> None:
+    (world.data / ".octospool-restore-x").mkdir()
+    (world.data / ".octospool-restore-x" / "octospool.db").write_text("half")
+
+
+REPAIRABLE = {
+    "rows_without_run": a_row_without_run,
+    "removals_left": a_removal,
+    "result_without_row": a_result_without_row,
+    "stale_lock": a_stale_lock,
+    "dead_worker": a_dead_worker,
+    "handover_of_no_run": a_handover_of_no_run,
+    "leftover_file": a_temporary_file,
+    "leftover_file ": a_scratch_folder,
+}
+
+
+@pytest.mark.parametrize("code", REPAIRABLE)
+def test_what_is_left_over_is_found_then_repaired_then_gone(
+    world: World, doctor: Callable[..., Result], code: str
+) -> None:
+    world.leave()
+    REPAIRABLE[code](world)
+    looked = doctor("--json")
+    assert (looked.exit_code, codes(looked)) == (1, [code.strip()])
+    repaired = doctor("--json", "--repair")
+    assert (repaired.exit_code, codes(repaired)) == (0, [code.strip()])
+    assert json.loads(repaired.stdout)["found"][0]["repaired"] is True
+    assert codes(doctor("--json")) == []
+    if code != "removals_left":
+        world.start()
+        assert len(world.service.runs().runs) == 1
+
+
+def test_a_large_result_whose_file_is_gone_or_changed_is_told(
+    world: World, doctor: Callable[..., Result]
+) -> None:
+    world.leave()
+    files = Service(world.settings).result_files
+    service = Service(world.settings)
+    (run,) = service.runs().runs
+    service.stop()
+    name = files.keep(run.run_id, '"large"')
+    row = (7, "b", 1, Event.SUCCEEDED.value, 1.0, json.dumps({"result_file": name}))
+    service = Service(world.settings)
+    service.store.writer.submit(None, rows=history_rows(run.run_id, [row])).result()
+    service.stop()
+    assert codes(doctor("--json")) == []
+    path = world.settings.results_path / run.run_id / name
+    for spoil in (lambda: path.write_text('"other"'), path.unlink):
+        spoil()
+        result = doctor("--json", "--repair")
+        assert (result.exit_code, codes(result)) == (1, ["result_lost"])
+        assert name in result.stdout
+
+
+def test_rows_that_the_store_did_not_take_stay_for_a_person(
+    world: World, doctor: Callable[..., Result]
+) -> None:
+    world.leave()
+    service = Service(world.settings)
+    (run,) = service.runs().runs
+    service.stop()
+    rejected = world.data / "handover" / f"{run.run_id}.rejected"
+    rejected.write_text("{}")
+    result = doctor("--json", "--repair")
+    assert (result.exit_code, codes(result)) == (1, ["handover_rejected"])
+    assert rejected.exists()
+
+
+def test_a_run_that_ended_without_a_row_is_told(world: World, doctor: Callable[..., Result]) -> None:
+    world.leave()
+    service = Service(world.settings)
+    service.store.writer.run(lambda connection: connection.exec_driver_sql("DELETE FROM journal"))
+    service.stop()
+    assert codes(doctor("--json", "--repair")) == ["run_without_rows"]
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_damaged_store_is_told_with_its_file_and_the_way_out(
+    world: World, doctor: Callable[..., Result], place: int
+) -> None:
+    """Damaged at its head, or in its middle."""
+    world.leave()
+    store = world.data / "octospool.db"
+    with store.open("r+b") as file:
+        file.seek(store.stat().st_size * place // 8 // 4096 * 4096)
+        file.write(b"x" * 20_000)
+    result = doctor("--repair")
+    assert result.exit_code == 1
+    assert "store_damaged" in result.stdout
+    assert str(store) in result.stdout
+    assert "octospool restore FILE --force" in result.stdout
+
+
+def test_what_the_next_start_needs_is_left_alone(world: World, doctor: Callable[..., Result]) -> None:
+    """Traces of a worker that died with its run, and what it handed over: only a daemon can take that in."""
+    count = "'reduce range(1000000000) as $i (0; . + 1)'"
+    run_id = world.launch(f"steps:\n{FIRST}  - {{name: long, type: jq, jq: {{expression: {count}}}}}\n")
+    world.until_begun(run_id, "long")
+    world.stop()
+    (name,) = world.living_workers()
+    worker = LockFile(world.data / "workers" / name)
+    assert worker.content()["run_id"] == run_id
+    assert "at work" in doctor("--repair").stderr
+    os.kill(int(worker.content()["pid"]), signal.SIGKILL)
+    until(lambda: not worker.path.exists(), "the worker is gone")
+    # This process is the worker's parent, and has removed what a dead daemon would have left.
+    assert worker.take()
+    worker.describe({"run_id": run_id, "pid": 1})
+    worker.free(unlink=False)
+    assert doctor("--repair").exit_code == 0
+    assert worker.path.exists()
