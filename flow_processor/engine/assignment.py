@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flow_processor.engine.order import CLOSING_SECONDS
+from flow_processor.engine.sizes import size_of
 from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireLog, WireRow, to_wire
 from flow_processor.store.runs import RunRow
 
@@ -18,7 +19,12 @@ ABORT_GRACE_SECONDS = 3.0
 STEP_GRACE_SECONDS = 0.25
 """A step that watches its own time limit (rest, sleep) has so long to say so itself."""
 
-WORKER_EVENTS = frozenset({Event.STARTED, Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.ENDED})
+WORKER_EVENTS = frozenset(
+    {
+        *(Event.STARTED, Event.WAITING, Event.SUCCEEDED, Event.FAILED, Event.SKIPPED),
+        *(Event.PARKED, Event.ENDED),
+    }
+)
 """What a worker may say happened."""
 
 MAX_SEEN_CHARACTERS = 256 * 1024
@@ -56,13 +62,15 @@ class Assignment:
     """When a worker that was asked to end the run is killed, in monotonic seconds."""
     expired: list[tuple[str, int, float]] = field(default_factory=list)
     """Attempts whose time limit was over when the worker was killed for it: path, attempt, limit in seconds."""
-    is_killed: bool = False
     refused: str | None = None
     """Why rows of this worker could not be stored: then the run must not go on as if they were."""
     last_seq: int = 0
     """The highest number that the worker has used."""
-    has_ended: bool = False
-    """The worker has reported the run's end."""
+    is_over: bool = False
+    """The worker has said its last word about the run: it ended, or is parked."""
+    was_asked_to_end: bool = False
+    killed_at: float | None = None
+    """When the worker's end was begun, in seconds since 1970; then `is_killed`."""
     daemon_rows: int = 0
     began_at: float = 0.0
     """When it was handed out, in seconds since 1970."""
@@ -75,6 +83,13 @@ class Assignment:
     unsent_logs: list[WireLog] = field(default_factory=list)
     unsent_since: float = 0.0
     """Since when the oldest of them waits, in monotonic seconds."""
+    size: int = 0
+    """Bytes that were written, or will be, and are not added to what the run takes."""
+
+    @property
+    def is_killed(self) -> bool:
+        """Its worker is being ended."""
+        return self.killed_at is not None
 
     def observe(self, rows: Sequence[WireRow], logs: Sequence[WireLog], now: float) -> None:
         """Follow what begins and ends, and keep what is to be written until `take_unsent`.
@@ -83,6 +98,7 @@ class Assignment:
         before, and their outcome tells when they began.
         """
         self._check(rows, logs)
+        self.size += size_of(rows, logs)
         if not self.unsent_rows and not self.unsent_logs:
             self.unsent_since = now
         self.unsent_logs.extend(logs)
@@ -91,7 +107,8 @@ class Assignment:
         for row in rows:
             _seq, path, attempt, event, _at, data = row
             if not path or event != Event.STARTED:
-                self.watches.pop((path, attempt), None)
+                if event != Event.WAITING:  # which goes on, under the same limit
+                    self.watches.pop((path, attempt), None)
                 to_write.append(row)
                 continue
             details = json.loads(data) if data else {}
@@ -139,6 +156,22 @@ class Assignment:
         logs, self.unsent_logs = self.unsent_logs, []
         return rows, logs
 
+    def take_size(self) -> int:
+        """What is to be added to what the run takes, in bytes; it counts as added then."""
+        size, self.size = self.size, 0
+        return size
+
+    def before_the_kill(self, rows: Sequence[WireRow]) -> list[WireRow]:
+        """The rows that are no consequence of the worker's end being begun.
+
+        The programs that its steps had started were told to end: steps that were not to blame seem to fail then.
+        """
+        return [row for row in rows if self.killed_at is None or row[4] <= self.killed_at]
+
+    def keep_expired(self) -> None:
+        """Of the attempts over their time limit only those have been killed that did not end after all."""
+        self.expired = [entry for entry in self.expired if entry[:2] in self.watches]
+
     def overdue(self, before: float) -> list[WireRow]:
         """Rows of steps that began before that moment and are not written yet; they count as written then."""
         rows = []
@@ -172,6 +205,13 @@ class Assignment:
 
     def daemon_row(self, path: str, attempt: int, event: Event, at: float, data: dict[str, Any]) -> WireRow:
         """A row that the daemon writes while (or after) a worker has the run."""
+        self.seen = None  # which would have to get it in its place
+        return to_wire(JournalRow(self._daemon_seq(), path, attempt, event, at, data))
+
+    def daemon_line(self, level: str, at: float, message: str) -> WireLog:
+        """A line of the run's own log likewise."""
+        return self._daemon_seq(), at, level, "", message
+
+    def _daemon_seq(self) -> int:
         self.daemon_rows += 1
-        seq = self.dispatch * DISPATCH_SPAN + DAEMON_SPAN + self.daemon_rows
-        return to_wire(JournalRow(seq, path, attempt, event, at, data))
+        return self.dispatch * DISPATCH_SPAN + DAEMON_SPAN + self.daemon_rows

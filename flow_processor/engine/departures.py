@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from flow_processor.clock import Clock
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.dispatch import Dispatcher
+from flow_processor.engine.handover import Handovers
 from flow_processor.engine.losses import error_record, rows_of_loss
 from flow_processor.engine.records import Recorder, refused_error
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
-from flow_processor.journal import fold, from_wire
+from flow_processor.errors import StoreUnavailable
+from flow_processor.journal import WireRow, fold, from_wire
 from flow_processor.run import RunStatus
 from flow_processor.store import Store
 
@@ -23,40 +24,64 @@ class Departures:
     """Called in the thread that read from the worker."""
 
     def __init__(
-        self, store: Store, roster: Roster, recorder: Recorder, dispatcher: Dispatcher, *, clock: Clock
+        self,
+        store: Store,
+        roster: Roster,
+        recorder: Recorder,
+        dispatcher: Dispatcher,
+        handovers: Handovers,
     ) -> None:
         self._store = store
         self._roster = roster
         self._recorder = recorder
         self._dispatcher = dispatcher
-        self._clock = clock
+        self._handovers = handovers
 
     def worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
         """A worker process has ended, whatever made it end."""
         with self._roster.lock:
             assignment = self._roster.assignments.pop(worker, None)
-            if assignment is None or self._roster.is_stopping:
-                self._roster.changed.notify_all()
+            self._roster.changed.notify_all()
+            if self._roster.is_closed:
+                return  # the next daemon sees to it
+            if assignment is None:
+                pass
+            elif assignment.refused is not None:
+                error = refused_error(assignment.refused)
+                self._recorder.end(assignment.run, RunStatus.INTERRUPTED, error)
                 return
-            run = assignment.run
-            if assignment.refused is not None:
-                self._recorder.end(run, RunStatus.INTERRUPTED, refused_error(assignment.refused))
-                return
-            if assignment.is_closing and assignment.is_killed and not assignment.expired:
+            elif assignment.is_closing and assignment.is_killed and not assignment.expired:
                 self._end_closing(assignment)
                 return
-            assignment.unsent_rows += assignment.overdue(self._clock.monotonic())
-            self._recorder.write_unsent(assignment)
-            now = self._recorder.now()
-            rows = rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=now)
-            self._roster.between.add(run.id)
-        if not assignment.is_killed:
+            else:
+                self._roster.between.add(assignment.run.id)
+        try:
+            # A worker that took its daemon for gone has written down what it did: then nothing is lost.
+            has_left_word = self._handovers.take_in(worker.id)
+            if assignment is not None:
+                self._go_on(worker, assignment, None if has_left_word else exit_code)
+        except StoreUnavailable as error:  # closed; the next daemon sees to it
+            logger.warning("worker %s has left; the next start goes on: %s", worker.id, error)
+
+    def _go_on(self, worker: WorkerProcess, assignment: Assignment, exit_code: int | None) -> None:
+        """Hand the run to another worker; `exit_code` is that of a worker that died."""
+        run = assignment.run
+        with self._roster.lock:
+            rows: list[WireRow] = []
+            if exit_code is not None:
+                assignment.keep_expired()
+                now = self._recorder.now()
+                rows = rows_of_loss(assignment, worker_id=worker.id, exit_code=exit_code, at=now)
+            written = self._recorder.lost(assignment, rows)
+        if exit_code is None:
+            logger.warning("worker %s has left and handed the run over", worker.id, extra=where(run))
+        elif not assignment.is_killed:
             logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=where(run))
         # Committed before the run is handed out again: the next worker reads what is in the store.
-        self._recorder.append(run.id, rows).result()
+        written.result()
         with self._roster.lock:
             self._roster.between.discard(run.id)
-            self._dispatcher.add_again(run)
+            self._dispatcher.add_again(run.id)
 
     def _end_closing(self, assignment: Assignment) -> None:
         """Finally steps were given their time; the run ends without them."""

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -35,9 +35,11 @@ STORE_RETRY_SECONDS = 1.0
 class Waiting:
     """A run that waits for a worker."""
 
-    run: RunRow
-    flows: dict[str, str] | None
+    run_id: str
+    run: RunRow | None
     """None: to be read from the store."""
+    flows: dict[str, str] | None
+    """Its texts; None: they are to be read from the store, and so is its journal."""
     since: float
     """In monotonic seconds."""
     has_begun: bool
@@ -76,23 +78,35 @@ class Dispatcher:
         """A run for the next free worker. `flows` are its texts, if the caller has them."""
         with self._roster.lock:
             has_begun = run.started_at is not None
-            self._waiting.append(Waiting(run, flows, self._clock.monotonic(), has_begun))
+            self._waiting.append(Waiting(run.id, run, flows, self._clock.monotonic(), has_begun))
             self.hand_out()
 
-    def add_again(self, run: RunRow) -> None:
-        """A run that had begun and lost its worker: it comes before those that have not begun."""
+    def add_again(self, run_id: str) -> None:
+        """A run that has lost its worker: it comes before those that have not begun."""
         with self._roster.lock:
-            self._waiting.appendleft(Waiting(run, None, self._clock.monotonic(), has_begun=True))
+            self._waiting.appendleft(Waiting(run_id, None, None, self._clock.monotonic(), has_begun=True))
+            self.hand_out()
+
+    def add_parked(self, run_id: str) -> None:
+        """A run that was parked and goes on: it takes its turn."""
+        with self._roster.lock:
+            self._waiting.append(Waiting(run_id, None, None, self._clock.monotonic(), has_begun=True))
             self.hand_out()
 
     def find(self, run_id: str) -> Waiting | None:
         """The run, if it waits here."""
-        return next((entry for entry in self._waiting if entry.run.id == run_id), None)
+        return next((entry for entry in self._waiting if entry.run_id == run_id), None)
 
     def take_out(self, waiting: Waiting) -> None:
         """The run is not to be handed out after all."""
         self._waiting.remove(waiting)
         self.hand_out()
+
+    def read_again(self, run_id: str) -> None:
+        """Something was written into the journal of a run that may wait here: it is to be read."""
+        for position, entry in enumerate(self._waiting):
+            if entry.run_id == run_id:
+                self._waiting[position] = replace(entry, flows=None)
 
     def feed(self) -> None:
         """There may be a free worker."""
@@ -109,27 +123,35 @@ class Dispatcher:
             try:
                 is_taken = self._assign(worker, waiting)
             except (StoreUnavailable, OSError) as trouble:
-                logger.error("cannot be handed to a worker yet: %s", trouble, extra=where(waiting.run))
+                logger.error("cannot be handed to a worker yet: %s", trouble, extra={"run": waiting.run_id})
                 self._waiting.appendleft(waiting)
                 self._pool.give_back(worker)
                 again = threading.Timer(STORE_RETRY_SECONDS, self.feed)
                 again.daemon = True
                 again.start()
                 return
-            except Exception as defect:
-                logger.exception("cannot be handed to a worker", extra=where(waiting.run))
-                message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
-                error = error_record("dispatch_failed", message)
-                self._recorder.end(waiting.run, RunStatus.INTERRUPTED, error)
-                is_taken = False
             if not is_taken:
                 self._pool.give_back(worker)
         if not self._waiting:
             self._pool.nobody_waits()
 
     def _assign(self, worker: WorkerProcess, waiting: Waiting) -> bool:
-        """Hand the run to the worker; False where the run was ended instead."""
-        prepared = self._prepare(waiting)
+        """Hand the run to the worker; False where it has ended, or was ended instead."""
+        run = waiting.run or self._store.runs.get(waiting.run_id)
+        if run is None or run.status.is_terminal:
+            logger.info("has ended meanwhile", extra={"run": waiting.run_id})
+            if run is not None:
+                self._recorder.found_ended(run)
+            return False
+        try:
+            prepared = self._prepare(run, waiting.flows)
+        except (StoreUnavailable, OSError):
+            raise
+        except Exception as defect:
+            logger.exception("cannot be handed to a worker", extra=where(run))
+            message = f"the run could not be handed to a worker: {type(defect).__name__}: {defect}"
+            self._recorder.end(run, RunStatus.INTERRUPTED, error_record("dispatch_failed", message))
+            return False
         if prepared is None:
             return False
         order, assignment = prepared
@@ -137,14 +159,12 @@ class Dispatcher:
         worker.send({"run": order.as_frame()})
         self._roster.assignments[worker] = assignment
         self._recorder.dispatched(worker, assignment)
-        logger.info("started", extra=where(assignment.run))
+        logger.info("started", extra=where(run))
         self._roster.changed.notify_all()
         return True
 
-    def _prepare(self, waiting: Waiting) -> tuple[RunOrder, Assignment] | None:
-        run = waiting.run
+    def _prepare(self, run: RunRow, flows: dict[str, str] | None) -> tuple[RunOrder, Assignment] | None:
         rows: list[WireRow] = []
-        flows = waiting.flows
         state = RunState()
         if flows is None:
             flows = self._store.runs.flow_texts(run.flow_hash)
@@ -155,7 +175,9 @@ class Dispatcher:
         limit = run.timeout_seconds or self._default_timeout
         left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
         secrets = self._grants.of(run.flow_hash, flows)
-        assignment = Assignment(run, dispatch, self._clock.monotonic() + left, limit, secrets, is_closing)
+        deadline = self._clock.monotonic() + left
+        assignment = Assignment(run, dispatch, deadline, limit, secrets, is_closing)
+        assignment.seen = None if rows else []
         if state.losses[""] > MAX_LOSSES_OF_RUN:
             error = error_record("worker_lost", f"{state.losses['']} workers were lost")
             self._recorder.end(run, RunStatus.FAILED, error)
@@ -172,5 +194,6 @@ class Dispatcher:
             dispatch=dispatch,
             timeout_seconds=left,
             rows=rows + poison,
+            log_bytes=self._store.journal.log_bytes(run.id) if state.dispatches else 0,
         )
         return order, assignment

@@ -1,7 +1,8 @@
 """The local engine: hands runs to worker processes of this machine and watches over them.
 
 Its parts share a `Roster` (where each run is) under one lock: `Dispatcher` hands runs out, `Reports` takes what
-workers say, `Watch` enforces limits, `Departures` sees to runs whose worker is gone, `Recorder` writes it all down.
+workers say, `ParkedRuns` those that wait without a worker, `Watch` enforces limits, `Departures` sees to runs whose
+worker is gone, `Recorder` writes it all down.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from flow_processor.engine.departures import Departures
 from flow_processor.engine.dispatch import Dispatcher
 from flow_processor.engine.expression_check import ExpressionChecker
 from flow_processor.engine.frames import Frame
+from flow_processor.engine.handover import Handovers
 from flow_processor.engine.losses import error_record
+from flow_processor.engine.parked import ParkedRuns
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.records import EndedListener, Recorder
 from flow_processor.engine.reports import Reports
@@ -28,7 +31,7 @@ from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.step import Secret
 from flow_processor.store import Store
-from flow_processor.store.runs import RunRow, request_cancel
+from flow_processor.store.runs import RunRow, record_signal, request_cancel
 
 logger = logging.getLogger("octospool.engine")
 
@@ -45,6 +48,7 @@ class LocalEngine:
         get_secret: Callable[[str], Secret],
         default_timeout_seconds: float,
         first_data_of: Callable[[RunRow], dict[str, Any]],
+        handovers: Handovers,
         on_ended: EndedListener,
     ) -> None:
         self._store = store
@@ -60,11 +64,18 @@ class LocalEngine:
             default_timeout_seconds=default_timeout_seconds,
             first_data_of=first_data_of,
         )
+        self._parked = ParkedRuns(self._roster, clock=clock, hand_out=self._dispatcher.add_parked)
         self._watch = Watch(self._roster, self._recorder, clock=clock)
         self._reports = Reports(
-            pool, self._roster, self._recorder, self._dispatcher, clock=clock, get_secret=get_secret
+            pool,
+            self._roster,
+            self._recorder,
+            self._dispatcher,
+            self._parked,
+            clock=clock,
+            get_secret=get_secret,
         )
-        self._departures = Departures(store, self._roster, self._recorder, self._dispatcher, clock=clock)
+        self._departures = Departures(store, self._roster, self._recorder, self._dispatcher, handovers)
         self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._dispatcher.feed)
         """Compiles jq expressions in workers of this engine."""
 
@@ -72,26 +83,33 @@ class LocalEngine:
         """Start the first workers and the watch."""
         self._pool.start(on_ready=self._dispatcher.feed, on_frame=self._take_frame, on_exit=self._worker_left)
         self._watch.start()
+        self._parked.start()
 
     def submit(self, run: RunRow, *, flows: dict[str, str] | None = None) -> None:
         """Hand a committed run to the next free worker. `flows` are its texts, if the caller has them."""
         self._dispatcher.add(run, flows=flows)
+
+    def park(self, run_id: str, wake_at: float | None) -> None:
+        """A waiting run of the last daemon: it goes on at that moment (seconds since 1970) or when it is told."""
+        self._parked.add(run_id, wake_at)
 
     def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
         """End a run that was submitted; the future is done when the wish is durable. None: no such run here."""
         reason = error_record("cancelled", f"the run was cancelled by {by}")
         with self._roster.lock:
             waiting = self._dispatcher.find(run_id)
-            if waiting is not None and not waiting.has_begun:
+            if waiting is not None and waiting.run is not None and not waiting.has_begun:
                 self._dispatcher.take_out(waiting)
                 return self._recorder.end(waiting.run, RunStatus.CANCELLED, reason)
             found = self._roster.find(run_id)
             if found is not None:
                 return self._watch.abort(*found, Event.CANCEL_REQUESTED, reason)
-            if waiting is None and run_id not in self._roster.between:
+            is_known = waiting is not None or run_id in self._roster.between or run_id in self._parked
+            if not is_known:
                 return None
             # It has begun, so its finally steps are due: the next worker runs them, and nothing else.
             now = self._recorder.now()
+            self._roster.told.add(run_id)
             recorded = self._store.writer.submit(
                 lambda connection: request_cancel(connection, run_id, reason=reason["message"], at=now),
                 keep=True,
@@ -100,11 +118,41 @@ class LocalEngine:
         return recorded
 
     def deliver(self, run_id: str, reason: dict[str, Any]) -> None:
-        """Tell the worker that got the run while the wish to end it was being recorded."""
+        """The wish to end a run is recorded: tell the worker that got it meanwhile, or let a parked one go on."""
         with self._roster.lock:
             found = self._roster.find(run_id)
-            if found is not None and not found[1].is_closing:
+            if found is None:
+                self._parked.wake(run_id)
+            elif not found[1].is_closing:
                 self._watch.ask_to_end(*found, reason)
+
+    def signal(self, run_id: str, *, name: str, data: Any, by: str) -> Future[int | None]:
+        """Tell a run something; the future is done when that is durable: the row's seq, None if the run has ended.
+
+        Whoever has the run by then hears of it: a worker at once, a parked run goes on, and one that waits for a
+        worker or its lock finds it in its journal.
+        """
+        at = self._recorder.now()
+        with self._roster.lock:
+            self._roster.told.add(run_id)
+            self._dispatcher.read_again(run_id)
+            recorded = self._store.writer.submit(
+                lambda connection: record_signal(connection, run_id, name=name, data=data, by=by, at=at)
+            )
+        told = {"name": name, "data": data, "by": by, "at": at}
+        recorded.add_done_callback(lambda done: self._deliver_signal(run_id, told, done))
+        return recorded
+
+    def _deliver_signal(self, run_id: str, told: Frame, done: Future[int | None]) -> None:
+        seq = None if done.exception() is not None else done.result()
+        if seq is None:
+            return
+        with self._roster.lock:
+            found = self._roster.find(run_id)
+            if found is None:
+                self._parked.wake(run_id)
+            else:
+                found[0].send({"signal": {"seq": seq, **told}, "run_id": run_id})
 
     def stop(self, grace_seconds: float) -> None:
         """Start nothing more; wait for runs under way, then let their workers go: they hand over."""
@@ -114,8 +162,10 @@ class LocalEngine:
             roster.changed.wait_for(lambda: not roster.assignments and not roster.ending, grace_seconds)
             for assignment in roster.assignments.values():
                 logger.warning("still under way; goes on at the next start", extra=where(assignment.run))
+                self._recorder.stopped(assignment)
             roster.is_closed = True
             roster.changed.notify_all()
+        self._parked.stop()
         self._pool.stop()
         self._watch.join()
 

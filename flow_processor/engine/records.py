@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Protocol
@@ -11,14 +12,24 @@ from typing import Any, Protocol
 from flow_processor.clock import Clock
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.losses import error_record
+from flow_processor.engine.parked import must_go_on
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
-from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, WireRow, to_wire
+from flow_processor.journal import (
+    DISPATCH_SPAN,
+    Event,
+    JournalRow,
+    WireLog,
+    WireRow,
+    fold,
+    from_wire,
+    to_wire,
+)
 from flow_processor.run import RunStatus
 from flow_processor.store import Connection, Store
-from flow_processor.store.journal import history_rows
-from flow_processor.store.runs import RunRow, end_run, move_run
+from flow_processor.store.journal import history_rows, read_rows
+from flow_processor.store.runs import RunRow, count_bytes, end_run, move_run
 
 logger = logging.getLogger("octospool.engine")
 
@@ -43,9 +54,9 @@ class Recorder:
         """Seconds since 1970."""
         return self._clock.now().timestamp()
 
-    def append(self, run_id: str, rows: list[WireRow]) -> Future[None]:
-        """Rows of the daemon's own."""
-        return self._store.writer.submit(None, rows=history_rows(run_id, rows), keep=True)
+    def append(self, run_id: str, rows: list[WireRow], lines: Sequence[WireLog] = ()) -> Future[None]:
+        """Rows and log lines of the daemon's own."""
+        return self._store.writer.submit(None, rows=history_rows(run_id, rows, lines), keep=True)
 
     def dispatched(self, worker: WorkerProcess, assignment: Assignment) -> None:
         """The run is in a worker's hands. Nobody waits for this row: its loss with the daemon changes nothing."""
@@ -58,8 +69,8 @@ class Recorder:
 
         self._store.writer.submit(record, rows=history_rows(run_id, [row]), lazy=True, keep=True)
         assignment.began_at = now
-        if assignment.dispatch == 1:
-            assignment.seen = [row]
+        if assignment.seen is not None:
+            assignment.seen.append(row)
 
     def write_unsent(
         self,
@@ -85,8 +96,57 @@ class Recorder:
             assignment.refused = str(failure)
             for worker, other in self._roster.assignments.items():
                 if other is assignment:
-                    assignment.is_killed = True
-                    worker.kill()
+                    assignment.killed_at = self.now()
+                    worker.end()
+
+    def ended(self, assignment: Assignment, ended: dict[str, Any], *, at: float) -> Future[Any]:
+        """The worker's last rows and the run's terminal status; the engine's lock is held."""
+        run_id, size = assignment.run.id, assignment.take_size()
+
+        def record(connection: Connection) -> None:
+            move_run(connection, run_id, RunStatus(ended["status"]), at=at, error=ended["error"])
+            count_bytes(connection, run_id, size)
+
+        return self.write_unsent(assignment, record, lazy=False)
+
+    def parked(self, assignment: Assignment, wake_at: float | None) -> Future[float | None]:
+        """The worker's last rows, and that the run waits: all or nothing. When it goes on by itself.
+
+        The engine's lock is held, so that what was said until now comes before this in the store, and what is said
+        from now on after it.
+        """
+        run_id, size, now = assignment.run.id, assignment.take_size(), self.now()
+        was_told = run_id in self._roster.told
+        self._roster.told.discard(run_id)
+
+        def record(connection: Connection) -> float | None:
+            moment = wake_at
+            if was_told and must_go_on(fold(from_wire(row) for row in read_rows(connection, run_id))):
+                moment = now
+            move_run(connection, run_id, RunStatus.WAITING, at=moment)
+            count_bytes(connection, run_id, size)
+            return moment
+
+        return self.write_unsent(assignment, record, lazy=False)
+
+    def lost(self, assignment: Assignment, rows: list[WireRow]) -> Future[None]:
+        """The worker is gone: what it said before, and the daemon's rows about that; the engine's lock is held."""
+        assignment.unsent_rows += assignment.overdue(math.inf)
+        self.write_unsent(assignment)
+        run_id, size = assignment.run.id, assignment.take_size()
+        return self._store.writer.submit(
+            lambda connection: count_bytes(connection, run_id, size),
+            rows=history_rows(run_id, rows),
+            keep=True,
+        )
+
+    def stopped(self, assignment: Assignment) -> None:
+        """The daemon leaves while the run is under way; the engine's lock is held."""
+        now = self.now()
+        row = assignment.daemon_row("", 0, Event.DAEMON_STOPPED, now, {})
+        line = assignment.daemon_line("warning", now, "the daemon stopped; the run goes on at the next start")
+        self.lost(assignment, [])
+        self.append(assignment.run.id, [row], [line])
 
     def end(self, run: RunRow, status: RunStatus, error: dict[str, Any]) -> Future[Any]:
         """End a run that no worker has; the engine's lock is held."""
@@ -101,12 +161,18 @@ class Recorder:
         written.add_done_callback(lambda done: self.has_ended(final, None, done))
         return written
 
+    def found_ended(self, run: RunRow) -> None:
+        """The store says that the run has ended; the engine's lock is held."""
+        self._roster.told.discard(run.id)
+        self._on_ended(run, None)
+
     def has_ended(self, run: RunRow, journal: list[WireRow] | None, done: Future[Any]) -> None:
         """The end that was being committed is durable, or was refused; `ending` has counted it."""
         failure = done.exception()
         if failure is None:
             self._on_ended(run, journal)
         with self._roster.lock:
+            self._roster.told.discard(run.id)
             self._roster.ending -= 1
             if failure is not None and not self._roster.is_closed:
                 self.end(run, RunStatus.INTERRUPTED, refused_error(str(failure)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -11,16 +13,18 @@ from flow_processor.clock import Clock
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.dispatch import Dispatcher
 from flow_processor.engine.frames import Frame
+from flow_processor.engine.parked import ParkedRuns
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.engine.records import Recorder
+from flow_processor.engine.records import Recorder, refused_error
 from flow_processor.engine.roster import Roster
-from flow_processor.engine.step_log import log_steps
+from flow_processor.engine.step_log import log_steps, where
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import OctospoolError
 from flow_processor.run import RunStatus
 from flow_processor.step import Secret
-from flow_processor.store import Connection
-from flow_processor.store.runs import RunRow, move_run
+from flow_processor.store.runs import RunRow
+
+logger = logging.getLogger("octospool.engine")
 
 TOGETHER_SECONDS = 0.02
 """Rows that nobody waits for may gather for so long: one hand-over to the writer instead of one a step."""
@@ -35,6 +39,7 @@ class Reports:
         roster: Roster,
         recorder: Recorder,
         dispatcher: Dispatcher,
+        parked: ParkedRuns,
         *,
         clock: Clock,
         get_secret: Callable[[str], Secret],
@@ -43,51 +48,94 @@ class Reports:
         self._roster = roster
         self._recorder = recorder
         self._dispatcher = dispatcher
+        self._parked = parked
         self._clock = clock
         self._get_secret = get_secret
 
     def take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
-        """Rows and log lines, and perhaps the run's end."""
-        ended = frame.get("ended")
+        """Rows and log lines, and perhaps that the run has ended or is to be parked."""
         with self._roster.lock:
             assignment = self._roster.assignments.get(worker)
             if assignment is None or self._roster.is_closed:
                 return  # nobody confirms these rows, so the worker hands them over
-            run, now = assignment.run, self._clock.monotonic()
-            assignment.observe(frame["rows"], frame["logs"], now)
-            assignment.has_ended = ended is not None
-            self._roster.ending += ended is not None
-            written = None
-            if frame["ack"] or now - assignment.unsent_since > TOGETHER_SECONDS:
-                end = None if ended is None else _end_of(run, ended, at=frame["rows"][-1][4])
-                written = self._recorder.write_unsent(assignment, end, lazy=not frame["ack"])
-            last = assignment.last_seq
+            rows = frame["rows"]
+            if assignment.expired:
+                rows = assignment.before_the_kill(rows)
+            now = self._clock.monotonic()
+            assignment.observe(rows, frame["logs"], now)
             if frame.get("closing"):
                 assignment.begin_closing(now)
-        log_steps(run, frame["rows"])
-        if written is None:
+            if len(rows) == len(frame["rows"]):
+                self._write(worker, assignment, frame, now)
+        log_steps(assignment.run, rows)
+
+    def _write(self, worker: WorkerProcess, assignment: Assignment, frame: Frame, now: float) -> None:
+        """Hand to the store what is due; the engine's lock is held."""
+        if "ended" in frame:
+            written = self._end(assignment, frame)
+        elif "parked" in frame:
+            written = self._park(assignment, frame["parked"]["wake_at"])
+        elif frame["ack"] or now - assignment.unsent_since > TOGETHER_SECONDS:
+            written = self._recorder.write_unsent(assignment, lazy=not frame["ack"])
+        else:
             return
         if frame["ack"]:
             # All that the worker has used so far: the rows it waits for may have come in an earlier frame.
-            written.add_done_callback(lambda done: _acknowledge(worker, run, last, done))
-        if ended is not None:
-            self._end(worker, assignment, frame, written)
+            run_id, last = assignment.run.id, assignment.last_seq
+            written.add_done_callback(lambda done: _acknowledge(worker, run_id, last, done))
+        if assignment.is_over:
+            self._let_go(worker, assignment, written)
 
-    def _end(self, worker: WorkerProcess, assignment: Assignment, frame: Frame, written: Future[Any]) -> None:
-        run, journal = assignment.run, assignment.seen
+    def _end(self, assignment: Assignment, frame: Frame) -> Future[Any]:
+        run, ended, at = assignment.run, frame["ended"], frame["rows"][-1][4]
         final = replace(
             run,
-            status=RunStatus(frame["ended"]["status"]),
-            error=frame["ended"]["error"],
+            status=RunStatus(ended["status"]),
+            error=ended["error"],
             started_at=run.started_at or assignment.began_at,
-            ended_at=frame["rows"][-1][4],
+            ended_at=at,
         )
+        assignment.is_over = True
+        # What was said to the run from outside is in no frame.
+        journal = None if run.id in self._roster.told else assignment.seen
+        self._roster.ending += 1
+        written = self._recorder.ended(assignment, ended, at=at)
         written.add_done_callback(lambda done: self._recorder.has_ended(final, journal, done))
+        return written
+
+    def _park(self, assignment: Assignment, wake_at: float | None) -> Future[Any]:
+        assignment.is_over = True
+        assignment.unsent_rows += assignment.overdue(math.inf)
+        self._roster.ending += 1
+        self._roster.between.add(assignment.run.id)
+        written = self._recorder.parked(assignment, wake_at)
+        written.add_done_callback(lambda done: self._has_parked(assignment.run, done))
+        return written
+
+    def _has_parked(self, run: RunRow, done: Future[float | None]) -> None:
+        failure = done.exception()
         with self._roster.lock:
-            self._roster.assignments.pop(worker, None)
+            self._roster.ending -= 1
+            self._roster.between.discard(run.id)
+            if failure is None:
+                self._parked.add(run.id, done.result())
+                logger.info("waits, and has no worker meanwhile", extra=where(run))
+            elif not self._roster.is_closed:
+                self._recorder.end(run, RunStatus.INTERRUPTED, refused_error(str(failure)))
+            self._roster.changed.notify_all()
+
+    def _let_go(self, worker: WorkerProcess, assignment: Assignment, written: Future[Any]) -> None:
+        """The worker is free for another run; the engine's lock is held."""
+        self._roster.assignments.pop(worker, None)
+        self._roster.changed.notify_all()
+        if assignment.was_asked_to_end and not assignment.is_killed and worker.has_descendants():
+            logger.warning(
+                "worker %s is ended: it has left processes", worker.id, extra=where(assignment.run)
+            )
+            written.add_done_callback(lambda done: worker.end())
+        elif not assignment.is_killed:
             self._pool.give_back(worker)
             self._dispatcher.hand_out()
-            self._roster.changed.notify_all()
 
     def answer_secret(self, worker: WorkerProcess, name: str) -> None:
         """A step asks for a secret; its run gets only those that its flows name."""
@@ -109,13 +157,6 @@ class Reports:
         return {"secret": name, "type": secret.type, "values": dict(secret.values)}
 
 
-def _acknowledge(worker: WorkerProcess, run: RunRow, seq: int, done: Future[Any]) -> None:
+def _acknowledge(worker: WorkerProcess, run_id: str, seq: int, done: Future[Any]) -> None:
     if done.exception() is None:
-        worker.send({"committed": seq, "run_id": run.id})
-
-
-def _end_of(run: RunRow, ended: dict[str, Any], *, at: float) -> Callable[[Connection], bool]:
-    def record(connection: Connection) -> bool:
-        return move_run(connection, run.id, RunStatus(ended["status"]), at=at, error=ended["error"])
-
-    return record
+        worker.send({"committed": seq, "run_id": run_id})

@@ -16,7 +16,9 @@ class Roster:
         self.changed = threading.Condition(self.lock)
         self.assignments: dict[WorkerProcess, Assignment] = {}
         self.between: set[str] = set()
-        """Runs whose worker is gone and whose next one is not chosen yet."""
+        """Runs that no worker has for a moment: one is gone and the next not chosen, or they are being parked."""
+        self.told: set[str] = set()
+        """Runs of which something was said (a signal, a cancel) that their worker may not have heard."""
         self.ending = 0
         """How many ends of runs are being committed."""
         self.is_stopping = False
@@ -25,8 +27,8 @@ class Roster:
         """True: nothing that workers say is taken any more."""
 
     def find(self, run_id: str) -> tuple[WorkerProcess, Assignment] | None:
-        """The worker that has the run; None also where it has reported the run's end."""
+        """The worker that has the run; None also where it has said its last word about it."""
         for worker, assignment in self.assignments.items():
-            if assignment.run.id == run_id and not assignment.has_ended:
+            if assignment.run.id == run_id and not assignment.is_over:
                 return worker, assignment
         return None

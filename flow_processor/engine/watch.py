@@ -45,12 +45,14 @@ class Watch:
     ) -> Future[None]:
         """Record why the run must end, and ask its worker to end it; the engine's lock is held."""
         row = assignment.daemon_row("", 0, event, self._recorder.now(), {"reason": reason["message"]})
+        self._roster.told.add(assignment.run.id)
         recorded = self._recorder.append(assignment.run.id, [row])
         self.ask_to_end(worker, assignment, reason)
         return recorded
 
     def ask_to_end(self, worker: WorkerProcess, assignment: Assignment, reason: dict[str, Any]) -> None:
-        """Ask the worker to end its run; it is killed if it does not."""
+        """Ask the worker to end its run; it is killed if it does not. The engine's lock is held."""
+        assignment.was_asked_to_end = True
         if assignment.abort_deadline is None:
             assignment.abort_deadline = self._clock.monotonic() + ABORT_GRACE_SECONDS
         worker.send({"abort": reason, "run_id": assignment.run.id})
@@ -66,10 +68,11 @@ class Watch:
                         self._check(worker, assignment, now)
                     except Exception:  # around one run: the watch over the others must go on
                         logger.exception("worker %s is killed", worker.id, extra=where(assignment.run))
-                        worker.kill()
+                        worker.end()
 
     def _check(self, worker: WorkerProcess, assignment: Assignment, now: float) -> None:
-        if assignment.is_killed or assignment.has_ended:
+        worker.end_what_is_left()
+        if assignment.is_killed or assignment.is_over:
             return
         assignment.unsent_rows += assignment.overdue(now - TICK_SECONDS)
         if assignment.unsent_rows or assignment.unsent_logs:
@@ -91,6 +94,6 @@ class Watch:
                 self.abort(worker, assignment, Event.FLOW_TIMED_OUT, error)
 
     def _kill(self, worker: WorkerProcess, assignment: Assignment, why: str) -> None:
-        assignment.is_killed = True
+        assignment.killed_at = self._recorder.now()
         logger.warning("worker %s is killed: %s", worker.id, why, extra=where(assignment.run))
-        worker.kill()
+        worker.end()

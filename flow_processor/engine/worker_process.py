@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
+from flow_processor.engine.process_tree import descendants, end_process, kill_process
 
 logger = logging.getLogger("octospool.engine")
 
@@ -32,6 +33,10 @@ PASSED_ON = frozenset(
 """What a worker inherits of the daemon's environment; everything else (tokens, passwords, URLs) stays out."""
 
 
+TERMINATE_GRACE_SECONDS = 2.0
+"""What a step has started, and is told to end, is killed after so long."""
+
+
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker."""
     kept = {name: value for name, value in environment.items() if name in PASSED_ON or name.startswith("LC_")}
@@ -39,17 +44,6 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     kept["PYTHONUTF8"] = "1"
     return kept
-
-
-def kill_process(pid: int) -> None:
-    """End a worker and all that it has started, at once; nothing if it is gone already."""
-    try:
-        if sys.platform == "win32":
-            os.kill(pid, signal.SIGTERM)
-        else:
-            os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # the latter for a zombie, on macOS
-        return
 
 
 class WorkerProcess:
@@ -109,7 +103,32 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
-        kill_process(self._process.pid)
+        if self._process.returncode is None:
+            kill_process(self._process.pid)
+
+    def end(self) -> None:
+        """End it and all that it has started, in a thread of its own: what it has started is asked first."""
+        grace = {"grace_seconds": TERMINATE_GRACE_SECONDS}
+        threading.Thread(
+            target=end_process, args=(self.pid,), kwargs=grace, name=f"end-worker-{self.id}", daemon=True
+        ).start()
+
+    def has_descendants(self) -> bool:
+        """Does anything live that it has started?"""
+        return bool(descendants(self._process.pid))
+
+    def end_what_is_left(self, *, block: bool = False) -> None:
+        """Where it has died, end the rest of its process group; `block` waits for its death.
+
+        Its number is still its own then, for nobody has been told of its death. A process that it forked may hold
+        the pipe that it wrote to, so the end of that cannot be waited for first.
+        """
+        if not hasattr(os, "waitid"):
+            return
+        options = os.WEXITED | os.WNOWAIT | (0 if block else os.WNOHANG)
+        with contextlib.suppress(ChildProcessError, ProcessLookupError, PermissionError):
+            if os.waitid(os.P_PID, self._process.pid, options) is not None:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def leave_alone(self) -> None:
         """Close its stdin: it finishes the step under way, hands over and leaves."""
@@ -129,6 +148,7 @@ class WorkerProcess:
             # Whatever it said cannot be taken; a worker nobody listens to would keep its run for ever.
             logger.exception("worker %s is ended: what it says cannot be understood", self.id)
             self.kill()
+        self.end_what_is_left(block=True)
         code = self._process.wait()
         pipe.close()
         self.leave_alone()

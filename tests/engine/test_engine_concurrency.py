@@ -8,6 +8,7 @@ import pytest
 
 from flow_processor.errors import FlowRunning, LockNotFound
 from flow_processor.run import RunStatus, Trigger
+from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, until
 
 WAIT = "  - {name: wait, type: sleep, sleep: {seconds: '{{ __input__ or 0 }}'}}\n"
@@ -139,7 +140,7 @@ def test_a_limit_counts_for_a_queue_too(world: World, flow: str) -> None:
     assert world.service.run(third).status is RunStatus.QUEUED
     end(world, first)
     assert world.wait(third).status is RunStatus.SUCCEEDED
-    assert world.service.run(second).status is RunStatus.RUNNING
+    assert not world.service.run(second).status.is_terminal
     end(world, second)
 
 
@@ -148,7 +149,7 @@ def test_removing_a_lock_lets_another_run_start_and_the_first_go_on(world: World
     removed = world.service.remove_lock(flow.removesuffix(".yml"))
     assert (removed.flow, removed.run_id) == (flow, first)
     second = busy(world, flow)
-    assert world.service.run(first).status is RunStatus.RUNNING
+    assert not world.service.run(first).status.is_terminal
     end(world, first)
     assert [lock.run_id for lock in world.service.locks() if lock.flow == flow] == [second], (
         "the first one's end does not free the second one's lock"
@@ -174,11 +175,14 @@ def test_a_sub_flow_takes_no_lock(world: World, flow: str) -> None:
     end(world, first)
 
 
-def test_more_runs_than_workers_wait_for_one(world: World) -> None:
+def test_more_runs_than_workers_wait_for_one(world: World, server: CountingServer) -> None:
     """Four workers: the fifth run begins when one is free, in the order of the launches."""
-    path = world.write("many.yml", f"concurrency: {{on_conflict: parallel}}\nsteps:\n{WAIT}")
-    first = [busy(world, path) for _ in range(4)]
-    later = [world.launch(path, data=0) for _ in range(3)]
+    call = f"  - {{name: wait, type: rest, rest: {{uri: '{server.url}/{{{{ __input__ }}}}'}}}}\n"
+    path = world.write("many.yml", f"concurrency: {{on_conflict: parallel}}\nsteps:\n{call}")
+    first = [world.launch(path, data=f"held/{number}") for number in range(4)]
+    for number in range(4):
+        server.wait_for_call(f"/held/{number}")
+    later = [world.launch(path, data="at_once") for _ in range(3)]
     assert {world.service.run(run_id).status for run_id in later} == {RunStatus.QUEUED}
     world.service.cancel_run(first[0], by="a test")
     runs = [world.wait(run_id) for run_id in later]

@@ -9,7 +9,7 @@ import pytest
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
-from tests.engine.world import World, error_code, names
+from tests.engine.world import World, error_code, names, until
 
 SLEEP = "{name: wait, type: sleep, sleep: {seconds: 30}}"
 BAD = """{name: bad, type: jq, jq: {expression: 'error("no such luck")'}}"""
@@ -55,7 +55,7 @@ def test_it_runs_once_after_a_cancel(world: World, server: CountingServer) -> No
 
 
 def test_it_runs_once_after_the_flows_time_limit(world: World, server: CountingServer) -> None:
-    run = world.run(flow(server, SLEEP, head="timeout_seconds: 0.4\n"))
+    run = world.run(flow(server, SLEEP.replace("30", "1.9"), head="timeout_seconds: 0.4\n"))
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "flow_timeout")
     assert server.calls["/close"] == 1
 
@@ -76,13 +76,21 @@ def test_a_cancel_of_a_begun_run_that_waits_for_a_worker_still_runs_it(
 ) -> None:
     """After a restart with fewer workers it is not yet under way again; what it had begun is closed all the same."""
     before = make_world(max_workers=2)
-    other = before.launch(f"steps:\n  - {SLEEP}\n")
-    before.until_begun(other, "wait")
+    calls = [
+        f"  - {{name: {name}, type: rest, rest: {{uri: '{server.url}/held/{name}'}}}}\n" for name in "ab"
+    ]
+    other = before.launch("steps:\n" + "".join(calls))
+    server.wait_for_call("/held/a")
     closing = before.launch(flow(server, SLEEP))
     before.until_begun(closing, "wait")
     before.stop()
+    server.open_gate.set()
+    until(lambda: not before.living_workers(), "the old workers leave")
+    server.open_gate.clear()
     world = make_world(max_workers=1)
-    world.until_begun(other, "wait", worker=2)
+    server.wait_for_call("/held/b")
+    world.service.engine.signal(closing, name="go", data=None, by="a test").result()
+    until(lambda: world.service.engine.counts() == (1, 1), "it waits for the only worker")
     world.service.cancel_run(closing, by="a test")
     world.service.cancel_run(other, by="a test")
     assert world.wait(closing).status is RunStatus.CANCELLED

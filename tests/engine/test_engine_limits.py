@@ -12,6 +12,7 @@ from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
 from flow_processor.errors import RunHasEnded
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
+from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, outline, until
 
 JQ_RECURSION = "type: jq, jq: {expression: 'def f: f; f'}"
@@ -26,6 +27,11 @@ NEXT = "  - {name: next, type: set_fact, set_fact: {value: done}}\n"
 
 def step(what: str, more: str = "", *, name: str = "slow") -> str:
     return f"  - {{name: {name}, {what}{more}}}\n"
+
+
+def held(server: CountingServer) -> str:
+    """A call whose answer does not come: its run keeps its worker."""
+    return f"type: rest, rest: {{uri: '{server.url}/held/x'}}"
 
 
 def pids(world: World, run_id: str) -> list[int]:
@@ -113,7 +119,8 @@ def test_the_outer_steps_limit_counts_for_what_is_inside(world: World) -> None:
 
 def test_a_flow_that_waits_is_ended_at_its_time_limit(world: World) -> None:
     began = time.monotonic()
-    run = world.run("timeout_seconds: 0.4\nsteps:\n" + step(SLEEP, ", ignore_errors: '.'") + NEXT)
+    wait = step("type: sleep, sleep: {seconds: 1.9}", ", ignore_errors: '.'")
+    run = world.run("timeout_seconds: 0.4\nsteps:\n" + wait + NEXT)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "flow_timeout")
     assert [step.path for step in run.steps] == ["slow"], "no policy of a step outlives the flow's limit"
     assert time.monotonic() - began < 3.0
@@ -121,7 +128,7 @@ def test_a_flow_that_waits_is_ended_at_its_time_limit(world: World) -> None:
 
 def test_the_settings_limit_counts_for_a_flow_that_names_none(make_world: Callable[..., World]) -> None:
     world = make_world(flow_timeout_seconds=0.4)
-    assert error_code(world.run("steps:\n" + step(SLEEP))) == "flow_timeout"
+    assert error_code(world.run("steps:\n" + step("type: sleep, sleep: {seconds: 1.9}"))) == "flow_timeout"
     assert world.succeed("timeout_seconds: 20\nsteps:\n" + step("type: sleep, sleep: {seconds: 0.6}") + NEXT)
 
 
@@ -171,10 +178,12 @@ def test_a_run_in_a_sub_flow_is_cancelled(world: World) -> None:
     assert cancel(world, run_id) < 2.0
 
 
-def test_a_run_that_waits_for_a_worker_is_cancelled_unbegun(make_world: Callable[..., World]) -> None:
+def test_a_run_that_waits_for_a_worker_is_cancelled_unbegun(
+    make_world: Callable[..., World], server: CountingServer
+) -> None:
     world = make_world(max_workers=1)
-    busy = world.launch("steps:\n" + step(SLEEP))
-    world.until_begun(busy, "slow")
+    busy = world.launch("steps:\n" + step(held(server)))
+    server.wait_for_call("/held/x")
     queued = world.launch("steps:\n" + step(SLEEP))
     assert cancel(world, queued) < 2.0
     run = world.service.run(queued)
@@ -273,11 +282,13 @@ def test_other_flows_are_launched_and_run_while_expressions_hang(world: World) -
     assert [error_code(world.wait(run_id)) for run_id in hanging] == ["step_timeout"] * 2
 
 
-def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(make_world: Callable[..., World]) -> None:
+def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(
+    make_world: Callable[..., World], server: CountingServer
+) -> None:
     """Also those that nobody has looked at yet: they wait for a worker once they are accepted, not before."""
     world = make_world(max_workers=1)
-    busy = world.launch("steps:\n" + step(SLEEP))
-    world.until_begun(busy, "slow")
+    busy = world.launch("steps:\n" + step(held(server)))
+    server.wait_for_call("/held/x")
     began = time.monotonic()
     sums = [step(f"type: jq, jq: {{expression: '{number} + 1'}}") for number in range(3)]
     queued = [world.launch(f"steps:\n{one}") for one in sums]

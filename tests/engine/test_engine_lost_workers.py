@@ -132,7 +132,7 @@ def test_items_of_a_loop_that_were_done_are_not_done_again(world: World, server:
 )
 def test_a_step_that_has_cost_two_workers_has_failed(world: World, more: str, status: RunStatus) -> None:
     """And its policy decides, as about any failure."""
-    run_id = world.launch("steps:\n" + sleep(30, more) + NEXT)
+    run_id = world.launch("steps:\n" + sleep(1.9, more) + NEXT)
     for number in (1, 2):
         world.until_begun(run_id, "wait", worker=number)
         world.kill_worker(run_id)
@@ -154,7 +154,7 @@ def test_a_cancelled_run_whose_worker_dies_is_cancelled(world: World) -> None:
 
 def test_a_cancel_while_a_run_is_between_two_workers(world: World) -> None:
     """Its worker is dead, and the store is busy writing that down: the run is live, and the cancel counts."""
-    run_id = world.launch("steps:\n" + sleep(30))
+    run_id = world.launch("steps:\n" + sleep(1.9))
     world.until_begun(run_id, "wait")
     pid = world.worker_pid(run_id)
     busy, go_on = threading.Event(), threading.Event()
