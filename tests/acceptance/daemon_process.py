@@ -66,10 +66,14 @@ class DaemonProcess:
                 stderr=subprocess.STDOUT,
             )
 
+    def begin(self, *command: str) -> None:
+        """Start it, and do not wait for anything."""
+        self._process = self.spawn(*command)
+
     def start(self, *command: str) -> float:
         """Start it; how long its first answer took, in seconds."""
         began = time.monotonic()
-        self._process = self.spawn(*command)
+        self.begin(*command)
         until(self._answers, "the daemon answers", seconds=START_SECONDS)
         return time.monotonic() - began
 

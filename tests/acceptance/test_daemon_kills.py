@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,29 +10,17 @@ import pytest
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.acceptance.flows import calls_by_run, work
+from tests.acceptance.kills import kill_in_a_loop, percentile
 from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
-from tests.engine.world import until
 
 KILLS = 6
 KILLS_WITH_WORKERS = 3
 """`make soak` has the long form."""
+SEED = 20261121
+"""The same moments in each run of the test."""
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="kill -9 and /proc are of Unix")
-
-
-def kill_in_a_loop(daemon: DaemonProcess, load: Load, kill: Callable[[], None], *, times: int) -> list[float]:
-    """Let it live for a moment, kill it, start it again; how long the starts took, in seconds."""
-    moments = random.Random(20261121)  # the same moments in each run of the test
-    starts = []
-    for _ in range(times):
-        enough = len(load.accepted) + moments.randint(1, 3)
-        until(lambda n=enough: len(load.accepted) >= n, "launches go on")
-        lives_until = time.monotonic() + moments.uniform(0.0, 0.1)
-        until(lambda t=lives_until: time.monotonic() > t, "a moment passes")
-        kill()
-        starts.append(daemon.start())
-    return starts
 
 
 def test_the_daemon_is_killed_alone_again_and_again(
@@ -45,12 +32,12 @@ def test_the_daemon_is_killed_alone_again_and_again(
     path = daemon.write("work.yml", work(server))
     daemon.start()
     with Load(daemon, path) as load:
-        starts = kill_in_a_loop(daemon, load, daemon.kill, times=KILLS)
+        kills = kill_in_a_loop(daemon, load, daemon.kill, times=KILLS, moments=random.Random(SEED))
     daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert len(load.accepted) >= KILLS
     assert set(found.count()) == {"succeeded"}, found.count()
-    assert sorted(starts)[KILLS // 2] < 2.0, starts
+    assert percentile([kill.seconds_to_answer for kill in kills], 0.5) < 2.0, kills
     assert set(load.answers) <= {"202", "away"}, load.answers
 
 
@@ -63,7 +50,9 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     path = daemon.write("work.yml", work(server))
     daemon.start()
     with Load(daemon, path) as load:
-        kill_in_a_loop(daemon, load, daemon.kill_with_workers, times=KILLS_WITH_WORKERS)
+        kill_in_a_loop(
+            daemon, load, daemon.kill_with_workers, times=KILLS_WITH_WORKERS, moments=random.Random(SEED)
+        )
     daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()
