@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Integer, Text, cast, update
 
-from flow_processor.store.database import database_file, open_database
+from flow_processor.store.database import database_file, insert_or_ignore, open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.removals import RemovalReader
 from flow_processor.store.runs import RunReader
@@ -34,10 +34,16 @@ class Store:
 
     def check(self, seconds: float) -> None:
         """Commit something. Raises StoreUnavailable, or TimeoutError if that takes longer than `seconds`."""
-        probe = update(meta).where(meta.c.key == "schema_version").values(value=meta.c.value)
-        self.writer.submit(lambda connection: connection.execute(probe).rowcount).result(seconds)
+        self.writer.submit(_count_check).result(seconds)
 
     def close(self) -> None:
         """Commit what is queued and close every connection."""
         self.writer.close()
         self.engine.dispose()
+
+
+def _count_check(connection: Connection) -> None:
+    # A value that changes: one that stays as it was would not be written at all.
+    connection.execute(insert_or_ignore(connection, meta).values(key="checks", value="0"))
+    counted = cast(cast(meta.c.value, Integer) + 1, Text)
+    connection.execute(update(meta).where(meta.c.key == "checks").values(value=counted))

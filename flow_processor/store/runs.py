@@ -90,7 +90,9 @@ _COUNT_BYTES = (
 
 
 def insert_run(connection: Connection, run: RunRow) -> None:
-    """Record an accepted run."""
+    """Record an accepted run; its input and params count for what it takes, on top of `bytes`."""
+    given = json.dumps(run.input)
+    params = None if run.params is None else json.dumps(run.params)
     connection.execute(
         _INSERT_RUN,
         {
@@ -100,8 +102,8 @@ def insert_run(connection: Connection, run: RunRow) -> None:
             "trigger": run.trigger.value,
             "trigger_by": run.trigger_by,
             "status": run.status.value,
-            "input": json.dumps(run.input),
-            "params": None if run.params is None else json.dumps(run.params),
+            "input": given,
+            "params": params,
             "timeout_seconds": run.timeout_seconds,
             "created_at": run.created_at,
             "started_at": run.started_at,
@@ -111,6 +113,7 @@ def insert_run(connection: Connection, run: RunRow) -> None:
             "slot": run.slot,
             "retry_of": run.retry_of,
             "attempt": run.attempt,
+            "bytes": run.bytes + len(given) + len(params or ""),
         },
     )
 
@@ -125,7 +128,7 @@ def insert_flow_version(connection: Connection, *, version: str, path: str, flow
 
 def _move_statement(status: RunStatus) -> Update:
     legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
-    values: dict[str, Any] = {"status": status.value}
+    values: dict[str, Any] = {"status": status.value, "wake_at": None}
     if status is RunStatus.RUNNING:
         values["started_at"] = func.coalesce(runs.c.started_at, bindparam("at"))
     if status is RunStatus.WAITING:

@@ -23,7 +23,7 @@ meta = Table(
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Facts about the store itself: `schema_version`."""
+"""Facts about the store itself: `schema_version`, and how often it was checked that it can be written."""
 
 flow_versions = Table(
     "flow_versions",

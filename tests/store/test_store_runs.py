@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,8 @@ def test_a_run_is_read_as_it_was_written(store: Store) -> None:
         error={"code": "overlap", "message": "is running", "details": {}},
     )
     insert_all(store, [run])
-    assert store.runs.get(run.id) == run
+    texts = [json.dumps(run.input), json.dumps(run.params)]
+    assert store.runs.get(run.id) == replace(run, bytes=len("".join(texts)))
     assert store.runs.get("another") is None
 
 
@@ -194,6 +196,17 @@ def test_the_first_start_counts(store: Store) -> None:
     assert (found.status, found.started_at) == (RunStatus.RUNNING, 1.0)
 
 
+@pytest.mark.parametrize("after", [RunStatus.RUNNING, RunStatus.CANCELLED])
+def test_only_a_waiting_run_has_a_moment_to_go_on_at(store: Store, after: RunStatus) -> None:
+    run = a_run(status=RunStatus.RUNNING)
+    insert_all(store, [run])
+    for status, at, wake_at in [(RunStatus.WAITING, 99.0, 99.0), (after, 5.0, None)]:
+        store.writer.run(lambda connection, s=status, at=at: move_run(connection, run.id, s, at=at))
+        found = store.runs.get(run.id)
+        assert found is not None
+        assert found.wake_at == wake_at
+
+
 def test_an_end_is_a_status_and_a_journal_row_together(store: Store) -> None:
     """And it comes once: who ends a run a second time changes nothing."""
     run = a_run()
@@ -221,7 +234,7 @@ def test_what_a_run_takes_is_added_up(store: Store) -> None:
             store.writer.run(lambda connection, r=run_id, m=more: count_bytes(connection, r, m))
     found = store.runs.get(run.id)
     assert found is not None
-    assert found.bytes == 120
+    assert found.bytes == len("null") + 120
 
 
 # The journal.
