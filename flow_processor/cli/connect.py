@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flow_processor import logs
 from flow_processor.cli.daemon import Daemon
+from flow_processor.cli.options import start_log
 from flow_processor.cli.output import say
 from flow_processor.errors import DataFolderInUse
 from flow_processor.locks import DataFolderLock
@@ -162,13 +163,7 @@ def _started(settings: Settings) -> Service:
     """A service that has the data folder; its log goes where the daemon's goes, the terminal is for steps."""
     service = Service(settings)
     service.start(schedule=False)
-    logs.configure(
-        settings.log_path,
-        level=settings.log_level,
-        format=settings.log_format,
-        timezone=settings.zone,
-        to_stderr=False,
-    )
+    start_log(settings, to_stderr=False)
     return service
 
 

@@ -63,6 +63,26 @@ def existing_settings(data_path: Path | None) -> Settings:
     return settings
 
 
+def start_log(settings: Settings, *, to_stderr: bool = True) -> None:
+    """Send the product's log where the settings say. Raises SettingsError if its file cannot be written."""
+    from flow_processor import logs
+
+    try:
+        logs.configure(
+            settings.log_path,
+            level=settings.log_level,
+            format=settings.log_format,
+            timezone=settings.zone,
+            to_stderr=to_stderr,
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"LOG_PATH: the log in {settings.log_path} cannot be written ({error.strerror or error}); make the folder "
+            "writable, or name another one",
+            code="folder_unusable",
+        ) from error
+
+
 class ListByDefault(click.Group):
     """`octospool runs --since 2h` means `octospool runs list --since 2h`."""
 

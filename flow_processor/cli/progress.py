@@ -8,11 +8,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 import click
 
 from flow_processor.cli.output import duration, say
+from flow_processor.cli.run_text import wait_lines
 from flow_processor.journal import StepStatus
 from flow_processor.logs import escape
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 LOOP_LINE_SECONDS = 5.0
 """Where lines cannot be rewritten: how long between two lines about the same loop, in seconds."""
 
+_UNDER_WAY = (StepStatus.RUNNING, StepStatus.WAITING)
+
 _ITEM = re.compile(r"([^\[]*)\[(\d+)\](/.*)?")
 """A path inside a loop: the outermost loop, and which item."""
 
@@ -29,12 +33,20 @@ _ITEM = re.compile(r"([^\[]*)\[(\d+)\](/.*)?")
 class Progress:
     """Shows a run on stderr. Given the same run again and again, says only what is new."""
 
-    def __init__(self, *, items_of: Callable[[str, RunDetail], int | None], live: bool | None = None):
-        """`items_of(path of a loop, run)` tells how many items it has, if it can; `live`: is stderr a
-        terminal whose last line may be rewritten (default: find out)."""
+    def __init__(
+        self,
+        *,
+        items_of: Callable[[str, RunDetail], int | None],
+        zone: tzinfo = UTC,
+        live: bool | None = None,
+    ):
+        """`items_of(path of a loop, run)` tells how many items it has, if it can; moments are shown in `zone`;
+        `live`: is stderr a terminal whose last line may be rewritten (default: find out)."""
         self._items_of = items_of
+        self._zone = zone
         self._live = sys.stderr.isatty() if live is None else live
         self._said: set[tuple[str, int]] = set()
+        self._waits: set[str] = set()
         self._loops: dict[str, _Loop] = {}
         self._line = ""
 
@@ -49,7 +61,7 @@ class Progress:
         # In the order of their ends: a sub-flow's steps before the step that runs it.
         for step in sorted(run.steps, key=_end_of):
             key = (step.path, step.attempt)
-            if step.status is StepStatus.RUNNING or key in self._said or _ITEM.fullmatch(step.path):
+            if step.status in _UNDER_WAY or key in self._said or _ITEM.fullmatch(step.path):
                 continue
             self._said.add(key)
             if step.path in self._loops:
@@ -59,7 +71,16 @@ class Progress:
             for loop in self._loops.values():
                 if time.monotonic() - loop.said_at >= LOOP_LINE_SECONDS:
                     self._say_count(loop)
+        self._say_waits(run)
         self._rewrite(self._now_running(run))
+
+    def _say_waits(self, run: RunDetail) -> None:
+        """What a person or a program must do for the run to go on; once for each wait."""
+        for wait in run.waiting:
+            if wait.kind in ("signal", "approval") and wait.path not in self._waits:
+                self._waits.add(wait.path)
+                for line in wait_lines(run.run_id, wait, zone=self._zone):
+                    self._say(f"  {line}")
 
     def close(self) -> None:
         """Leave the terminal on a clean line."""
@@ -67,7 +88,7 @@ class Progress:
 
     def _count(self, path: str, items: dict[int, list[StepView]], run: RunDetail) -> None:
         loop = self._loops.setdefault(path, _Loop())
-        ended = sum(all(step.status is not StepStatus.RUNNING for step in steps) for steps in items.values())
+        ended = sum(all(step.status not in _UNDER_WAY for step in steps) for steps in items.values())
         failed = sum(any(step.status is StepStatus.FAILED for step in steps) for steps in items.values())
         # Between two steps of an item none is under way: the count must not go back for that.
         loop.ended = max(loop.ended, ended)
@@ -82,14 +103,14 @@ class Progress:
             self._say(f"  {'':<11}{loop.text}")
 
     def _now_running(self, run: RunDetail) -> str:
-        running = [step for step in run.steps if step.status is StepStatus.RUNNING]
+        running = [step for step in run.steps if step.status in _UNDER_WAY]
         if not running:
             return ""
         newest = running[-1]
         inside = _ITEM.fullmatch(newest.path)
         if inside and inside[1] in self._loops:
-            return f"  {'running':<11}{self._loops[inside[1]].text}"
-        return f"  {'running':<11}{newest.path}  {duration(newest.duration_seconds)}"
+            return f"  {newest.status.value:<11}{self._loops[inside[1]].text}"
+        return f"  {newest.status.value:<11}{newest.path}  {duration(newest.duration_seconds)}"
 
     def _say(self, text: str) -> None:
         self._rewrite("")

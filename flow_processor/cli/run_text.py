@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from flow_processor.cli.output import duration, moment, say, table
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
-    from flow_processor.service.views import ErrorView, LogLine, RunDetail, RunSummary
+    from flow_processor.service.views import ErrorView, LogLine, RunDetail, RunSummary, WaitView
 
 _INDENT = " " * 21
 """As wide as a log line's time and level."""
@@ -50,9 +51,15 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
         "reason": _error(run.error) or run.reason,
         "at step": run.error.step if run.error else None,
     }
+    facts["wakes"] = moment(run.wake_at, zone) if run.wake_at else None
+    facts["attempt"] = f"{run.attempt}; tries {run.retry_of} again" if run.retry_of else None
+    facts["retried by"] = ", ".join(run.retried_by)
     for name, value in facts.items():
         if value:
-            click.echo(f"{name:<9} {escape(value)}")
+            click.echo(f"{name:<10} {escape(value)}")
+    for wait in run.waiting:
+        for line in wait_lines(run.run_id, wait, zone=zone):
+            click.echo(escape(line))
     click.echo("")
     rows = [
         (step.path, str(step.attempt), step.status.value, duration(step.duration_seconds), _error(step.error))
@@ -61,6 +68,34 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
     table(("step", "try", "status", "duration", "error"), rows, empty="no step has begun")
     if run.steps_total > len(run.steps):
         say(f"and {run.steps_total - len(run.steps)} more steps")
+
+
+def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo) -> list[str]:
+    """What a run waits for, and the command that ends it."""
+    until = "" if wait.until is None else f" until {moment(wait.until, zone)}"
+    if wait.kind == "signal":
+        return [
+            f"waits for signal '{wait.signal}'{until} (step {wait.path})",
+            f"  send it: octospool runs signal {run_id} {shlex.quote(wait.signal or '')}",
+        ]
+    if wait.kind != "approval":
+        return [f"waits{until} (step {wait.path})"]
+    fields = "".join(
+        f" --field {shlex.quote(name)}=…" for name, field in wait.form.items() if field.get("required")
+    )
+    lines = [f"waits for an answer{until} (step {wait.path}): {wait.prompt}"]
+    for name, field in wait.form.items():
+        what = f", one of {', '.join(field['options'])}" if field.get("options") else ""
+        need = "" if field.get("required") else ", may be left out"
+        about = f": {field['description']}" if field.get("description") else ""
+        lines.append(f"  field {name} ({field['type']}{what}{need}){about}")
+    if wait.default is not None:
+        lines.append(f"  if nobody answers: {wait.default}")
+    answers = "|".join(wait.answers)
+    lines.append(
+        f"  answer it: octospool runs answer {run_id} {answers}{fields} --step {shlex.quote(wait.path)}"
+    )
+    return lines
 
 
 def log_line(line: LogLine, *, zone: tzinfo) -> str:

@@ -62,6 +62,8 @@ def _no_daemon(run: RunDetail, settings: Settings, verb: str) -> Conflict:
     elif holder is not None:
         pid = holder.get("pid", "unknown")
         message = f"run {run.run_id} is in the hands of `octospool run` (pid {pid}); press Ctrl-C there"
+        if verb != "cancel":
+            message += f" twice (the run stays as it is), start a daemon (octospool serve), then {verb} it"
     return Conflict(message, code="no_daemon", details=where)
 
 

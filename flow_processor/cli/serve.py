@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import data_path_option, load_settings
+from flow_processor.cli.options import data_path_option, load_settings, start_log
 from flow_processor.cli.output import say
 from flow_processor.errors import SettingsError
 
@@ -27,12 +27,18 @@ LOOK_SECONDS = 0.5
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port, 0: any free; default: API_PORT, else 5000."
 )
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 86_400),
+    help="How long runs under way may take to end when it is stopped; default: SHUTDOWN_GRACE_SECONDS, else 30.",
+)
 @data_path_option
-def command(host: str | None, port: int | None, data_path: Path | None) -> None:
+def command(host: str | None, port: int | None, grace: float | None, data_path: Path | None) -> None:
     """Run the daemon: HTTP API, schedules, workers. Prints what to try next.
 
-    Ctrl-C or SIGTERM stops it: runs under way get SHUTDOWN_GRACE_SECONDS to end, the others go on at the next
-    start. A second Ctrl-C leaves at once; nothing is lost then either.
+    Ctrl-C or SIGTERM stops it: nothing new is accepted, runs under way get --grace seconds to end, the others go on
+    at the next start. A second Ctrl-C leaves at once; nothing is lost then either.
 
     \b
     Example:
@@ -40,11 +46,9 @@ def command(host: str | None, port: int | None, data_path: Path | None) -> None:
     """
     from flow_processor import logs
 
-    settings = load_settings(data_path, api_host=host, api_port=port)
+    settings = load_settings(data_path, api_host=host, api_port=port, shutdown_grace_seconds=grace)
     settings.create_folders()
-    logs.configure(
-        settings.log_path, level=settings.log_level, format=settings.log_format, timezone=settings.zone
-    )
+    start_log(settings)
     try:
         _serve(settings)
     finally:

@@ -36,7 +36,7 @@ def watch(
     by_daemon = isinstance(spooler, Daemon)
     where = "goes on in the daemon" if by_daemon else "goes on with the next `octospool serve` or `run`"
     interrupts.second_says = f"left; run {run.run_id} {where}"
-    progress = Progress(items_of=_LoopSizes(run.flow, settings).items_of)
+    progress = Progress(items_of=_LoopSizes(run.flow, settings).items_of, zone=settings.zone)
     pause, asked = FIRST_PAUSE_SECONDS, False
     try:
         while True:

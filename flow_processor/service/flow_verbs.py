@@ -8,7 +8,13 @@ from dataclasses import asdict, replace
 from flow_processor.errors import LockNotFound, Problem
 from flow_processor.flow_files import FileStatus
 from flow_processor.locks import HeldLock
-from flow_processor.service.health import check_autostart, check_scheduler, check_store, check_workers
+from flow_processor.service.health import (
+    check_autostart,
+    check_folders,
+    check_scheduler,
+    check_store,
+    check_workers,
+)
 from flow_processor.service.parts import Parts
 from flow_processor.service.views import AddedFlow, FlowFileView, LockView, Readiness
 
@@ -67,9 +73,10 @@ class FlowVerbs(Parts):
         return replace(file, valid=not problems, problems=problems) if problems else file
 
     def readiness(self) -> Readiness:
-        """Store writable, scheduler ticking, workers answering."""
+        """Store and data folder writable, scheduler ticking, workers answering."""
         checks = [
             check_store(self.store),
+            check_folders(self.settings.lock_path, self.settings.data_path),
             check_scheduler(self.scheduler, self.clock),
             check_workers(self._pool, self.engine),
         ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
+from pathlib import Path
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
@@ -30,6 +34,24 @@ def check_store(store: Store) -> Check:
     except StoreUnavailable as error:
         return Check(name="store", ok=False, message=error.message)
     return Check(name="store", ok=True, message="writable")
+
+
+def check_folders(*folders: Path) -> Check:
+    """Can a file be made there, and reach the disk? A launch makes a lock file, a step its results."""
+    for folder in folders:
+        probe = folder / f".probe-{secrets.token_hex(4)}"
+        try:
+            with probe.open("xb") as file:
+                file.write(b"octospool")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            message = f"no file can be written in {folder}: {error.strerror or error}"
+            return Check(name="data", ok=False, message=message)
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
+    return Check(name="data", ok=True, message="writable")
 
 
 def check_scheduler(scheduler: FlowScheduler, clock: Clock) -> Check:

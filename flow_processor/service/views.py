@@ -229,7 +229,7 @@ class Check(View):
     """One thing that readiness looks at."""
 
     name: str
-    """store, scheduler, workers or autostart."""
+    """store, data, scheduler, workers or autostart."""
     ok: bool
     """False: see `message`."""
     message: str

@@ -15,6 +15,7 @@ def test_it_is_ready_and_says_why(api: Any) -> None:
     assert (answer.status_code, answer.json["ready"]) == (200, True), answer.json
     assert {check["name"] for check in answer.json["checks"]} == {
         "store",
+        "data",
         "scheduler",
         "workers",
         "autostart",

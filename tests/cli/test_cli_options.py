@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.cli.options import Since, in_zone
-from flow_processor.cli.run import _params, _payload
+from flow_processor.cli.values import json_value, typed_pairs
 from flow_processor.flow import name_below
 
 
@@ -72,12 +72,12 @@ def test_a_flow_may_be_named_as_the_shell_completes_it(folder: Path, given_: str
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_data_is_any_json_value(value: object) -> None:
-    assert _payload(json.dumps(value)) == value
+    assert json_value(json.dumps(value), hint="--data") == value
 
 
 def test_data_from_a_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
     Path("in.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert _payload("@in.json") == {"a": 1}
+    assert json_value("@in.json", hint="--data") == {"a": 1}
 
 
 @pytest.mark.parametrize("text", ["{", "NaN", "[1,]", "{'a': 1}", "@missing.json", "[" * 100_000])
@@ -90,7 +90,7 @@ def test_data_that_is_no_json_is_a_usage_error(
 
 
 def test_a_parameter_is_a_text_or_with_a_colon_json() -> None:
-    assert _params(("day=2026-11-21", "n:=3", "list:=[1, 2]", "eq=a=b", "empty=")) == {
+    assert typed_pairs(("day=2026-11-21", "n:=3", "list:=[1, 2]", "eq=a=b", "empty="), hint="--param") == {
         "day": "2026-11-21",
         "n": 3,
         "list": [1, 2],
@@ -102,4 +102,4 @@ def test_a_parameter_is_a_text_or_with_a_colon_json() -> None:
 @pytest.mark.parametrize("pairs", [("day",), ("=x",), ("a=1", "a=2"), ("n:=",)])
 def test_a_wrong_parameter_is_a_usage_error(pairs: tuple[str, ...]) -> None:
     with pytest.raises(click.BadParameter):
-        _params(pairs)
+        typed_pairs(pairs, hint="--param")
