@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -64,12 +66,13 @@ class DaemonMachine(RuleBasedStateMachine):
         self.server.think_seconds = 0.05
         self.daemon = DaemonProcess(self.folder / "data", max_workers=3)
 
-    @initialize()
-    def start(self) -> None:
-        """Not in the constructor: what fails here is cleared up."""
+    @initialize(target=runs)
+    def start(self) -> MultipleResults[ModelRun]:
+        """A run of each kind is there from the beginning. (Not in the constructor: what fails here is cleared up.)"""
         for kind, text in self.flows().items():
             self.daemon.write(f"{kind}.yml", text)
         self.daemon.start()
+        return multiple(*(self.launch(kind) for kind in ENDS))
 
     def flows(self) -> dict[str, str]:
         """What can be launched."""
@@ -85,10 +88,10 @@ class DaemonMachine(RuleBasedStateMachine):
             "edited": edited(1),
         }
 
-    def ask(self, method: str, path: str, *allowed: int, **body: Any) -> Any:
+    def ask(self, method: str, url: str, /, *allowed: int, **body: Any) -> Any:
         """One call, whose answer must have one of these statuses; its JSON with the status as `http`."""
-        answer = self.daemon.call(method, path, **({"json": body} if body else {}))
-        assert answer.status_code in allowed, f"{method} {path}: {answer.status_code} {answer.text}"
+        answer = self.daemon.call(method, url, **({"json": body} if body else {}))
+        assert answer.status_code in allowed, f"{method} {url}: {answer.status_code} {answer.text}"
         found: Any = answer.json()
         return found | {"http": answer.status_code}
 
@@ -109,6 +112,10 @@ class DaemonMachine(RuleBasedStateMachine):
     # What people do.
 
     @rule(target=runs, kind=st.sampled_from(sorted(ENDS)))
+    def launch_one(self, kind: str) -> ModelRun:
+        """Of what a caller can launch."""
+        return self.launch(kind)
+
     def launch(self, kind: str) -> ModelRun:
         """202; of the flow with a lock only while no other run of it is live."""
         others = [run for run in self.model.live() if run.kind == kind == "waiting"]
@@ -275,4 +282,10 @@ def run_examples(count: int, steps: int, **more: Any) -> None:
 
 def test_whatever_happens_each_run_is_what_it_may_be() -> None:
     """The same few sequences each time; `make soak` has many others."""
-    run_examples(2, 10, derandomize=True)
+    run_examples(4, 10, derandomize=True)
+
+
+@pytest.mark.soak
+def test_whatever_happens_for_a_long_time() -> None:
+    """Other sequences each time, for about ten minutes."""
+    run_examples(30, 25)
