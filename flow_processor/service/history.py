@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
 from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fold, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
-from flow_processor.run import RUN_ID_PATTERN, RunStatus
+from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
 from flow_processor.service.told import open_waits
 from flow_processor.service.views import (
     ErrorView,
@@ -27,8 +28,8 @@ from flow_processor.service.views import (
 )
 from flow_processor.step import Wait
 from flow_processor.store import Store
-from flow_processor.store.removals import delete_ended
-from flow_processor.store.runs import RunFilter, RunRow
+from flow_processor.store.removals import DELETE_BATCH, delete_ended
+from flow_processor.store.runs import RunFilter, RunRow, bound_of
 
 LOG_POLL_SECONDS = 0.25
 """How often a waiting reader of a live run's log looks for new lines."""
@@ -171,12 +172,16 @@ class History:
         live = [wanted.value for wanted in status if not wanted.is_terminal]
         if live:
             raise InvalidRequest(f"runs that are {' or '.join(live)} are live and cannot be deleted")
-        before = None
+        before, up_to = math.inf, None
         if older_than_days is not None:
             before = self._clock.now().timestamp() - older_than_days * SECONDS_PER_DAY
+            # A day more: a run may have ended before it began, by a clock that was put back.
+            up_to = bound_of(before + SECONDS_PER_DAY)
         deleted = 0
-        while ids := self._store.runs.ended_ids(ended_before=before, status=status):
-            deleted += self._delete_batch(ids)
+        for page in self._store.removals.walk(None, up_to=up_to, status=status or TERMINAL_STATUSES):
+            ids = [run.id for run in page if run.ended_at < before]
+            for first in range(0, len(ids), DELETE_BATCH):
+                deleted += self._delete_batch(ids[first : first + DELETE_BATCH])
         return deleted
 
     def _delete_batch(self, ids: Sequence[str]) -> int:
