@@ -1,8 +1,8 @@
 """A process and all that it has started: found through /proc, ended together.
 
 A worker is the subreaper of what its steps start (engine/orphans.py), so that a process stays below it whose own
-parent has ended, and one that has made a session of its own. Where there is no /proc, what remains is the worker's
-process group.
+parent has ended, and one that has made a session of its own. What is left of a worker that died by itself is found
+by a mark in its environment. Where there is no /proc, what remains is the worker's process group.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LOOK_SECONDS = 0.01
 KILL_LOOKS = 200
 """Processes that so many kills do not end hang in the kernel; their parent is killed without them."""
 
+WORKER_MARK = "OCTOSPOOL_WORKER"
+"""In the environment of a worker, and so of all that it starts: its id."""
+
 _ENDED = frozenset("ZX")
 """States of processes that have ended and that nobody has asked for yet."""
 
@@ -40,14 +43,25 @@ class Process:
 def descendants(pid: int) -> list[Process]:
     """Every process below this one that has not ended, parents first; none where there is no /proc."""
     children: defaultdict[int, list[Process]] = defaultdict(list)
-    with contextlib.suppress(OSError):
-        for entry in os.scandir("/proc"):
-            if entry.name.isdigit() and (found := _read(int(entry.name))) is not None:
-                children[found.parent].append(found)
+    for process in _all():
+        children[process.parent].append(process)
     below = list(children[pid])
     for process in below:  # it grows meanwhile
         below += children[process.pid]
     return [process for process in below if not process.has_ended]
+
+
+def _all() -> list[Process]:
+    names = [path.name for path in Path("/proc").glob("[0-9]*")]
+    return [found for name in names if (found := _read(int(name))) is not None]
+
+
+def _environment(pid: int) -> bytes:
+    """What the process was given; empty for one that has ended or is somebody else's."""
+    try:
+        return b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def _read(pid: int) -> Process | None:
@@ -60,17 +74,11 @@ def _read(pid: int) -> Process | None:
     return Process(pid, int(parent), int(others[17]), state in _ENDED)
 
 
-def end_process(pid: int, *, grace_seconds: float) -> None:
-    """Ask all that a worker has started to end, then end whatever is left, and the worker.
-
-    The worker itself takes no notice of being asked: a step of it that merely hangs is ended at once.
-    """
-    below = descendants(pid)
-    if below:
-        for process in below:
-            _send(process, signal.SIGTERM)
-        _wait_for_end(pid, looks=round(grace_seconds / LOOK_SECONDS))
-    kill_process(pid)
+def end_descendants(pid: int, *, grace_seconds: float) -> None:
+    """Ask all that a process has started to end, and wait for that, but no longer than the grace."""
+    for process in descendants(pid):
+        _send(process, signal.SIGTERM)
+    _wait_for_end(pid, looks=round(grace_seconds / LOOK_SECONDS))
 
 
 def kill_process(pid: int) -> None:
@@ -92,8 +100,25 @@ def kill_process(pid: int) -> None:
             for process in below:
                 _send(process, signal.SIGKILL)
             _wait_for_end(pid, looks=1)
+    kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """End every process of the group that this one leads, or has led."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter for a zombie, on macOS
         os.killpg(pid, signal.SIGKILL)
+
+
+def kill_strays(worker_id: str) -> None:
+    """End what a worker that died has left behind: found by the mark in its environment."""
+    mark = f"\0{WORKER_MARK}={worker_id}\0".encode()
+    for _ in range(KILL_LOOKS):
+        strays = [process for process in _all() if mark in _environment(process.pid)]
+        if not strays:
+            return
+        for process in strays:
+            _send(process, signal.SIGKILL)
+        threading.Event().wait(LOOK_SECONDS)
 
 
 def _wait_for_end(pid: int, *, looks: int) -> None:

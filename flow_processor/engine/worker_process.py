@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +16,14 @@ from typing import BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
-from flow_processor.engine.process_tree import descendants, end_process, kill_process
+from flow_processor.engine.process_tree import (
+    WORKER_MARK,
+    descendants,
+    end_descendants,
+    kill_group,
+    kill_process,
+    kill_strays,
+)
 
 logger = logging.getLogger("octospool.engine")
 
@@ -65,11 +71,13 @@ class WorkerProcess:
             [sys.executable, "-P", "-m", "flow_processor.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=clean_environment(environment),
+            env={**clean_environment(environment), WORKER_MARK: self.id},
             # A session of its own: a Ctrl-C in the terminal is not for it, and its children die with it.
             start_new_session=sys.platform != "win32",
             creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
         )
+        self._reaping = threading.Lock()
+        """Held by who uses the process's number: it is its own only until the process is waited for."""
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name=f"worker-{self.id}", daemon=True)
         self.send({"settings": asdict(settings)})
@@ -103,32 +111,37 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
-        if self._process.returncode is None:
-            kill_process(self._process.pid)
+        with self._reaping:
+            if self._process.returncode is None:
+                kill_process(self._process.pid)
 
     def end(self) -> None:
-        """End it and all that it has started, in a thread of its own: what it has started is asked first."""
-        grace = {"grace_seconds": TERMINATE_GRACE_SECONDS}
-        threading.Thread(
-            target=end_process, args=(self.pid,), kwargs=grace, name=f"end-worker-{self.id}", daemon=True
-        ).start()
+        """End it and all that it has started, in a thread of its own: what it has started is asked first.
+
+        The worker itself takes no notice of being asked, so one that merely hangs is ended at once.
+        """
+        threading.Thread(target=self._end, name=f"end-worker-{self.id}", daemon=True).start()
+
+    def _end(self) -> None:
+        end_descendants(self._process.pid, grace_seconds=TERMINATE_GRACE_SECONDS)
+        self.kill()
 
     def has_descendants(self) -> bool:
         """Does anything live that it has started?"""
         return bool(descendants(self._process.pid))
 
-    def end_what_is_left(self, *, block: bool = False) -> None:
-        """Where it has died, end the rest of its process group; `block` waits for its death.
+    def end_what_is_left(self) -> None:
+        """Where it has died, end the rest of its process group.
 
-        Its number is still its own then, for nobody has been told of its death. A process that it forked may hold
-        the pipe that it wrote to, so the end of that cannot be waited for first.
+        A process that it forked may hold the pipe that it wrote to: then nobody would hear of its death.
         """
-        if not hasattr(os, "waitid"):
-            return
-        options = os.WEXITED | os.WNOWAIT | (0 if block else os.WNOHANG)
-        with contextlib.suppress(ChildProcessError, ProcessLookupError, PermissionError):
-            if os.waitid(os.P_PID, self._process.pid, options) is not None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if not self._reaping.acquire(blocking=False):
+            return  # somebody sees to it
+        try:
+            if self._process.returncode is None and _has_died(self._process.pid, wait=False):
+                kill_group(self._process.pid)
+        finally:
+            self._reaping.release()
 
     def leave_alone(self) -> None:
         """Close its stdin: it finishes the step under way, hands over and leaves."""
@@ -148,8 +161,22 @@ class WorkerProcess:
             # Whatever it said cannot be taken; a worker nobody listens to would keep its run for ever.
             logger.exception("worker %s is ended: what it says cannot be understood", self.id)
             self.kill()
-        self.end_what_is_left(block=True)
-        code = self._process.wait()
+        _has_died(self._process.pid, wait=True)
+        self.end_what_is_left()
+        with self._reaping:
+            code = self._process.wait()
+        kill_strays(self.id)
         pipe.close()
         self.leave_alone()
         self._on_exit(self, code)
+
+
+def _has_died(pid: int, *, wait: bool) -> bool:
+    """Has the process ended? It is not waited for yet, so that its number stays its own."""
+    if not hasattr(os, "waitid"):
+        return False
+    options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+    try:
+        return os.waitid(os.P_PID, pid, options) is not None
+    except ChildProcessError:
+        return False
