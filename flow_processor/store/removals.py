@@ -12,12 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select
 
-from flow_processor.run import TERMINAL_STATUSES
+from flow_processor.run import TERMINAL_STATUSES, RunStatus
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
 
 WALK_PAGE = 500
 """Runs that are looked at in one query."""
+
+DELETE_BATCH = 100
+"""Runs that are deleted in one transaction by somebody who waits for it; a launch may come between two."""
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
@@ -137,16 +140,18 @@ class RemovalReader:
                 found.append(flow)
         return found
 
-    def walk(self, flow: str | None, *, up_to: str) -> Iterator[list[OldRun]]:
-        """The runs of a flow (None: of all) that have ended, with an id up to that one, in pages."""
-        query = (
-            select(runs.c.id, runs.c.ended_at).order_by(runs.c.id).limit(WALK_PAGE).where(runs.c.id <= up_to)
-        )
+    def walk(
+        self, flow: str | None, *, up_to: str | None, status: Collection[RunStatus] = TERMINAL_STATUSES
+    ) -> Iterator[list[OldRun]]:
+        """The runs of a flow (None: of all) that have ended so, with an id up to that one (None: all), in pages."""
+        query = select(runs.c.id, runs.c.ended_at).order_by(runs.c.id).limit(WALK_PAGE)
+        if up_to is not None:
+            query = query.where(runs.c.id <= up_to)
         if flow is not None:
             query = query.where(runs.c.flow == flow)
         # One status after the other, as they stand in the indexes; so live runs are not even looked at.
-        for status in sorted(TERMINAL_STATUSES):
-            mine = query.where(runs.c.status == status.value)
+        for ended in sorted(status):
+            mine = query.where(runs.c.status == ended.value)
             after = ""
             while page := self._old(mine.where(runs.c.id > after)):
                 yield page

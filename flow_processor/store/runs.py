@@ -26,9 +26,6 @@ from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import history_rows, read_rows
 from flow_processor.store.tables import flow_versions, journal, runs
 
-DELETE_BATCH = 500
-"""Runs deleted in one transaction, so that a large clean-up delays no launch."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -332,15 +329,6 @@ class RunReader:
             ]
         newest = heapq.nlargest(limit, found, key=lambda row: row.id)
         return [_to_row(row) for row in newest]
-
-    def ended_ids(self, *, ended_before: float | None, status: Sequence[RunStatus]) -> list[str]:
-        """Ids of at most DELETE_BATCH ended runs, oldest first."""
-        statuses = [wanted.value for wanted in (status or TERMINAL_STATUSES) if wanted.is_terminal]
-        query = select(runs.c.id).where(runs.c.status.in_(statuses)).order_by(runs.c.id).limit(DELETE_BATCH)
-        if ended_before is not None:
-            query = query.where(runs.c.ended_at < ended_before)
-        with reading(self._engine) as connection:
-            return list(connection.scalars(query))
 
     def flow_texts(self, version: str) -> dict[str, str]:
         """The flow and its sub-flows, `{path: text}`, as they were when a run with that hash was launched."""
