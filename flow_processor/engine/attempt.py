@@ -153,7 +153,7 @@ class Attempt:
         if self._context is not None and self._context.signal is not None:
             data["signal"] = self._context.signal
         self._journal.append(self._path, self._number, Event.SUCCEEDED, data)
-        if self._once:
+        if self._once or (self._context is not None and self._context.has_waited):
             self._journal.flush()
         return StepRecord(
             path=self._path,

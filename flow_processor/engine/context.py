@@ -85,6 +85,8 @@ class AttemptContext:
         """What the step added to `__errors__`."""
         self.signal: int | None = None
         """seq of the signal that ended its wait."""
+        self.has_waited = begun_wait is not None
+        """A row says that it waits, and people look at it."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -166,6 +168,7 @@ class AttemptContext:
 
     def _record(self, wait: Wait) -> Wait:
         """Write the wait down; given back as it is written, without the values of secrets."""
+        self.has_waited = True
         record = self._journal.redacted(wait.as_record())
         self._journal.append(self._path, self._attempt, Event.WAITING, record)
         self._journal.flush()
