@@ -81,7 +81,7 @@ class FlowVerbs(Parts):
             check_workers(self._pool, self.engine),
         ]
         ready = all(check.ok for check in checks)
-        return Readiness(ready=ready, checks=[*checks, check_autostart(self.added.problems())])
+        return Readiness(ready=ready, checks=[*checks, check_autostart(self.added.problems)])
 
 
 def _lock_view(lock: HeldLock) -> LockView:
