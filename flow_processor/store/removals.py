@@ -19,6 +19,9 @@ from flow_processor.store.tables import flow_versions, journal, logs, removals, 
 WALK_PAGE = 500
 """Runs that are looked at in one query."""
 
+ROOM = 0.95
+"""Of the bytes that runs may take, so much is left to them once they take too many."""
+
 DELETE_BATCH = 100
 """Runs that are deleted in one transaction by somebody who waits for it; a launch may come between two."""
 
@@ -170,15 +173,19 @@ class RemovalReader:
             return connection.scalar(query)
 
     def newest_beyond_bytes(self, flow: str | None, size: int) -> str | None:
-        """The newest run of a flow (None: of all) with which it and those after it take more than `size` bytes."""
+        """The newest run of a flow (None: of all) with which it and those after it take too many bytes.
+
+        None if all together take no more than `size`; else so many have to go that there is some room again: to
+        look for the bound costs some seconds with a million runs, and should not be needed each time.
+        """
+        mine = [] if flow is None else [runs.c.flow == flow]
         together = func.sum(runs.c.bytes).over(order_by=runs.c.id.desc())
-        counted = select(runs.c.id, together.label("together"))
-        if flow is not None:
-            counted = counted.where(runs.c.flow == flow)
-        sums = counted.subquery()
-        query = select(func.max(sums.c.id)).where(sums.c.together > size)
+        sums = select(runs.c.id, together.label("together")).where(*mine).subquery()
+        bound = select(func.max(sums.c.id)).where(sums.c.together > size * ROOM)
         with reading(self._engine) as connection:
-            found: str | None = connection.scalar(query)
+            if (connection.scalar(select(func.sum(runs.c.bytes)).where(*mine)) or 0) <= size:
+                return None
+            found: str | None = connection.scalar(bound)
         return found
 
     def slots_bounds(self, *, before: float, keep: int) -> list[tuple[str, float]]:
