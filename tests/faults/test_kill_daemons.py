@@ -1,0 +1,113 @@
+"""kill -9 of a daemon at a chosen moment: in a system call of a launch, at its start, in the middle of a loop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from tests.acceptance import invariants
+from tests.acceptance.daemon_process import DaemonProcess
+from tests.engine.world import until
+from tests.faults.flows import QUICK, sleeping, try_launch
+from tests.faults.moments import let_pass
+from tests.faults.real_faults import tampered
+
+CALLS = "pwrite64,write,fsync,fdatasync,rename,unlink,ftruncate,mkdir"
+ITEMS = 1000
+UNLOCKED_WITHIN = 5.0
+
+
+@pytest.mark.parametrize(
+    "points", [(1, 4, 9), pytest.param(range(1, 41), marks=pytest.mark.soak)], ids=["a few", "all"]
+)
+def test_a_daemon_that_dies_in_a_system_call_of_a_launch_is_no_loss(
+    daemon: DaemonProcess, points: tuple[int, ...]
+) -> None:
+    """2, 4: with or without its 202 the lock is free again within five seconds, and what was accepted runs."""
+    path = daemon.write("a.yml", QUICK)
+    accepted = []
+    for point in points:
+        with tampered(daemon.process.pid, f"{CALLS}:signal=KILL:when={point}"):
+            for _ in range(point):
+                try:
+                    answer = try_launch(daemon, path)
+                except requests.RequestException:
+                    break
+                if answer.status_code == 202:
+                    accepted.append(answer.json()["run_id"])
+        assert daemon.process.wait(10) == -signal.SIGKILL
+        daemon.kill()
+        began = time.monotonic()
+        daemon.start()
+        until(lambda: daemon.call("GET", "/api/locks").json()["locks"] == [], "the lock is free")
+        assert time.monotonic() - began < UNLOCKED_WITHIN
+    accepted.append(daemon.launch(path))
+    until(lambda: not daemon.live_runs(), "every run ends")
+    assert daemon.terminate() == 0
+    found = invariants.check(daemon.data, accepted=accepted)
+    assert set(found.count()) == {"succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("kills", "seconds"),
+    [(4, 0.6), pytest.param(50, 2.0, marks=pytest.mark.soak)],
+    ids=["a few", "fifty"],
+)
+def test_a_daemon_starts_after_every_kill_also_of_its_start(
+    make_daemon: Callable[..., DaemonProcess], kills: int, seconds: float
+) -> None:
+    """7: killed earlier and later in its start; each next one comes up, nothing is left lying about."""
+    daemon = make_daemon()
+    path = daemon.write("a.yml", sleeping(0.2))
+    daemon.start()
+    run_id = daemon.launch(path)
+    daemon.kill()
+    for number in range(kills):
+        process = daemon.spawn()
+        let_pass(seconds * (number + 1) / kills)
+        process.kill()
+        process.wait()
+    assert daemon.start() < 10
+    assert daemon.until_ended(run_id)["status"] == "succeeded"
+    assert daemon.terminate() == 0
+    until(lambda: not daemon.living_workers(), "every worker leaves")
+    invariants.check(daemon.data, accepted=[run_id])
+
+
+def test_every_item_of_a_long_loop_is_there_once_after_kills(daemon: DaemonProcess) -> None:
+    """11: items in = out; none that was done is done again."""
+    daemon.write(
+        "item.yml", "steps:\n  - {name: square, type: jq, jq: {expression: '.__input__ * .__input__'}}\n"
+    )
+    loop = (
+        "  - {name: all, type: flow_loop, flow_loop: {path: item.yml, data_key: numbers, max_parallel: 4}}\n"
+    )
+    numbers = f"  - {{name: numbers, type: jq, jq: {{expression: '[range({ITEMS})]'}}}}\n"
+    total = "  - {name: total, type: jq, jq: {expression: '[.all[].square] | add'}}\n"
+    run_id = daemon.launch(daemon.write("loop.yml", f"steps:\n{numbers}{loop}{total}"))
+    for kill in (daemon.kill, daemon.kill_with_workers):
+        begun = done_items(daemon)
+        until(lambda begun=begun: done_items(daemon) > begun + 50, "the loop gets on")
+        kill()
+        daemon.start()
+    run = daemon.until_ended(run_id)
+    assert run["status"] == "succeeded", run["error"]
+    assert run["data"]["total"] == sum(number * number for number in range(ITEMS))
+    assert daemon.terminate() == 0
+    rows = invariants.check(daemon.data, accepted=[run_id]).journals[run_id]
+    done = [row[1] for row in rows if row[3] == "succeeded" and row[1].endswith("/square")]
+    assert len(done) == len(set(done)) == ITEMS
+
+
+def done_items(daemon: DaemonProcess) -> int:
+    """How many items of the loop have been done."""
+    return sum(
+        step["status"] == "succeeded"
+        for run in daemon.call("GET", "/api/runs").json()["runs"]
+        for step in daemon.run(run["run_id"])["steps"]
+        if step["path"].endswith("/square")
+    )
