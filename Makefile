@@ -4,6 +4,7 @@
 #   make check    formatting, lint, types, layers, generated pages, tests
 #   make fix      repairs formatting and what lint can repair
 #   make docs     writes the generated pages of docs/ anew
+#   make soak     kills for an hour and all long tests, writes docs/reliability.md
 #   make bench    measures the product and a peer, writes bench/RESULTS.md
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -15,7 +16,7 @@ ARGS ?=
 PARALLEL ?= $(if $(ARGS),,--numprocesses auto --maxprocesses 4 --dist worksteal)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint fix docs bench clean
+.PHONY: help run test check lint fix docs soak bench clean
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -41,6 +42,10 @@ fix: $(DEV_STAMP)
 
 docs: $(DEV_STAMP)
 	$(BIN)/python docs/generate.py
+
+soak: $(DEV_STAMP)
+	$(BIN)/python -m tests.soak $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest -m soak)
 
 bench: $(RUN_STAMP)
 	$(BIN)/python bench/run.py $(ARGS)

@@ -122,7 +122,7 @@ class DaemonMachine(RuleBasedStateMachine):
         found = self.ask("POST", "/api/flows/launch", 202, 409, path=f"{kind}.yml")
         if found["http"] == 409:
             assert found["code"] == "flow_running"
-            holder = self.model.runs[found["details"]["run_id"]]
+            holder = self.model.runs[found["run_id"]]
             assert holder.kind == kind == "waiting"
             return holder
         for run in others:
