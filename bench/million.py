@@ -247,7 +247,7 @@ def measure(folder: Folder, prune: int) -> list[str]:
             print(f"first page, {name}: {milliseconds:.1f} ms", flush=True)
             if milliseconds > PAGE_MS:
                 bad.append(f"page {name}")
-        print("launches, nothing pruned:", figures_of(launched_for(folder, 10)), flush=True)
+        print("launches, nothing pruned:", figures_of(launched_for(folder, 60)), flush=True)
     finally:
         end(process)
     before = time.time() - 90 * 86_400

@@ -13,7 +13,7 @@ from pathlib import Path
 from flow_processor.locks import LockFile
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.service.parts import Parts
-from flow_processor.service.restore import MARK
+from flow_processor.service.restore import ASIDE, MARK, SCRATCH
 from flow_processor.settings import Settings
 from flow_processor.store import database_file
 from flow_processor.store.checkup import Checkup, rebuild
@@ -28,7 +28,7 @@ SETTLED_SECONDS = 60.0
 
 FREE_SHARE = 0.25
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-_SCRATCH = (".octospool-backup-*", ".octospool-restore-*")
+_SCRATCH = (".octospool-backup-*", f"{ASIDE}/{SCRATCH}*")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """`octospool restore`: first the whole backup is unpacked beside the data and checked, then it takes its place.
 
-Nothing that is there is deleted: it is moved to `before-restore-…`. A file `restore-unfinished` stands in the data
-folder while names change; a daemon does not start on such a folder, and `restore` goes over it once more.
+Nothing that is there is deleted: it is moved to a folder in `before-restore/`. While names change, a file
+`restore-unfinished` stands in the data folder; a daemon does not start on such a folder, and `restore` goes over it
+once more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -35,6 +37,9 @@ from flow_processor.store import Connection, Store, store_files
 from flow_processor.store.runs import end_run
 
 MARK = "restore-unfinished"
+ASIDE = "before-restore"
+"""The folder for what a restore takes away, and for what it unpacks. No step may reach it: secrets may be in it."""
+SCRATCH = ".unpacked-"
 
 
 class RestoreRefused(Conflict):
@@ -85,11 +90,12 @@ def restore_backup(settings: Settings, source: Path, *, force: bool, clock: Cloc
         _refuse_orphans(settings)
         if not force:
             _refuse_existing(settings)
-        with tempfile.TemporaryDirectory(prefix=".octospool-restore-", dir=settings.data_path) as scratch:
+        (settings.data_path / ASIDE).mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=settings.data_path / ASIDE) as scratch:
             staged = Path(scratch)
             manifest = _unpack(source, staged)
             interrupted = _end_live_runs(staged / STORE, manifest, clock)
-            aside = settings.data_path / f"before-restore-{to_text(clock.now()).replace(':', '')}"
+            aside = settings.data_path / ASIDE / to_text(clock.now()).replace(":", "")
             moved = _put_in_place(settings, staged, aside)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -98,6 +104,8 @@ def restore_backup(settings: Settings, source: Path, *, force: bool, clock: Cloc
             ) from error
         raise
     finally:
+        with contextlib.suppress(OSError):
+            (settings.data_path / ASIDE).rmdir()  # if nothing is in it
         folder.release()
     return Restored(
         created_at=manifest.created_at,

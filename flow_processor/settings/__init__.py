@@ -125,7 +125,10 @@ class Settings:
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
         keys = (self.tls_cert, self.tls_key)
-        own = ("workers", "handover", "results", "daemon.json", "daemon.lock")
+        own = (
+            *("workers", "handover", "results", "daemon.json", "daemon.lock"),
+            *("before-restore", "restore-unfinished"),
+        )
         return (
             self.flows_path,
             self.secrets_path,

@@ -23,7 +23,7 @@ from flow_processor.cli.app import octospool as command
 from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from flow_processor.service.restore import MARK
-from tests.engine.world import World, until
+from tests.engine.world import World, error_code, until
 
 QUICK = (
     "concurrency: {on_conflict: parallel}\nsteps:\n  - {name: a, type: jq, jq: {expression: '.__input__'}}\n"
@@ -184,13 +184,16 @@ def test_what_is_there_is_moved_aside_and_only_when_that_is_said(
 
     result = octospool("restore", tmp_path / "b.tar.gz", "--force")
     assert result.exit_code == 0, result.output
-    (aside,) = world.data.glob("before-restore-*")
+    (aside,) = (world.data / "before-restore").iterdir()
     assert str(aside) in result.output
     assert (aside / "flows" / "later.yml").read_text() == QUICK
     assert not (world.data / "flows" / "later.yml").exists()
     assert (world.data / "secrets.yml").exists()
     world.start()
     assert {run.run_id for run in world.service.runs().runs} == {first}
+    read = f"before-restore/{aside.name}/config.yml"
+    spy = world.run(f"steps:\n  - {{name: r, type: file, file: {{path: {read}, method: read}}}}\n")
+    assert error_code(spy) == "path_refused"
     world.leave()
     old = Service(World(world.data, database_url=f"sqlite:///{aside / 'octospool.db'}").settings)
     assert {run.run_id for run in old.runs().runs} == {first, second}

@@ -113,8 +113,8 @@ def a_temporary_file(world: World) -> None:
 
 
 def a_scratch_folder(world: World) -> None:
-    (world.data / ".octospool-restore-x").mkdir()
-    (world.data / ".octospool-restore-x" / "octospool.db").write_text("half")
+    (world.data / "before-restore" / ".unpacked-x").mkdir(parents=True)
+    (world.data / "before-restore" / ".unpacked-x" / "octospool.db").write_text("half")
 
 
 REPAIRABLE = {
