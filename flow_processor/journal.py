@@ -162,6 +162,8 @@ class StepRecord:
     """The file that holds the result, where it is too large for the journal."""
     signal: int | None = None
     """seq of the signal that ended its wait."""
+    kept: bool = False
+    """It was not made in this run, but in the one that this run tries again."""
 
     @property
     def is_under_way(self) -> bool:
@@ -252,6 +254,7 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
         record = attempts.get(key)
         if record is None:
             record = StepRecord(path=row.path, attempt=row.attempt, status=StepStatus.RUNNING)
+            record.kept = row.seq < DISPATCH_SPAN
             attempts[key] = record
             state.steps.append(record)
         if row.event is Event.STARTED:
