@@ -118,21 +118,61 @@ def test_a_signal_stops_it_with_0(serve: Serve, flow: WriteFlow, folder: Path, n
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on_later(
     serve: Serve, flow: WriteFlow, octospool: Octospool
 ) -> None:
-    flow("slow.yml", SLOW)
-    process, lines = serve()
-    url = url_of(lines)
-    run = requests.post(
-        f"{url}/api/flows/launch", headers=TOKEN, json={"path": "slow.yml"}, timeout=LONG
-    ).json()
-    wait_until_begun(f"{url}/api/runs/{run['run_id']}")
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr is not None
-    next(line for line in process.stderr if "stopping" in line)
-    code, said = stop(process)
-    assert code == 0
-    assert "left at once" in said
-    shown = json.loads(octospool("runs", "show", run["run_id"], "--json").stdout)
-    assert shown["status"] in ("queued", "running", "waiting")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        flow("slow.yml", asking(silent))
+        process, lines = serve()
+        run_id = launched(url_of(lines), "slow.yml")
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        next(line for line in process.stderr if "stopping" in line)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LONG) == 0
+        shown = json.loads(octospool("runs", "show", run_id, "--json").stdout)
+        assert shown["status"] in ("queued", "running")
+    # Its worker, which still asked, had the daemon's stderr too.
+    assert "left at once" in process.communicate(timeout=LONG)[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+def test_while_it_stops_nothing_new_is_accepted_and_after_the_grace_it_leaves(
+    serve: Serve, flow: WriteFlow, octospool: Octospool
+) -> None:
+    """What has not ended by then says so in its own log, and goes on at the next start."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        flow("slow.yml", asking(silent))
+        flow("hello.yml", GREET)
+        process, lines = serve("--grace", "3")
+        url = url_of(lines)
+        run_id = launched(url, "slow.yml")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert "get 3 s to end" in next(line for line in process.stderr if "stopping; runs" in line)
+        for call in ("/api/flows/launch", f"/api/runs/{run_id}/retry", f"/api/runs/{run_id}/resume"):
+            body = {"path": "hello.yml"} if "launch" in call else None
+            refused = requests.post(f"{url}{call}", headers=TOKEN, json=body, timeout=LONG)
+            assert (refused.status_code, refused.json()["code"]) == (503, "shutting_down")
+        assert process.wait(LONG) == 0
+        assert 2.9 < time.monotonic() - began < 15
+        log = octospool("runs", "logs", run_id)
+        assert "the daemon stopped; the run goes on at the next start" in log.output
+
+
+def asking(silent: socket.socket) -> str:
+    """A flow whose second step asks a server that never answers: unlike a wait it keeps its worker."""
+    uri = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+    return (
+        "steps:\n  - {name: begun, type: set_fact, set_fact: {value: true}}\n"
+        f"  - {{name: ask, type: rest, rest: {{uri: '{uri}', retry: {{attempts: 0}}}}}}\n"
+    )
+
+
+def launched(url: str, path: str) -> str:
+    """The id of a run that has begun."""
+    answer = requests.post(f"{url}/api/flows/launch", headers=TOKEN, json={"path": path}, timeout=LONG)
+    run_id = str(answer.json()["run_id"])
+    wait_until_begun(f"{url}/api/runs/{run_id}")
+    return run_id
 
 
 def test_a_second_daemon_on_the_folder_is_75(serve: Serve, start: Start, flow: WriteFlow) -> None:
