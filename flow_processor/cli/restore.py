@@ -40,4 +40,4 @@ def command(file: Path, force: bool, data_path: Path | None, as_json: bool) -> N
     for run_id in done.interrupted:
         say(f"run {run_id} was under way: look at what it did, then octospool runs resume {run_id}")
     if not done.secrets:
-        say("the backup holds no secrets.yml; the one that is there stays as it is")
+        say("the backup holds no secrets.yml; see to it that there is the right one")

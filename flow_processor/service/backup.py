@@ -55,14 +55,22 @@ def write_backup(
             )
         temporary.replace(target)
         sync_folder(target.parent)
+    except DiskFull as error:
+        raise _no_space(target) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise DiskFull(f"no space left for the backup {target}; nothing of it is left") from error
+            raise _no_space(target) from error
         raise BackupFailed(f"the backup {target} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return manifest
+
+
+def _no_space(target: Path) -> DiskFull:
+    return DiskFull(
+        f"no space left for the backup {target}; nothing of it is left. Free some, or name another disk"
+    )
 
 
 def _write(settings: Settings, temporary: Path, copy: Path, *, with_secrets: bool, clock: Clock) -> Manifest:
