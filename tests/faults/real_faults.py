@@ -25,10 +25,12 @@ NO_LOG_FLUSH = 2
 """Its argument EXT4_GOING_FLAGS_NOLOGFLUSH: what was not synced is gone."""
 
 
-def need(tool: str, package: str) -> None:
-    """Go on only if the program is there."""
-    if shutil.which(tool) is None:
+def need(tool: str, package: str) -> str:
+    """Where the program is; the test goes on only if it is there."""
+    found = shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
         cannot(f"this test needs the program '{tool}'; .ci/run installs it (Debian package {package})")
+    return found
 
 
 def cannot(why: str) -> NoReturn:
@@ -88,13 +90,13 @@ class PulledDisk:
     """ext4 in a file: it can lose its power, or turn read-only under whoever writes there, and come back."""
 
     def __init__(self, folder: Path, image: Path) -> None:
-        need("mkfs.ext4", "e2fsprogs")
+        mkfs = need("mkfs.ext4", "e2fsprogs")
         self._folder = folder
         self._image = image
         folder.mkdir(parents=True, exist_ok=True)
         with image.open("wb") as file:
             file.truncate(48 << 20)
-        run("mkfs.ext4", "-q", str(image))
+        run(mkfs, "-q", str(image))
         self._mount("errors=remount-ro")
 
     def _mount(self, *options: str) -> None:

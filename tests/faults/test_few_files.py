@@ -36,7 +36,7 @@ def connected(daemon: DaemonProcess, number: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("files", [64, 256])
+@pytest.mark.parametrize("files", [64, pytest.param(256, marks=pytest.mark.soak)])
 def test_many_callers_and_few_file_handles_cost_no_slot_and_no_run(
     make_daemon: Callable[..., DaemonProcess], files: int
 ) -> None:

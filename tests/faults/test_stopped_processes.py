@@ -32,9 +32,15 @@ def stopped(*pids: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("who", ["daemon", "workers", "all"])
 @pytest.mark.parametrize(
-    "seconds", [STOP_SECONDS, pytest.param(60.0, marks=pytest.mark.soak)], ids=["a moment", "a minute"]
+    ("who", "seconds"),
+    [
+        ("daemon", STOP_SECONDS),
+        ("workers", STOP_SECONDS),
+        pytest.param("daemon", 60.0, marks=pytest.mark.soak),
+        pytest.param("workers", 60.0, marks=pytest.mark.soak),
+        pytest.param("all", 60.0, marks=pytest.mark.soak),
+    ],
 )
 def test_a_process_that_stood_still_goes_on_and_nothing_runs_twice(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer, who: str, seconds: float
