@@ -68,6 +68,8 @@ def test_what_show_says_about_an_approval_answers_it(
     flow("ask.yml", APPROVAL)
     serve()
     run_id, follower = launch(octospool, start, "ask")
+    assert follower.stderr is not None
+    assert "Deploy v7?" in next(line for line in follower.stderr if "waits for an answer" in line)
     until_waiting(octospool, run_id, "go_ahead")
     text = octospool("runs", "show", run_id).stdout
     assert "waits for an answer until" in text
@@ -88,10 +90,8 @@ def test_what_show_says_about_an_approval_answers_it(
     command = text.partition("send it: octospool ")[2].splitlines()[0]
     assert octospool(*shlex.split(command), "--data", '{"euro": 7}').exit_code == 0
     assert follower.stdout is not None
-    assert follower.stderr is not None
     out, said = follower.stdout.read(), follower.stderr.read()
     assert follower.wait(SECONDS) == 0, said
-    assert "waits for an answer" in said
     data = json.loads(out)
     given = data["go_ahead"]
     assert (given["answer"], given["form"], given["by"]) == ("approve", {"ticket": "C-1", "count": 2}, "ann")
