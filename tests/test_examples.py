@@ -12,6 +12,8 @@ import pytest
 import yaml
 from shipped import ROOT, SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
 
+from tests.engine.world import until
+
 __all__ = ["daemon"]
 
 FLOWS = sorted(path.relative_to(SHIPPED / "flows").as_posix() for path in (SHIPPED / "flows").rglob("*.yml"))
@@ -164,6 +166,38 @@ def test_sub_flows_hand_values_down_and_results_up(daemon: Daemon):
     data = daemon.succeed("examples/sub_flows.yml")
     assert data["greeted"] == "Hello Grace!"
     assert data["all_greeted"] == ["Hello Alan!", "Hello Edsger!", "Hello Barbara!"]
+
+
+def started_wait(daemon: Daemon) -> str:
+    """A run of examples/wait.yml that waits for its answer."""
+    body = {"path": "examples/wait.yml", "data": {"version": "1.2"}}
+    run_id: str = daemon.call("POST", "/api/flows/launch", json=body).json()["run_id"]
+    until(lambda: daemon.call("GET", f"/api/runs/{run_id}").json()["status"] == "waiting", "the run waits")
+    return run_id
+
+
+def test_a_letter_is_sent_once_somebody_has_agreed(daemon: Daemon):
+    """The signal that comes before its wait is kept; what is asked for in the form reaches the flow."""
+    run_id = started_wait(daemon)
+    signals = [
+        {"name": "delivered", "data": {"to": 3}, "by": "post"},
+        {"name": "go_ahead", "data": {"answer": "approve", "form": {"ticket": "OPS-1"}}, "by": "ann"},
+    ]
+    for signal in signals:
+        answer = daemon.call("POST", f"/api/runs/{run_id}/signal", json=signal)
+        assert answer.status_code == 202, answer.text
+    outcome = daemon.call("GET", f"/api/runs/{run_id}", params={"wait": 30}).json()
+    assert outcome["status"] == "succeeded", outcome["error"]
+    assert outcome["data"]["report"] == "OPS-1: ann let 1 go, 3 arrived"
+
+
+def test_a_letter_is_not_sent_when_somebody_says_no(daemon: Daemon):
+    """The flow decides what an answer means."""
+    run_id = started_wait(daemon)
+    no = {"name": "go_ahead", "data": {"answer": "reject", "form": {"ticket": "OPS-1"}}, "by": "ann"}
+    assert daemon.call("POST", f"/api/runs/{run_id}/signal", json=no).status_code == 202
+    outcome = daemon.call("GET", f"/api/runs/{run_id}", params={"wait": 30}).json()
+    assert (outcome["status"], outcome["error"]["message"]) == ("exited", "not sent: ann said no")
 
 
 def test_a_ticket_can_be_told_by_itself(daemon: Daemon):

@@ -118,7 +118,8 @@ class Lines:
 
     def _park_if_idle(self) -> None:
         """Called when a line begins to wait or ends; the lock is held."""
-        if self._busy or not self._places or not self._may_park():
+        # Once is enough: lines that are being left say nothing new.
+        if self._is_parked or self._busy or not self._places or not self._may_park():
             return
         seconds = min(self._left(place) for place in self._places)
         if seconds <= PARK_SECONDS:

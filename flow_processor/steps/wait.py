@@ -67,7 +67,7 @@ def _is_moment(text: str) -> str:
     return text
 
 
-Moment = Annotated[str, AfterValidator(_is_moment)]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d"), AfterValidator(_is_moment)]
 SignalName = Annotated[str, Field(min_length=1, max_length=200)]
 Answer = Annotated[str, Field(min_length=1, max_length=100)]
 _PAUSE: TypeAdapter[float] = TypeAdapter(Pause)

@@ -20,6 +20,7 @@ VALID = sorted((CORPUS / "valid").glob("*.yml"))
 INVALID = sorted((CORPUS / "invalid").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "data" / "flows").rglob("*.yml"))
 ONLY_THE_LOADER_SEES = {
+    "approval_default_is_no_answer",
     "absolute_sub_flow", "bad_cron", "bad_regex", "bad_retry_regex", "bad_switch_regex", "bad_template",
     "bad_when", "bad_zone", "both_rules", "both_schedules", "cron_never_comes", "duplicate_step",
     "escaping_sub_flow", "finally_nowhere", "goto_in_switch_nowhere", "goto_nowhere", "jq_imports",
