@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import requests
@@ -59,7 +60,8 @@ class Person:
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._chance = random.Random(7)
-        self._thread = threading.Thread(target=self._work)
+        self._thread = ThreadPoolExecutor(1)
+        self._working: Future[None]
         self.told: Counter[str] = Counter()
         """How many signals of each run were answered 202."""
         self.answers: Counter[str] = Counter()
@@ -75,12 +77,13 @@ class Person:
                 self._open.append((run_id, "asked", {"answer": "approve"}))
 
     def __enter__(self) -> Person:
-        self._thread.start()
+        self._working = self._thread.submit(self._work)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.shutdown()
+        self._working.result()
 
     def _work(self) -> None:
         while not self._stop.wait(PAUSE_SECONDS) or self._open:
