@@ -104,8 +104,8 @@ class Recorder:
         run_id, size = assignment.run.id, assignment.take_size()
 
         def record(connection: Connection) -> None:
-            move_run(connection, run_id, RunStatus(ended["status"]), at=at, error=ended["error"])
-            count_bytes(connection, run_id, size)
+            status = RunStatus(ended["status"])
+            move_run(connection, run_id, status, at=at, error=ended["error"], more_bytes=size)
 
         return self.write_unsent(assignment, record, lazy=False)
 
@@ -123,8 +123,7 @@ class Recorder:
             moment = wake_at
             if was_told and must_go_on(fold(from_wire(row) for row in read_rows(connection, run_id))):
                 moment = now
-            move_run(connection, run_id, RunStatus.WAITING, at=moment)
-            count_bytes(connection, run_id, size)
+            move_run(connection, run_id, RunStatus.WAITING, at=moment, more_bytes=size)
             return moment
 
         return self.write_unsent(assignment, record, lazy=False)

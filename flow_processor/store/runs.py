@@ -125,7 +125,11 @@ def insert_flow_version(connection: Connection, *, version: str, path: str, flow
 
 def _move_statement(status: RunStatus) -> Update:
     legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
-    values: dict[str, Any] = {"status": status.value, "wake_at": None}
+    values: dict[str, Any] = {
+        "status": status.value,
+        "wake_at": None,
+        "bytes": runs.c.bytes + bindparam("more"),
+    }
     if status is RunStatus.RUNNING:
         values["started_at"] = func.coalesce(runs.c.started_at, bindparam("at"))
     if status is RunStatus.WAITING:
@@ -147,12 +151,14 @@ def move_run(
     *,
     at: float | None,
     error: dict[str, Any] | None = None,
+    more_bytes: int = 0,
 ) -> bool:
     """Give a run its next status; False (and nothing done) where that transition is not legal.
 
-    `at` is when that was; for `waiting` when the run is to go on by itself (None: never).
+    `at` is when that was; for `waiting` when the run is to go on by itself (None: never). `more_bytes` are added to
+    what the run takes: it spares a statement of its own (`count_bytes`).
     """
-    values: dict[str, Any] = {"run_id": run_id}
+    values: dict[str, Any] = {"run_id": run_id, "more": more_bytes}
     if status.is_terminal:
         values |= {"at": at, "reason": None if error is None else json.dumps(error)}
     elif status is not RunStatus.QUEUED:
