@@ -18,12 +18,12 @@ FIRST_SECONDS = 3.0
 PASS_SECONDS = 60.0
 """Pause between two passes."""
 
-STEP_SECONDS = 0.015
+STEP_SECONDS = 0.01
 """A step should take no longer: a launch that comes meanwhile waits for it."""
 
 MIN_ROWS = 20
 
-REST = 3.0
+REST = 5.0
 """After a step it rests for so many times what the step has taken, …"""
 
 MIN_REST_SECONDS = 0.01
