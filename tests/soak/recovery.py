@@ -34,7 +34,6 @@ def soak(folder: Path) -> Part:
         answered = daemon.start()
         until(lambda: _dispatched_again(daemon) >= RUNS, "every run goes on", seconds=120)
         gone_on = time.time() - began
-        server.open_gate.set()
         daemon.settle(seconds=120)
         found = invariants.check(daemon.data, accepted=accepted)
     assert set(found.count()) == {"succeeded"}, found.count()
@@ -69,6 +68,7 @@ def _prepare(daemon: DaemonProcess, server: CountingServer) -> list[str]:
         server.wait_for_call(f"/held/{run_id}")
     runs = [daemon.launch(path) for _ in range(RUNS)]
     daemon.kill_with_workers()
+    server.open_gate.set()
     at = time.time()
     begun = [
         row
