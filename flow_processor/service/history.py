@@ -65,10 +65,17 @@ class History:
         found = self._store.runs.with_journal(run_id)
         if found is None:
             raise _not_found(run_id)
-        return self.detail(*found, max_steps=max_steps, steps_after=steps_after)
+        retries = self._store.runs.retries_of(run_id) if found[0].status.is_terminal else []
+        return self.detail(*found, max_steps=max_steps, steps_after=steps_after, retried_by=retries)
 
     def detail(
-        self, row: RunRow, wires: Sequence[WireRow], *, max_steps: int, steps_after: int = 0
+        self,
+        row: RunRow,
+        wires: Sequence[WireRow],
+        *,
+        max_steps: int,
+        steps_after: int = 0,
+        retried_by: Sequence[str] = (),
     ) -> RunDetail:
         """A run and its journal as an answer."""
         state = fold(from_wire(wire) for wire in wires)
@@ -82,7 +89,7 @@ class History:
             steps=[_step_view(record, now) for record in shown],
             steps_total=len(state.steps),
             waiting=[] if row.status.is_terminal else [wait_view(record) for record in open_waits(state)],
-            retried_by=self._store.runs.retries_of(row.id) if row.status.is_terminal else [],
+            retried_by=list(retried_by),
             data=self._data(row, state),
         )
 

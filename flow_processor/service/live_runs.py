@@ -84,6 +84,11 @@ class LiveRuns:
             return None
         return live.outcome
 
+    def is_freed(self, run_id: str, seconds: float) -> bool:
+        """Wait until what an ended run held is free (that comes a moment after its end is recorded)."""
+        live = self._live.get(run_id)
+        return live is None or self._clock.wait(live.ended, seconds)
+
     def has_ended(self, run: RunRow, journal: list[WireRow] | None = None) -> None:
         """The run has ended as it says, and that is durable.
 

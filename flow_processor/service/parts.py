@@ -218,6 +218,7 @@ class Parts:
             self.launched_flows,
             self.result_files,
             launcher=self.launcher,
+            live=self.live,
             clock=self.clock,
         )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
-from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted
+from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StoreUnavailable
 from flow_processor.flow_files import Bundle
 from flow_processor.journal import StepRecord, StepStatus, fold, from_wire
 from flow_processor.run import RunStatus
+from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.launcher import Launcher, flow_is_running
 from flow_processor.service.live_runs import LiveRuns
@@ -50,6 +52,8 @@ class Resumes:
         self._turns = turns
         self._live = live
         self._clock = clock
+        self._one_at_a_time = threading.Lock()
+        """Of two resumes of one run the second must not take the first one's lock for its own."""
 
     def resume(self, run_id: str, *, mode: ResumeMode | None, step: str | None, value: Any, by: str) -> None:
         """The run is queued again when this returns, and that is durable.
@@ -57,6 +61,10 @@ class Resumes:
         Raises RunNotFound, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown, StoreUnavailable.
         """
         self._launcher.check_open()
+        with self._one_at_a_time:
+            self._resume(run_id, mode=mode, step=step, value=value, by=by)
+
+    def _resume(self, run_id: str, *, mode: ResumeMode | None, step: str | None, value: Any, by: str) -> None:
         found = self._store.runs.with_journal(run_id)
         if found is None:
             raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
@@ -66,6 +74,8 @@ class Resumes:
         bundle = self._flows.bundle(run.flow, run.flow_hash)
         doubtful = _in_doubt(fold(from_wire(wire) for wire in wires).steps, bundle)
         chosen = _chosen(doubtful, mode=mode, step=step)
+        if not self._live.is_freed(run_id, RECORD_SECONDS):
+            raise StoreUnavailable(f"run {run_id} has only just ended; try again in a moment")
         self._turns.set_rule(run.flow, bundle.spec.concurrency)
         holder = self._turns.take(run.flow, run.id)
         if holder is not None:

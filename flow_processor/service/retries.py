@@ -12,10 +12,12 @@ from flow_processor.flow_files import Bundle
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire, to_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RunStatus, new_run_id
+from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.cause import Cause
 from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
 from flow_processor.service.launcher import Launcher
+from flow_processor.service.live_runs import LiveRuns
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow, has_ended
 
@@ -43,12 +45,14 @@ class Retries:
         results: ResultFiles,
         *,
         launcher: Launcher,
+        live: LiveRuns,
         clock: Clock,
     ) -> None:
         self._store = store
         self._flows = flows
         self._results = results
         self._launcher = launcher
+        self._live = live
         self._clock = clock
 
     def retry(self, run_id: str, wish: RetryWish, cause: Cause) -> RunRow:
@@ -63,6 +67,8 @@ class Retries:
             raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
         old, wires = found
         _check(old, wish)
+        # Else the old run's lock may stand in the new one's way for a moment.
+        self._live.is_freed(old.id, RECORD_SECONDS)
         launched = self._flows.bundle(old.flow, old.flow_hash)
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
         kept = kept_rows(

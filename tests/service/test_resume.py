@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from flow_processor.errors import FlowRunning, InvalidRequest, RunNotFound, RunNotInterrupted
+from flow_processor.errors import (
+    FlowRunning,
+    InvalidRequest,
+    OctospoolError,
+    RunNotFound,
+    RunNotInterrupted,
+)
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.service.resumes import ResumeMode
@@ -104,6 +112,34 @@ def test_only_an_interrupted_run_can_be_resumed(world: World) -> None:
         world.service.resume_run(failed, by="ann")
     with pytest.raises(RunNotFound):
         world.service.resume_run("20261121T074006123-aaaaaaaa", by="ann")
+
+
+def test_of_many_resumes_at_once_one_counts_and_its_run_keeps_the_lock(
+    world: World, server: CountingServer
+) -> None:
+    """As soon as the run is interrupted: what its end still holds must not be given away behind its back."""
+    for _ in range(5):
+        server.open_gate.clear()
+        calls = server.calls["/held/b"]
+        run_id = world.launch(one_call(server))
+        server.wait_for_call("/held/b", times=calls + 1)
+        world.until_begun(run_id, "b")
+        world.kill_worker(run_id)
+        until(lambda: world.service.run(run_id).status is RunStatus.INTERRUPTED, "it is interrupted")  # noqa: B023
+
+        def resume(_number: int, run_id: str = run_id) -> str:
+            try:
+                world.service.resume_run(run_id, mode=ResumeMode.RERUN, by="ann")
+            except OctospoolError as error:
+                return error.code
+            return "ok"
+
+        with ThreadPoolExecutor(4) as threads:
+            said = list(threads.map(resume, range(4)))
+        assert sorted(said) == ["ok", *["run_not_interrupted"] * 3]
+        assert [lock.run_id for lock in world.service.locks()] == [run_id]
+        server.open_gate.set()
+        assert world.wait(run_id).status is RunStatus.SUCCEEDED
 
 
 def test_a_resumed_run_has_its_flows_lock(world: World, server: CountingServer) -> None:
