@@ -8,6 +8,8 @@ import requests
 
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.engine.counting_server import CountingServer
+from tests.engine.world import until
+from tests.faults.slots import Slot, slots_of
 
 QUICK = "steps:\n  - {name: next, type: set_fact, set_fact: {value: done}}\n"
 PARALLEL = "concurrency: {on_conflict: parallel}\n"
@@ -43,3 +45,16 @@ def is_ready(daemon: DaemonProcess) -> bool:
     assert ready is (answer.status_code == 200)
     assert ready or any(not check["ok"] and check["message"] for check in answer.json()["checks"])
     return bool(ready)
+
+
+def come_to_rest(daemon: DaemonProcess) -> list[Slot]:
+    """No schedule starts anything any more, every run has ended, the daemon has left; the slots until then.
+
+    They are read first: a flow that is taken out of the scheduler takes its slots along.
+    """
+    slots = slots_of(daemon.data)
+    for flow in daemon.call("GET", "/api/flows").json()["flows"]:
+        assert daemon.call("DELETE", f"/api/flows/{flow['flow_id']}").status_code == 200
+    until(lambda: not daemon.live_runs(), "every run ends")
+    assert daemon.terminate() == 0
+    return slots

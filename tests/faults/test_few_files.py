@@ -13,7 +13,7 @@ import requests
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import TOKEN, DaemonProcess
 from tests.engine.world import until
-from tests.faults.flows import PARALLEL, QUICK, is_ready
+from tests.faults.flows import PARALLEL, QUICK, come_to_rest, is_ready
 from tests.faults.moments import let_pass
 from tests.faults.slots import slots_of
 
@@ -53,9 +53,7 @@ def test_many_callers_and_few_file_handles_cost_no_slot_and_no_run(
         let_pass(1)
     until(lambda: is_ready(daemon), "the daemon is ready again")
     accepted.append(daemon.launch(path))
-    until(lambda: not [run for run in daemon.live_runs() if run["flow"] == path], "every run ends")
-    assert daemon.terminate() == 0
-    slots = slots_of(daemon.data)
+    slots = come_to_rest(daemon)
     seconds = [slot.moment.timestamp() for slot in slots]
     assert all(later - earlier < 1.01 for earlier, later in itertools.pairwise(seconds)), slots
     assert all(slot.is_started for slot in slots), slots

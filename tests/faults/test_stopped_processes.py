@@ -13,7 +13,7 @@ from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
-from tests.faults.flows import PARALLEL, posting, sleeping
+from tests.faults.flows import PARALLEL, come_to_rest, posting, sleeping
 from tests.faults.moments import let_pass
 from tests.faults.slots import slots_of
 
@@ -70,13 +70,12 @@ def test_a_daemon_that_stood_still_over_slots_starts_the_newest_and_records_the_
         "tick.yml", PARALLEL + "schedule: {every_seconds: 1, catchup: latest}\n" + sleeping(0)
     )
     assert daemon.call("POST", "/api/flows/add", json={"path": path}).status_code == 201
-    until(lambda: slots_of(daemon.data), "the first slot", seconds=5)
+    until(lambda: slots_of(daemon.data), "the first slot")
     with stopped(daemon.process.pid):
         let_pass(4.5)
     after = len(slots_of(daemon.data))
-    until(lambda: len(slots_of(daemon.data)) >= after + 2, "it goes on", seconds=5)
-    assert daemon.terminate() == 0
-    slots = slots_of(daemon.data)
+    until(lambda: len(slots_of(daemon.data)) >= after + 2, "it goes on")
+    slots = come_to_rest(daemon)
     assert len({slot.moment for slot in slots}) == len(slots)
     started = [slot for slot in slots if slot.is_started]
     recorded = sum(slot.stands_for for slot in slots if not slot.is_started)
