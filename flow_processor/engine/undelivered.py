@@ -37,6 +37,12 @@ class Undelivered:
         with self._changing:
             self._current = None
 
+    @property
+    def is_idle(self) -> bool:
+        """No run is executed here, and all that was is confirmed."""
+        with self._changing:
+            return self._current is None and not self._journals
+
     def committed(self, run_id: str, seq: int) -> None:
         """The daemon says: all of the run's rows up to `seq` are durable."""
         with self._changing:

@@ -83,6 +83,8 @@ class Worker:
         self._is_orphan = False
         self._early: list[tuple[str, Callable[[RunInterpreter], None]]] = []
         """What was said about a run that this process has not begun yet."""
+        self._describing = threading.Lock()
+        self._is_leaving = False
         self._must_end_by = 0.0
         """When whoever waits for this worker gives up, in seconds since 1970."""
 
@@ -94,8 +96,11 @@ class Worker:
             self._send.send({"ready": os.getpid()})
         while (order := self._orders.get()) is not None:
             self._execute(order)
-        if self._undelivered.hand_over(give_up_at=self._must_end_by):
-            self._lock.free(unlink=True)
+        is_complete = self._undelivered.hand_over(give_up_at=self._must_end_by)
+        with self._describing:
+            self._is_leaving = True
+            if is_complete:
+                self._lock.free(unlink=True)
 
     def _listen(self, commands: BinaryIO) -> None:
         try:
@@ -124,6 +129,7 @@ class Worker:
             self._orders.put(RunOrder(**frame["run"]))
         elif "committed" in frame:
             self._undelivered.committed(frame["run_id"], frame["committed"])
+            self._describe_idle()
         elif "secret" in frame and self._secrets is not None:
             self._secrets.answer(frame)
         elif "abort" in frame:
@@ -194,8 +200,14 @@ class Worker:
         self._must_end_by = self._clock.now().timestamp() + (order.timeout_seconds or 0.0) + CLOSING_SECONDS
         content = {"pid": os.getpid(), "run_id": order.run_id, "must_end_by": self._must_end_by}
         # It is for the next daemon; a disk that is full now must not cost the run.
-        with contextlib.suppress(OSError):
+        with self._describing, contextlib.suppress(OSError):
             self._lock.describe(content)
+
+    def _describe_idle(self) -> None:
+        """Name no run any more, once nothing of the last one is left here: another worker may have it by now."""
+        with self._describing, contextlib.suppress(OSError):
+            if self._undelivered.is_idle and not self._is_leaving:
+                self._lock.describe({"pid": os.getpid()})
 
     def _end(self, journal: RunJournal, status: RunStatus, error: dict[str, Any] | None) -> None:
         outcome: dict[str, Any] = {"status": status.value, "error": storable(error)}

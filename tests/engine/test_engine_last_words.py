@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, until
@@ -44,6 +45,25 @@ def test_a_handover_that_cannot_be_written_is_tried_until_it_can(
     assert run.status is RunStatus.SUCCEEDED
     assert server.calls["/held/post"] == 1
     assert not (world.data / "workers" / lock).exists(), "it left nothing behind"
+
+
+def test_a_worker_names_its_run_as_long_as_something_of_it_is_left(
+    world: World, server: CountingServer
+) -> None:
+    """By that the next service knows whom to wait for, and which run a dead worker had."""
+
+    def named() -> list[str | None]:
+        locks = sorted((world.data / "workers").glob("*.lock"))
+        return [LockFile(lock).content().get("run_id") for lock in locks]
+
+    call = f"  - {{name: call, type: rest, rest: {{uri: '{server.url}/held/post', method: POST}}}}\n"
+    run_id = world.launch("steps:\n" + call + "  - {name: told, type: wait, wait: {signal: told}}\n")
+    server.wait_for_call("/held/post")
+    assert run_id in named()
+    server.open_gate.set()
+    until(lambda: world.service.run(run_id).status is RunStatus.WAITING, "the run is parked")
+    until(lambda: run_id not in named(), "its worker has forgotten it")
+    assert world.living_workers() != []
 
 
 LEAVES_ONE_BEHIND = """
