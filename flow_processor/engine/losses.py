@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flow_processor.engine.assignment import Assignment
@@ -41,8 +41,8 @@ def rows_of_loss(assignment: Assignment, *, worker_id: str, exit_code: int, at: 
     return [assignment.daemon_row("", 0, Event.WORKER_LOST, at, data)]
 
 
-def row_of_crash(rows: Sequence[WireRow], *, worker_id: str, at: float) -> WireRow | None:
-    """The row for a worker that the next daemon finds dead; None if it was not this worker that had the run.
+def row_of_crash(rows: Sequence[WireRow], *, dead: Collection[str], at: float) -> WireRow | None:
+    """The row for a worker that the next daemon finds dead; None if none of these `dead` workers had the run.
 
     Steps inside which something was done in this dispatch are not to blame: they are steps around others, and a loop
     of an hour may outlive any number of deaths. `rows` is the run's journal.
@@ -52,7 +52,8 @@ def row_of_crash(rows: Sequence[WireRow], *, worker_id: str, at: float) -> WireR
     last = [row for row in journal if dispatch_of(row.seq) == state.dispatches]
     handed_out = next((row for row in last if row.event is Event.DISPATCHED), None)
     is_known = any(row.event is Event.WORKER_LOST for row in last)
-    if handed_out is None or handed_out.data.get("worker") != worker_id or is_known:
+    worker_id = None if handed_out is None else handed_out.data.get("worker")
+    if worker_id not in dead or is_known:
         return None
     got_on = [row.path for row in last if row.path]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from pathlib import Path
 
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
 from flow_processor.engine.process_tree import kill_process
 from flow_processor.locks import LockFile
-from flow_processor.store.runs import RunRow
+from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")
 
@@ -19,18 +20,32 @@ class LeftWorkers:
     def __init__(self, folder: Path) -> None:
         """Look at every lock file of `folder`, once."""
         self.living: dict[str, LockFile] = {}
-        """By the id of the run they have."""
-        self.dead: dict[str, str] = {}
-        """Id of the run that they had -> id of the worker."""
+        """Id of the worker -> its lock file."""
+        self.dead: defaultdict[str, set[str]] = defaultdict(set)
+        """Id of the run -> ids of the workers whose files name it."""
+        self._named: defaultdict[str, list[LockFile]] = defaultdict(list)
         self._files: list[Path] = []
         for path in sorted(folder.glob("*.lock")):
             lock = LockFile(path)
             run_id = str(lock.content().get("run_id", ""))
             if lock.is_taken():
-                self.living[run_id] = lock
+                self.living[path.stem] = lock
+                self._named[run_id].append(lock)
             else:
-                self.dead[run_id] = path.stem
+                self.dead[run_id].add(path.stem)
                 self._files.append(path)
+
+    def having(self, run_id: str, *, dispatched_to: str | None) -> list[LockFile]:
+        """Living workers that may have the run: those whose files name it, and the one it was last handed to.
+
+        A file also names the run that its worker had last: waiting for one too many costs the moment in which an
+        idle worker leaves, waiting for one too few would give the run to two.
+        """
+        found = list(self._named.get(run_id, ()))
+        last = self.living.get(dispatched_to or "")
+        if last is not None and last not in found:
+            found.append(last)
+        return found
 
     def forget_dead(self) -> None:
         """Remove the files of the dead; only once what they tell is recorded."""
@@ -38,7 +53,7 @@ class LeftWorkers:
             path.unlink(missing_ok=True)
 
 
-def end_overdue(orphan: LockFile, run: RunRow, *, asked_at: float | None, now: float) -> None:
+def end_overdue(orphan: LockFile, run: RunRow | ParkedRun, *, asked_at: float | None, now: float) -> None:
     """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it.
 
     `asked_at`: when the run was cancelled, in seconds since 1970 like `now`.
@@ -46,7 +61,7 @@ def end_overdue(orphan: LockFile, run: RunRow, *, asked_at: float | None, now: f
     content = orphan.content()
     is_overdue = now > content.get("must_end_by", now)
     is_asked = asked_at is not None and now > asked_at + ABORT_GRACE_SECONDS
-    if (is_overdue or is_asked) and orphan.is_taken():
+    if content.get("run_id") == run.id and (is_overdue or is_asked) and orphan.is_taken():
         logger.warning(
             "the last daemon's worker is killed: its time is over", extra={"run": run.id, "flow": run.flow}
         )

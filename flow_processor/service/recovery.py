@@ -63,18 +63,18 @@ class Recovery:
         left = LeftWorkers(self._workers_path)
         self._handovers.take_in_all()
         for parked in self._store.runs.parked():
-            self._park(parked)
+            self._park(left, parked)
         runs = self._store.runs.under_way()
         self._record_crashes(left, runs)
         left.forget_dead()
         for run in sorted(runs, key=lambda run: (run.started_at is None, run.id)):
-            orphan = left.living.get(run.id)
             if not self._is_known(run):
                 continue
-            if orphan is None:
-                self._go_on(run)
+            orphans = self._orphans(left, run)
+            if orphans:
+                self._expect(orphans, run)
             else:
-                self._expect(orphan, run)
+                self._go_on(run)
 
     def stop(self) -> None:
         """Wait for no more orphans."""
@@ -88,9 +88,9 @@ class Recovery:
         recorded: list[Future[None]] = []
         for run in runs:
             dead = left.dead.get(run.id)
-            if dead is None or run.status is not RunStatus.RUNNING:
+            if not dead or run.status is not RunStatus.RUNNING:
                 continue
-            row = row_of_crash(self._store.journal.rows(run.id), worker_id=dead, at=now)
+            row = row_of_crash(self._store.journal.rows(run.id), dead=dead, at=now)
             if row is not None:
                 rows = history_rows(run.id, [row])
                 recorded.append(self._store.writer.submit(None, rows=rows, keep=True))
@@ -98,20 +98,30 @@ class Recovery:
             # Before the run is handed out again: its next worker is given what is in the store.
             one.result()
 
-    def _park(self, run: ParkedRun) -> None:
+    def _orphans(self, left: LeftWorkers, run: RunRow | ParkedRun) -> list[LockFile]:
+        """Workers of the last daemon that may have the run."""
+        if not left.living:
+            return []
+        return left.having(run.id, dispatched_to=self._store.journal.last_dispatched_to(run.id))
+
+    def _park(self, left: LeftWorkers, run: ParkedRun) -> None:
         """A waiting run goes on waiting: it has its flow's lock, and no worker."""
         if not self._is_known(run):
+            return
+        # It may have gone on, and the store did not get to hear of it before the daemon died.
+        if orphans := left.having(run.id, dispatched_to=None):
+            self._expect(orphans, run)
             return
         self._take_lock(run)
         self._live.add(run)
         self._engine.park(run.id, run.wake_at)
 
-    def _expect(self, orphan: LockFile, run: RunRow) -> None:
+    def _expect(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> None:
         """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
         logger.info("a worker of the last daemon still has the run", extra=_where(run))
         self._take_lock(run)
         self._live.add(run, left_behind=True)
-        thread = threading.Thread(target=self._wait_for, args=(orphan, run), name="orphan", daemon=True)
+        thread = threading.Thread(target=self._wait_for, args=(orphans, run), name="orphan", daemon=True)
         self._waiting.append(thread)
         thread.start()
 
@@ -121,16 +131,13 @@ class Recovery:
         except OctospoolError as error:
             logger.error("cannot take the lock: %s", error, extra=_where(run))
 
-    def _wait_for(self, orphan: LockFile, run: RunRow) -> None:
-        while orphan.is_taken():
-            if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
-                return
-            end_overdue(
-                orphan,
-                run,
-                asked_at=self._live.asked_to_end_at(run.id),
-                now=self._clock.now().timestamp(),
-            )
+    def _wait_for(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> None:
+        for orphan in orphans:
+            while orphan.is_taken():
+                if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
+                    return
+                asked_at = self._live.asked_to_end_at(run.id)
+                end_overdue(orphan, run, asked_at=asked_at, now=self._clock.now().timestamp())
         found = self._found_after_handover(run)
         if found is None:
             return
@@ -142,7 +149,7 @@ class Recovery:
         else:
             self._go_on(found)
 
-    def _found_after_handover(self, run: RunRow) -> RunRow | None:
+    def _found_after_handover(self, run: RunRow | ParkedRun) -> RunRow | None:
         """The run as its old worker left it; None if it is gone, or the daemon stops."""
         while True:
             try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select
 
-from flow_processor.journal import WireLog, WireRow
+from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, dispatch_of
 from flow_processor.store.database import reading
 from flow_processor.store.tables import journal, logs
 from flow_processor.store.writer import Rows
@@ -63,6 +64,16 @@ class JournalReader:
         """The whole journal of a run, in order."""
         with reading(self._engine) as connection:
             return read_rows(connection, run_id)
+
+    def last_dispatched_to(self, run_id: str) -> str | None:
+        """Id of the worker that the run was last handed to, as far as the store knows."""
+        columns = journal.c
+        with reading(self._engine) as connection:
+            last = connection.scalar(select(func.max(columns.seq)).where(columns.run_id == run_id))
+            first = dispatch_of(last or 0) * DISPATCH_SPAN
+            query = select(columns.data).where(columns.run_id == run_id, columns.seq == first)
+            data = connection.scalar(query.where(columns.event == Event.DISPATCHED.value))
+        return None if data is None else str(json.loads(data).get("worker"))
 
     def log_lines(self, run_id: str, *, after: int, limit: int) -> list[WireLog]:
         """At most `limit` lines with a seq over `after`, in order."""
