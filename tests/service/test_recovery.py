@@ -131,6 +131,7 @@ def test_a_step_that_kills_everything_is_given_up_in_the_end(
     run_id = world.launch(f"steps:\n{step}")
     for death in range(1, 11):
         world.until_begun(run_id, "get", worker=death)
+        server.wait_for_call("/held/get", times=death, seconds=20)
         die(world, run_id)
         world.start()
     run = world.wait(run_id)
