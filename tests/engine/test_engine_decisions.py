@@ -59,7 +59,7 @@ def test_it_has_the_result_that_was_given(
     world: World, server: CountingServer, doubtful: str, value: Any
 ) -> None:
     """As it is: its jq_expression is for what the step itself gives."""
-    assert resumed(world, doubtful, mode=ResumeMode.VALUE, value=value)["call"] == value
+    assert resumed(world, doubtful, mode=ResumeMode.VALUE, value=value, has_value=True)["call"] == value
     assert server.calls["/held/post"] == 1
     assert outline(world.service.run(doubtful)) == [("call", 1, "succeeded"), ("next", 1, "succeeded")]
     assert [row.path for row in world.events(doubtful, Event.SUCCEEDED)] == ["call", "next"]
