@@ -68,7 +68,8 @@ class Assignment:
     """The highest number that the worker has used."""
     is_over: bool = False
     """The worker has said its last word about the run: it ended, or is parked."""
-    was_asked_to_end: bool = False
+    stop_code: str | None = None
+    """Why the run must end: `cancelled` or `flow_timeout`."""
     killed_at: float | None = None
     """When the worker's end was begun, in seconds since 1970; then `is_killed`."""
     daemon_rows: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import wait
 
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.dispatch import Dispatcher
@@ -13,9 +14,9 @@ from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import StoreUnavailable
-from flow_processor.journal import WireRow, fold, from_wire
+from flow_processor.journal import WireRow
 from flow_processor.run import RunStatus
-from flow_processor.store import Store
+from flow_processor.store.writer import EntryRefused
 
 logger = logging.getLogger("octospool.engine")
 
@@ -25,13 +26,11 @@ class Departures:
 
     def __init__(
         self,
-        store: Store,
         roster: Roster,
         recorder: Recorder,
         dispatcher: Dispatcher,
         handovers: Handovers,
     ) -> None:
-        self._store = store
         self._roster = roster
         self._recorder = recorder
         self._dispatcher = dispatcher
@@ -56,12 +55,19 @@ class Departures:
             else:
                 self._roster.between.add(assignment.run.id)
         try:
-            # A worker that took its daemon for gone has written down what it did: then nothing is lost.
-            has_left_word = self._handovers.take_in(worker.id)
+            has_left_word = self._take_in(worker)
             if assignment is not None:
                 self._go_on(worker, assignment, None if has_left_word else exit_code)
         except StoreUnavailable as error:  # closed; the next daemon sees to it
             logger.warning("worker %s has left; the next start goes on: %s", worker.id, error)
+
+    def _take_in(self, worker: WorkerProcess) -> bool:
+        """A worker that took its daemon for gone has written down what it did: then nothing is lost."""
+        try:
+            return self._handovers.take_in(worker.id)
+        except OSError as error:
+            logger.error("what worker %s has left cannot be taken in now: %s", worker.id, error)
+            return False
 
     def _go_on(self, worker: WorkerProcess, assignment: Assignment, exit_code: int | None) -> None:
         """Hand the run to another worker; `exit_code` is that of a worker that died."""
@@ -78,15 +84,21 @@ class Departures:
         elif not assignment.is_killed:
             logger.error("worker %s died with exit code %d", worker.id, exit_code, extra=where(run))
         # Committed before the run is handed out again: the next worker reads what is in the store.
-        written.result()
+        wait([written])
+        failure = written.exception()
+        if isinstance(failure, StoreUnavailable) and not isinstance(failure, EntryRefused):
+            raise failure
         with self._roster.lock:
             self._roster.between.discard(run.id)
-            self._dispatcher.add_again(run.id)
+            refused = assignment.refused or (None if failure is None else str(failure))
+            if refused is None:
+                self._dispatcher.add_again(run.id)
+            else:
+                self._recorder.end(run, RunStatus.INTERRUPTED, refused_error(refused))
 
     def _end_closing(self, assignment: Assignment) -> None:
         """Finally steps were given their time; the run ends without them."""
-        state = fold(from_wire(row) for row in self._store.journal.rows(assignment.run.id))
-        if state.cancel_requested:
+        if assignment.stop_code == "cancelled":
             error = error_record("cancelled", "the run was cancelled; its finally steps took too long")
             self._recorder.end(assignment.run, RunStatus.CANCELLED, error)
         else:

@@ -1,26 +1,21 @@
-"""Runs that wait for a worker, and handing them out: each with what its execution depends on."""
+"""Runs that wait for a worker, and handing them out."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from flow_processor.clock import Clock
-from flow_processor.engine.assignment import Assignment
-from flow_processor.engine.grants import Grants
-from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_poison
-from flow_processor.engine.order import CLOSING_SECONDS, RunOrder
+from flow_processor.engine.losses import error_record
 from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.preparation import Preparation
 from flow_processor.engine.records import Recorder
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import StoreUnavailable
-from flow_processor.journal import DISPATCH_SPAN, RunState, WireRow, fold, from_wire
 from flow_processor.run import RunStatus
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow
@@ -55,20 +50,19 @@ class Dispatcher:
         pool: WorkerPool,
         roster: Roster,
         recorder: Recorder,
+        preparation: Preparation,
         *,
         clock: Clock,
-        default_timeout_seconds: float,
-        first_data_of: Callable[[RunRow], dict[str, Any]],
     ) -> None:
         self._store = store
         self._pool = pool
         self._roster = roster
         self._recorder = recorder
+        self._preparation = preparation
         self._clock = clock
-        self._default_timeout = default_timeout_seconds
-        self._first_data_of = first_data_of
-        self._grants = Grants()
         self._waiting: deque[Waiting] = deque()
+        self._tries_later = False
+        """The store could not be read; it is tried again in a while."""
 
     def __len__(self) -> int:
         """How many runs wait for a worker."""
@@ -126,14 +120,28 @@ class Dispatcher:
                 logger.error("cannot be handed to a worker yet: %s", trouble, extra={"run": waiting.run_id})
                 self._waiting.appendleft(waiting)
                 self._pool.give_back(worker)
-                again = threading.Timer(STORE_RETRY_SECONDS, self.feed)
-                again.daemon = True
-                again.start()
+                self._try_later()
                 return
+            except Exception:  # around one run: those behind it must go on
+                logger.exception("cannot be read; the next start tries again", extra={"run": waiting.run_id})
+                is_taken = False
             if not is_taken:
                 self._pool.give_back(worker)
         if not self._waiting:
             self._pool.nobody_waits()
+
+    def _try_later(self) -> None:
+        if self._tries_later:
+            return
+        self._tries_later = True
+        again = threading.Timer(STORE_RETRY_SECONDS, self._try_again)
+        again.daemon = True
+        again.start()
+
+    def _try_again(self) -> None:
+        with self._roster.lock:
+            self._tries_later = False
+            self.hand_out()
 
     def _assign(self, worker: WorkerProcess, waiting: Waiting) -> bool:
         """Hand the run to the worker; False where it has ended, or was ended instead."""
@@ -144,7 +152,7 @@ class Dispatcher:
                 self._recorder.found_ended(run)
             return False
         try:
-            prepared = self._prepare(run, waiting.flows)
+            prepared = self._preparation.prepare(run, waiting.flows)
         except (StoreUnavailable, OSError):
             raise
         except Exception as defect:
@@ -162,38 +170,3 @@ class Dispatcher:
         logger.info("started", extra=where(run))
         self._roster.changed.notify_all()
         return True
-
-    def _prepare(self, run: RunRow, flows: dict[str, str] | None) -> tuple[RunOrder, Assignment] | None:
-        rows: list[WireRow] = []
-        state = RunState()
-        if flows is None:
-            flows = self._store.runs.flow_texts(run.flow_hash)
-            rows = self._store.journal.rows(run.id)
-            state = fold(from_wire(row) for row in rows)
-        dispatch = max(state.last_seq // DISPATCH_SPAN, state.dispatches) + 1
-        is_closing = state.cancel_requested or state.flow_timed_out
-        limit = run.timeout_seconds or self._default_timeout
-        left = CLOSING_SECONDS if is_closing else max(1.0, limit - state.worked_seconds)
-        secrets = self._grants.of(run.flow_hash, flows)
-        deadline = self._clock.monotonic() + left
-        assignment = Assignment(run, dispatch, deadline, limit, secrets, is_closing)
-        assignment.seen = None if rows else []
-        if state.losses[""] > MAX_LOSSES_OF_RUN:
-            error = error_record("worker_lost", f"{state.losses['']} workers were lost")
-            self._recorder.end(run, RunStatus.FAILED, error)
-            return None
-        poison = rows_of_poison(state, at=self._recorder.now())
-        if poison:
-            self._recorder.append(run.id, poison)
-        order = RunOrder(
-            run_id=run.id,
-            flow=run.flow,
-            flow_hash=run.flow_hash,
-            flows=flows,
-            data=self._first_data_of(run),
-            dispatch=dispatch,
-            timeout_seconds=left,
-            rows=rows + poison,
-            log_bytes=self._store.journal.log_bytes(run.id) if state.dispatches else 0,
-        )
-        return order, assignment

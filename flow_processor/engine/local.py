@@ -21,6 +21,7 @@ from flow_processor.engine.handover import Handovers
 from flow_processor.engine.losses import error_record
 from flow_processor.engine.parked import ParkedRuns
 from flow_processor.engine.pool import WorkerPool
+from flow_processor.engine.preparation import Preparation
 from flow_processor.engine.records import EndedListener, Recorder
 from flow_processor.engine.reports import Reports
 from flow_processor.engine.roster import Roster
@@ -55,15 +56,14 @@ class LocalEngine:
         self._pool = pool
         self._roster = Roster()
         self._recorder = Recorder(store, self._roster, clock=clock, on_ended=on_ended)
-        self._dispatcher = Dispatcher(
+        preparation = Preparation(
             store,
-            pool,
-            self._roster,
             self._recorder,
             clock=clock,
             default_timeout_seconds=default_timeout_seconds,
             first_data_of=first_data_of,
         )
+        self._dispatcher = Dispatcher(store, pool, self._roster, self._recorder, preparation, clock=clock)
         self._parked = ParkedRuns(self._roster, clock=clock, hand_out=self._dispatcher.add_parked)
         self._watch = Watch(self._roster, self._recorder, clock=clock)
         self._reports = Reports(
@@ -75,7 +75,7 @@ class LocalEngine:
             clock=clock,
             get_secret=get_secret,
         )
-        self._departures = Departures(store, self._roster, self._recorder, self._dispatcher, handovers)
+        self._departures = Departures(self._roster, self._recorder, self._dispatcher, handovers)
         self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._dispatcher.feed)
         """Compiles jq expressions in workers of this engine."""
 

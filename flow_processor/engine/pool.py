@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -216,5 +217,6 @@ class WorkerPool:
             self._idle = deque(entry for entry in self._idle if entry[0] is not worker)
             self._changed.notify_all()
         # It removes its lock file itself, unless it was killed.
-        (Path(self._settings.workers_path) / f"{worker.id}.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that fails too its run must go on
+            (Path(self._settings.workers_path) / f"{worker.id}.lock").unlink(missing_ok=True)
         self._on_exit(worker, exit_code)

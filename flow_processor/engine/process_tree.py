@@ -51,6 +51,17 @@ def descendants(pid: int) -> list[Process]:
     return [process for process in below if not process.has_ended]
 
 
+def has_children(pid: int) -> bool:
+    """Does anything live below the process? Looks at it alone, so it is quick."""
+    names: set[str] = set()
+    for task in Path(f"/proc/{pid}/task").glob("[0-9]*"):
+        try:
+            names.update((task / "children").read_text().split())
+        except OSError:  # the thread has ended, or this kernel does not tell
+            return bool(descendants(pid))
+    return any(found is not None and not found.has_ended for found in map(_read, map(int, names)))
+
+
 def _all() -> list[Process]:
     names = [path.name for path in Path("/proc").glob("[0-9]*")]
     return [found for name in names if (found := _read(int(name))) is not None]

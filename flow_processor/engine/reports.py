@@ -128,7 +128,7 @@ class Reports:
         """The worker is free for another run; the engine's lock is held."""
         self._roster.assignments.pop(worker, None)
         self._roster.changed.notify_all()
-        if assignment.was_asked_to_end and not assignment.is_killed and worker.has_descendants():
+        if assignment.stop_code is not None and not assignment.is_killed and worker.has_children():
             logger.warning(
                 "worker %s is ended: it has left processes", worker.id, extra=where(assignment.run)
             )

@@ -52,7 +52,7 @@ class Watch:
 
     def ask_to_end(self, worker: WorkerProcess, assignment: Assignment, reason: dict[str, Any]) -> None:
         """Ask the worker to end its run; it is killed if it does not. The engine's lock is held."""
-        assignment.was_asked_to_end = True
+        assignment.stop_code = assignment.stop_code or reason["code"]
         if assignment.abort_deadline is None:
             assignment.abort_deadline = self._clock.monotonic() + ABORT_GRACE_SECONDS
         worker.send({"abort": reason, "run_id": assignment.run.id})

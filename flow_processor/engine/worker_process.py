@@ -18,8 +18,8 @@ from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.process_tree import (
     WORKER_MARK,
-    descendants,
     end_descendants,
+    has_children,
     kill_group,
     kill_process,
     kill_strays,
@@ -126,9 +126,9 @@ class WorkerProcess:
         end_descendants(self._process.pid, grace_seconds=TERMINATE_GRACE_SECONDS)
         self.kill()
 
-    def has_descendants(self) -> bool:
+    def has_children(self) -> bool:
         """Does anything live that it has started?"""
-        return bool(descendants(self._process.pid))
+        return has_children(self._process.pid)
 
     def end_what_is_left(self) -> None:
         """Where it has died, end the rest of its process group.

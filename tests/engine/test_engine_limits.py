@@ -46,7 +46,7 @@ def test_a_step_that_never_ends_is_stopped_at_its_time_limit(world: World, what:
     began = time.monotonic()
     run = world.run("steps:\n" + step(what, ", timeout_seconds: 0.3") + NEXT)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "step_timeout")
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
     assert run.error is not None
     assert run.error.step == "slow"
     assert "0.3 s" in run.error.message
