@@ -149,14 +149,19 @@ def _problem(part: str, model: type[BaseModel], entry: Mapping[str, Any]) -> Pro
     place = entry["loc"]
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
     if entry["type"] == "extra_forbidden":
-        return _unknown(part, key, tuple(model.model_fields))
+        return _unknown(part, key, _names_of(model))
     if entry["type"] == "missing":
         return Problem("missing_key", part, None, None, key, "is missing")
     if not place:
-        hint = "its keys: " + ", ".join(model.model_fields)
+        hint = "its keys: " + ", ".join(_names_of(model))
         return Problem("invalid_value", part, None, None, "", "must be a JSON object", hint)
     said = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return Problem("invalid_value", part, None, None, key, f"{said}, found {_short(entry['input'])}")
+
+
+def _names_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """The names of its fields as callers write them."""
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _unknown(part: str, key: str, known: tuple[str, ...]) -> Problem:

@@ -134,7 +134,14 @@ def signal(path: RunPath, body: SignalBody) -> Response:
 @handler
 def resume(path: RunPath, body: ResumeBody) -> Response:
     """Let an interrupted run go on, and say what is to become of the steps that were in doubt."""
-    summary = service().resume_run(path.run_id, mode=body.mode, step=body.step, value=body.value, by=body.by)
+    summary = service().resume_run(
+        path.run_id,
+        mode=body.mode,
+        step=body.step,
+        value=body.value,
+        has_value="value" in body.model_fields_set,
+        by=body.by,
+    )
     return answer(summary, 202)
 
 

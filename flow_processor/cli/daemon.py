@@ -140,7 +140,9 @@ class Daemon:
         by: str,
     ) -> RunSummary:
         """Let an interrupted run go on."""
-        body = {"mode": None if mode is None else mode.value, "step": step, "value": value, "by": by}
+        body = {"mode": None if mode is None else mode.value, "step": step, "by": by}
+        if mode is ResumeMode.VALUE:
+            body["value"] = value
         return self._post_to_run(run_id, "resume", body)
 
     def retry_run(

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_processor.cli.output import duration, moment, say, table
+from flow_processor.journal import Event
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
     from flow_processor.service.views import ErrorView, LogLine, RunDetail, RunSummary, WaitView
+
+_USUAL = (Event.DISPATCHED, Event.PARKED, Event.ENDED)
+"""What happens to most runs, and need not be told where nothing else has happened."""
 
 _INDENT = " " * 21
 """As wide as a log line's time and level."""
@@ -61,8 +65,19 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
         for line in wait_lines(run.run_id, wait, zone=zone):
             click.echo(escape(line))
     click.echo("")
+    if any(event.event not in _USUAL for event in run.events):
+        for event in run.events:
+            by = f" by {event.by}" if event.by else ""
+            click.echo(f"{moment(event.at, zone)}  {escape(event.text + by)}")
+        click.echo("")
     rows = [
-        (step.path, str(step.attempt), step.status.value, duration(step.duration_seconds), _error(step.error))
+        (
+            step.path,
+            str(step.attempt),
+            f"{step.status.value}{' (kept)' if step.kept else ''}",
+            duration(step.duration_seconds),
+            _error(step.error),
+        )
         for step in run.steps
     ]
     table(("step", "try", "status", "duration", "error"), rows, empty="no step has begun")

@@ -27,6 +27,9 @@ from flow_processor.step import Exit, FlowOutcome, Goto, StepResult, Wait
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter
 
+NAMED_IN_DOUBT = 3
+"""So many steps in doubt are named; the others are counted."""
+
 FINALLY_SECONDS = 60.0
 """Time limit of a finally_step that runs after a cancel or time limit and has none of its own."""
 
@@ -171,7 +174,21 @@ class FlowFrame:
             return
         self._check_run()
         if record is not None and is_in_doubt:
-            raise Interrupted(record.path, _doubt(record.path, self._run.order.run_id))
+            raise Interrupted(record.path, self._doubt(record.path))
+
+    def _doubt(self, path: str) -> str:
+        """What the run's end says; of a loop several elements may have been under way."""
+        others = [
+            record.path for record in self.journal.before.under_way() if record.once and record.path != path
+        ]
+        named = ", ".join(f"'{one}'" for one in [path, *others][:NAMED_IN_DOUBT])
+        more = len(others) + 1 - NAMED_IN_DOUBT
+        return (
+            f"in doubt: {named}{f' and {more} more' if more > 0 else ''}: under way when the worker died, so nobody "
+            "knows whether it took effect. Look, then say so: octospool runs resume "
+            f"{self._run.order.run_id} --mode rerun|skip|value (if repeating is always safe, say on_interrupt: rerun "
+            "in the step)"
+        )
 
     def _check_run(self) -> None:
         """Raises what ends the run, or its stay in this worker."""
@@ -251,15 +268,6 @@ class FlowFrame:
         record = self._attempts(step, path, deadline=deadline, key=None)
         errors.extend(record.errors)
         return StepResult(record.result, control_of(record))
-
-
-def _doubt(path: str, run_id: str) -> str:
-    return (
-        f"step '{path}' was under way when its worker died, and whether it took effect is not known; it was not "
-        f"repeated. Find out, then say what is to become of it: octospool runs resume {run_id} --mode "
-        f"rerun|skip|value, or POST /api/runs/{run_id}/resume. If repeating it is always safe, say "
-        "on_interrupt: rerun in the step"
-    )
 
 
 def _error_of(record: StepRecord) -> StepError:

@@ -15,6 +15,7 @@ from flow_processor.flow_data import fold_data
 from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fold, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
+from flow_processor.service.run_events import run_events
 from flow_processor.service.told import open_waits
 from flow_processor.service.views import (
     ErrorView,
@@ -89,6 +90,7 @@ class History:
             steps=[_step_view(record, now) for record in shown],
             steps_total=len(state.steps),
             waiting=[] if row.status.is_terminal else [wait_view(record) for record in open_waits(state)],
+            events=run_events(wires),
             retried_by=list(retried_by),
             data=self._data(row, state),
         )
@@ -238,4 +240,5 @@ def _step_view(record: StepRecord, now: float) -> StepView:
         ended_at=_moment(record.ended_at),
         duration_seconds=duration,
         error=error_view(record.error),
+        kept=record.kept,
     )

@@ -57,6 +57,16 @@ class _Visit:
             outcome.event is Event.FAILED and went_on
         )
 
+    @property
+    def has_failed_items(self) -> bool:
+        """Did elements of a loop in it fail, though the loop went on?"""
+        return any(
+            (bool(item) and any(not visit.is_done for visit in inner))
+            or any(visit.has_failed_items for visit in inner)
+            for (attempt, item), inner in self.frames.items()
+            if attempt == self.last_attempt
+        )
+
     def all_outcomes(self) -> Iterator[JournalRow]:
         """Its outcomes, and those of all that happened inside it."""
         yield from self.outcomes.values()
@@ -71,14 +81,16 @@ def kept_rows(
     from_step: str | None = None,
     finally_steps: Collection[str] = (),
     known_steps: Collection[str] | None = None,
+    failed_items: bool = False,
 ) -> Kept:
     """What is kept of a journal.
 
+    With `failed_items` loops that went on after failed elements are not done: those elements are run again.
     With `from_step` the flow goes on at the last visit of that step, and nothing inside it is kept. Steps named in
     `finally_steps` are run again if they were only run because the run was stopped. Of steps that are not among
     `known_steps` (None: all) nothing is kept.
 
-    Raises InvalidRequest if `from_step` was never reached.
+    Raises InvalidRequest if `from_step` was never reached, or stands behind a step that is not done.
     """
     ordered = sorted(rows, key=lambda row: row.seq)
     stopped_at = _stopped_at(ordered)
@@ -88,14 +100,17 @@ def kept_rows(
 
     visits = [visit for visit in _visits(ordered) if not is_closing(visit)]
     if from_step is None:
-        restart = next((visit for visit in visits if not visit.is_done), None)
+        restart = _first_undone(visits, failed_items=failed_items)
         begun = visits if restart is None else visits[: visits.index(restart) + 1]
     else:
         restart = _last_visit(visits, from_step)
         begun = visits[: visits.index(restart)]
+        if (undone := _first_undone(begun)) is not None:
+            message = f"step '{undone.name}' is not done, and '{from_step}' came after it"
+            raise InvalidRequest(f"{message}; begin at '{undone.name}' or before it")
     if known_steps is not None:
         begun = [visit for visit in begun if visit.name in known_steps]
-    kept = sorted(_keep(begun, "", "", is_closing), key=lambda row: row.seq)
+    kept = sorted(_keep(begun, "", "", is_closing, failed_items), key=lambda row: row.seq)
     return Kept([_bare(row, number) for number, row in enumerate(kept, 1)], restart.path if restart else None)
 
 
@@ -145,22 +160,36 @@ def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
     return moment
 
 
+def _first_undone(visits: list[_Visit], *, failed_items: bool = False) -> _Visit | None:
+    undone = next((visit for visit in visits if not visit.is_done), None)
+    if undone is None and failed_items:
+        return next((visit for visit in visits if visit.has_failed_items), None)
+    return undone
+
+
 def _last_visit(visits: list[_Visit], name: str) -> _Visit:
     found = next((visit for visit in reversed(visits) if visit.name == name), None)
     if found is None:
+        if any(mark in name for mark in "/[#"):
+            message = (
+                f"'{name}' is no step of the flow itself; what succeeded inside such a step is kept anyway"
+            )
+            raise InvalidRequest(
+                f"{message}. Say the step's name alone: {name.partition('/')[0].partition('[')[0]}"
+            )
         reached = ", ".join(dict.fromkeys(visit.name for visit in visits)) or "none"
         raise InvalidRequest(f"the run never came to a step '{name}'; steps that it came to: {reached}")
     return found
 
 
 def _keep(
-    visits: list[_Visit], old: str, new: str, is_closing: Callable[[_Visit], bool]
+    visits: list[_Visit], old: str, new: str, is_closing: Callable[[_Visit], bool], failed_items: bool
 ) -> Iterator[JournalRow]:
     """Rows of one flow's visits; their paths begin with `old`, and with `new` in the new run."""
+    visits = [visit for visit in visits if not is_closing(visit)]
+    undone = _first_undone(visits, failed_items=failed_items)
     for visit in visits:
-        if is_closing(visit):
-            continue
-        if visit.is_done:
+        if visit is not undone:
             for row in visit.all_outcomes():
                 yield replace(row, path=new + row.path.removeprefix(old))
             continue
@@ -170,7 +199,8 @@ def _keep(
         below_new = new + visit.path.removeprefix(old)
         for (attempt, item), inner in visit.frames.items():
             if attempt == number:
-                yield from _keep(inner, f"{below_old}{item}/", f"{below_new}{item}/", is_closing)
+                below = (f"{below_old}{item}/", f"{below_new}{item}/")
+                yield from _keep(inner, *below, is_closing, failed_items)
         return
 
 

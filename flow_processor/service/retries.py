@@ -21,6 +21,8 @@ from flow_processor.service.live_runs import LiveRuns
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow, has_ended
 
+_WENT_WELL = (RunStatus.SUCCEEDED, RunStatus.EXITED)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryWish:
@@ -66,7 +68,7 @@ class Retries:
         if found is None:
             raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
         old, wires = found
-        _check(old, wish)
+        _check(old)
         # Else the old run's lock may stand in the new one's way for a moment.
         self._live.is_freed(old.id, RECORD_SECONDS)
         launched = self._flows.bundle(old.flow, old.flow_hash)
@@ -76,7 +78,13 @@ class Retries:
             from_step=wish.from_step,
             finally_steps=_finally_steps(launched),
             known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
+            failed_items=old.status in _WENT_WELL,
         )
+        if kept.restart is None and old.status in _WENT_WELL:
+            message = (
+                f"run {old.id} has {old.status.value}, nothing in it failed; say 'from', the step to begin at"
+            )
+            raise NothingFailed(message, details={"run_id": old.id})
         run = self._new_run(old, bundle, wish, cause)
         rows = self._first_rows(old, kept, wish, cause)
         try:
@@ -84,11 +92,13 @@ class Retries:
             # An interrupted run may be resumed just now: then there is nothing to try again.
             safe = replace(cause, claim=lambda connection, _run: has_ended(connection, old.id))
             accepted = self._launcher.accept(run, bundle, safe, rows=rows)
+            if accepted is None:
+                raise _is_live(old)
         except BaseException:
             self._results.delete(run.id)
             raise
-        if accepted is None:
-            raise _is_live(old)
+        if accepted.status is RunStatus.SKIPPED:
+            self._results.delete(run.id)
         return accepted
 
     def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
@@ -127,19 +137,13 @@ class Retries:
                 raise Conflict(message, code="result_lost", details={"step": row.path}) from lost
 
 
-def _check(old: RunRow, wish: RetryWish) -> None:
+def _check(old: RunRow) -> None:
     """Can the run be tried again at all?"""
     if not old.status.is_terminal:
         raise _is_live(old)
-    where = {"run_id": old.id}
     if old.status is RunStatus.SKIPPED:
         message = f"run {old.id} was skipped, so it never began; launch its flow again ({old.flow})"
-        raise RunWasSkipped(message, details=where)
-    if wish.from_step is None and old.status in (RunStatus.SUCCEEDED, RunStatus.EXITED):
-        message = (
-            f"run {old.id} has {old.status.value}, nothing in it failed; say 'from', the step to begin at"
-        )
-        raise NothingFailed(message, details=where)
+        raise RunWasSkipped(message, details={"run_id": old.id})
 
 
 def _is_live(old: RunRow) -> RunIsLive:

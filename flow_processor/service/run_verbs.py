@@ -95,12 +95,20 @@ class RunVerbs(Parts):
         mode: ResumeMode | None = None,
         step: str | None = None,
         value: Any = None,
+        has_value: bool | None = None,
         by: str,
     ) -> RunSummary:
         """Let an interrupted run go on; `mode` says what is to become of the steps that are in doubt.
 
+        `has_value` tells whether `value` was given, for callers that cannot be trusted to mean a None.
+
         Raises RunNotFound, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown.
         """
+        takes_value = mode is ResumeMode.VALUE
+        if has_value is None:
+            has_value = takes_value or value is not None
+        if has_value != takes_value:
+            raise InvalidRequest("mode value and 'value' belong together: the one needs the other")
         self.resumes.resume(run_id, mode=mode, step=step, value=_json(value), by=by)
         return self.history.summary(self.history.row(run_id))
 

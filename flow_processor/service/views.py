@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from flow_processor.clock import to_text
-from flow_processor.journal import StepStatus
+from flow_processor.journal import Event, StepStatus
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.step import WaitKind
 
@@ -85,6 +85,8 @@ class StepView(View):
     """Null while it is under way, and for a skipped step."""
     error: ErrorView | None = None
     """Why it failed."""
+    kept: bool = False
+    """True: it was not run here, but in the run that this one tries again."""
 
 
 class WaitView(View):
@@ -110,6 +112,19 @@ class WaitView(View):
     """What holds if nobody answers until then."""
 
 
+class RunEvent(View):
+    """Something that happened to the run itself."""
+
+    at: Moment
+    """When."""
+    event: Event
+    """What kind of thing."""
+    by: str | None
+    """Who did it, where somebody did."""
+    text: str
+    """What happened, for people."""
+
+
 class RunDetail(RunSummary):
     """One run with its steps and data."""
 
@@ -123,6 +138,8 @@ class RunDetail(RunSummary):
     """How many there are; `steps` shows the first 1,000 of them unless asked for more, or for those after some."""
     waiting: list[WaitView] = []
     """What it waits for now."""
+    events: list[RunEvent] = []
+    """What happened to the run itself, oldest first: the newest 200."""
     retried_by: list[str] = []
     """Ids of the runs that try this one again."""
     data: dict[str, Any] | None

@@ -24,7 +24,7 @@ from flow_processor.journal import (
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import history_rows, read_rows
-from flow_processor.store.tables import flow_versions, journal, runs
+from flow_processor.store.tables import flow_versions, journal, logs, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def end_run(
 
 def request_cancel(connection: Connection, run_id: str, *, reason: str, at: float) -> None:
     """Record that a run should end, while no worker of this daemon has it."""
-    _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, {"reason": reason})
+    _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, {"reason": reason}, line=reason)
     wake_run(connection, run_id, at=at)
 
 
@@ -190,8 +190,11 @@ def record_signal(
     query = select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(live))
     if connection.scalar(query) is None:
         return None
-    wake_run(connection, run_id, at=at)
-    return _append_by_daemon(connection, run_id, Event.SIGNALLED, at, {"name": name, "data": data, "by": by})
+    is_waiting = wake_run(connection, run_id, at=at)
+    data = {"name": name, "data": data, "by": by}
+    # A worker that has the run tells its log itself: lines must come in the order of their numbers.
+    line = f"signal '{name}' by {by}" if is_waiting else None
+    return _append_by_daemon(connection, run_id, Event.SIGNALLED, at, data, line=line)
 
 
 def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:
@@ -199,10 +202,12 @@ def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:
     connection.execute(_COUNT_BYTES, {"run_id": run_id, "more": bytes})
 
 
-def wake_run(connection: Connection, run_id: str, *, at: float) -> None:
-    """A waiting run is to go on at once, also if the daemon dies before it can see to that."""
+def wake_run(connection: Connection, run_id: str, *, at: float) -> bool:
+    """A waiting run is to go on at once, also if the daemon dies before it can see to that. False: it waits not."""
     waiting = runs.c.status == RunStatus.WAITING.value
-    connection.execute(update(runs).where(runs.c.id == run_id, waiting).values(wake_at=at))
+    return (
+        connection.execute(update(runs).where(runs.c.id == run_id, waiting).values(wake_at=at)).rowcount > 0
+    )
 
 
 def reopen_run(
@@ -222,7 +227,9 @@ def reopen_run(
     if not move_run(connection, run_id, RunStatus.QUEUED, at=at):
         return False
     data = {"by": by, "steps": [list(step) for step in steps], "mode": mode, "value": value}
-    _append_by_daemon(connection, run_id, Event.RESUMED, at, data)
+    what = ", ".join(path for path, _attempt in steps)
+    line = f"resumed by {by}" + (f", mode {mode}: {what}" if steps else "")
+    _append_by_daemon(connection, run_id, Event.RESUMED, at, data, line=line)
     return True
 
 
@@ -234,15 +241,24 @@ def has_ended(connection: Connection, run_id: str) -> bool:
 
 
 def _append_by_daemon(
-    connection: Connection, run_id: str, event: Event, at: float, data: dict[str, Any]
+    connection: Connection,
+    run_id: str,
+    event: Event,
+    at: float,
+    data: dict[str, Any],
+    *,
+    line: str | None = None,
 ) -> int:
-    """Add a row of the run that the store numbers; its seq."""
+    """Add a row of the run that the store numbers, and a line of its log; the row's seq."""
     last = (
         connection.scalar(select(func.max(journal.c.seq)).where(journal.c.run_id == run_id)) or DISPATCH_SPAN
     )
     first = dispatch_of(last) * DISPATCH_SPAN + OUTSIDE_SPAN
     row = to_wire(JournalRow(max(last + 1, first), "", 0, event, at, data))
     connection.execute(insert(journal), history_rows(run_id, [row])[journal])
+    if line is not None:
+        lines = history_rows(run_id, (), [(row[0], at, "info", "", line)])
+        connection.execute(insert(logs), lines[logs])
     return row[0]
 
 

@@ -75,6 +75,8 @@ def test_a_failed_run_is_tried_again(api: Any) -> None:
         ("retry", [], 400, "invalid_request"),
         ("resume", None, 409, "run_not_interrupted"),
         ("resume", {"mode": "again"}, 400, "invalid_request"),
+        ("resume", {"mode": "value"}, 400, "invalid_request"),
+        ("resume", {"mode": "skip", "value": None}, 400, "invalid_request"),
         ("signal", {"name": "x"}, 409, "run_has_ended"),
         ("signal", {}, 400, "invalid_request"),
         ("signal", None, 400, "invalid_json"),
@@ -87,6 +89,14 @@ def test_what_cannot_be_done_is_refused(api: Any, verb: str, body: Any, status: 
     assert (refused.status_code, refused.json["code"]) == (status, code)
     assert (
         api.post(f"/api/runs/none/{verb}", json={"name": "x"} if verb == "signal" else {}).status_code == 404
+    )
+
+
+def test_a_wrong_key_is_answered_with_the_right_ones(api: Any) -> None:
+    refused = api.post("/api/runs/any/retry", json={"from_step": "a"})
+    assert (
+        "known: from, use_current_flow" in refused.json["error"]
+        or "did you mean 'from'" in refused.json["error"]
     )
 
 

@@ -261,3 +261,32 @@ def test_items_of_a_loop_are_kept_each_as_far_as_it_came() -> None:
 def test_a_signal_that_a_step_took_stays_with_the_old_run() -> None:
     kept = kept_rows(rows_of(("a", 1, Event.SUCCEEDED, {"result": 1, "signal": 7}), ("b", 1, *FAIL)))
     assert kept.rows[0].data == {"result": 1}
+
+
+def test_failed_elements_of_a_loop_that_went_on_are_run_again_when_asked() -> None:
+    """With all that came after the loop, which had their places in its result."""
+    journal = rows_of(
+        ("a", 1, *OK),
+        ("sub/loop[1]/x", 1, *OK),
+        ("sub/loop[2]/x", 1, *OK),
+        ("sub/loop[2]/y", 1, *FAIL),
+        ("sub/loop", 1, *OK),
+        ("sub/after", 1, *OK),
+        ("sub", 1, *OK),
+        ("end", 1, *OK),
+    )
+    assert kept_rows(journal).restart is None
+    kept = kept_rows(journal, failed_items=True)
+    assert (paths(kept), kept.restart) == (["a", "sub/loop[1]/x", "sub/loop[2]/x"], "sub")
+
+
+def test_nothing_begins_behind_a_step_that_is_not_done() -> None:
+    journal = rows_of(("a", 1, *OK), ("b", 1, *FAIL), ("end", 1, *OK))
+    with pytest.raises(InvalidRequest, match="step 'b' is not done, and 'end' came after it; begin at 'b'"):
+        kept_rows(journal, from_step="end")
+
+
+def test_from_names_a_step_of_the_flow_itself() -> None:
+    journal = rows_of(("loop[1]/a", 1, *OK), ("loop", 1, *FAIL))
+    with pytest.raises(InvalidRequest, match=r"kept anyway. Say the step's name alone: loop"):
+        kept_rows(journal, from_step="loop[1]/a")

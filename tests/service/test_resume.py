@@ -63,6 +63,18 @@ def test_the_step_in_doubt_becomes_what_the_person_says(
     assert dict(server.calls) == {"/a": 1, "/held/b": calls}
     assert run.data is not None
     assert run.data.get("b", {}).get("path") == result
+    told = [
+        (event.event, event.by, event.text) for event in run.events if event.event is not Event.DISPATCHED
+    ]
+    assert [event for event, _by, _text in told] == [
+        Event.WORKER_LOST,
+        Event.ENDED,
+        Event.RESUMED,
+        Event.ENDED,
+    ]
+    assert "under way: b" in told[0][2]
+    assert told[1][2].startswith("interrupted: in doubt: 'b'")
+    assert told[2][1:] == ("ann", f"resumed with mode {mode.value}: b")
     resumed = world.events(run_id, Event.RESUMED)[0].data
     assert (resumed["by"], resumed["mode"], resumed["steps"]) == ("ann", mode.value, [["b", 1]])
 
@@ -89,10 +101,14 @@ def test_items_of_a_loop_are_decided_together_or_one_by_one(world: World, server
     for name in "xyz":
         server.wait_for_call(f"/held/{name}")
     world.kill_worker(run_id)
-    assert world.wait(run_id).status is RunStatus.INTERRUPTED
+    reason = world.wait(run_id).reason or ""
+    assert all(f"'loop[{number}]/send'" in reason for number in (1, 2, 3)), reason
     server.open_gate.set()
     with pytest.raises(InvalidRequest, match="mode value is for one step"):
-        world.service.resume_run(run_id, mode=ResumeMode.VALUE, by="ann")
+        world.service.resume_run(run_id, mode=ResumeMode.VALUE, value=1, by="ann")
+    for wrong in ({"mode": ResumeMode.VALUE, "has_value": False}, {"mode": ResumeMode.SKIP, "value": 1}):
+        with pytest.raises(InvalidRequest, match="belong together"):
+            world.service.resume_run(run_id, by="ann", **wrong)
     world.service.resume_run(run_id, mode=ResumeMode.VALUE, step="loop[2]/send", value="known", by="ann")
     assert world.wait(run_id).status is RunStatus.INTERRUPTED, "two are in doubt still"
     world.service.resume_run(run_id, mode=ResumeMode.RERUN, by="ann")

@@ -70,6 +70,23 @@ def test_items_of_a_loop_that_succeeded_are_not_run_again(world: World, server: 
     assert [done["two"]["path"] for done in run.data["loop"]] == ["/two/1", "/two/2", "/two/3"]
 
 
+def test_of_a_loop_that_went_on_only_the_failed_elements_are_tried_again(
+    world: World, server: CountingServer
+) -> None:
+    """The run itself succeeded."""
+    world.write("send.yml", f"steps:\n{call(server, 'send', '/send/{{ __input__ }}')}")
+    server.statuses["/send/2"] = [500]
+    loop = "flow_loop: {path: send.yml, data_key: __input__}"
+    done = world.run(f"steps:\n  - {{name: loop, type: flow_loop, {loop}}}\n{NEXT}", data=[1, 2, 3])
+    assert done.status is RunStatus.SUCCEEDED
+    run = retry(world, done.run_id)
+    assert dict(server.calls) == {"/send/1": 1, "/send/2": 2, "/send/3": 1}
+    assert run.data is not None
+    assert [item["send"]["path"] for item in run.data["loop"]] == ["/send/1", "/send/2", "/send/3"]
+    assert run.data["__errors__"] == []
+    assert {step.path for step in run.steps if step.kept} == {"loop[1]/send", "loop[3]/send"}
+
+
 def test_a_retry_of_a_retry_keeps_what_both_did(world: World, server: CountingServer) -> None:
     server.statuses = {"/b": [500], "/c": [500]}
     steps = "".join(call(server, name, f"/{name}") for name in "abc")
@@ -149,6 +166,7 @@ def test_what_cannot_be_tried_again_is_refused_with_what_to_do(world: World) -> 
         service.retry_run(done, RetryWish(), by="x")
     with pytest.raises(InvalidRequest, match="never came to a step 'nxt'; steps that it came to: next"):
         service.retry_run(done, RetryWish(from_step="nxt"), by="x")
+    assert [event.event for event in service.run(done).events] == [Event.DISPATCHED, Event.ENDED]
     with pytest.raises(RunNotFound):
         service.retry_run("20261121T074006123-aaaaaaaa", RetryWish(), by="x")
     service.cancel_run(live, by="a test")
@@ -182,6 +200,18 @@ def test_a_large_result_is_kept_also_when_the_old_run_is_deleted(world: World) -
     data = world.service.run(run.run_id).data
     assert data is not None
     assert (data["bad"], len(data["large"])) == (100_000, 100_000)
+
+
+def test_a_retry_that_is_skipped_leaves_no_files(world: World) -> None:
+    nap = "  - {name: nap, type: sleep, sleep: {seconds: '{{ __input__ }}'}}\n"
+    path = world.write("skips.yml", f"concurrency: {{on_conflict: skip}}\nsteps:\n{LARGE}{nap}")
+    done = world.run(path, data=0)
+    other = world.launch(path, data=60)
+    skipped = world.service.retry_run(done.run_id, RetryWish(from_step="nap"), by="x")
+    assert skipped.status is RunStatus.SKIPPED
+    assert not (world.settings.results_path / skipped.run_id).exists()
+    world.service.cancel_run(other, by="a test")
+    world.wait(other)
 
 
 def test_a_large_result_that_is_lost_is_told_and_begun_anew(world: World) -> None:

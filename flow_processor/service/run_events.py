@@ -1,0 +1,70 @@
+"""What happened to a run itself, as its history tells it: handed out, lost, parked, told, resumed, ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from flow_processor.clock import from_epoch, to_text
+from flow_processor.journal import Event, JournalRow, WireRow, from_wire
+from flow_processor.service.views import RunEvent
+
+MAX_EVENTS = 200
+"""So many are shown, the newest: a run of many waits is handed out as many times."""
+
+MAX_TEXT = 200
+"""A longer text (what a signal carries) is cut."""
+
+
+def run_events(wires: Iterable[WireRow]) -> list[RunEvent]:
+    """The run's own rows as an answer, oldest first."""
+    own = [wire for wire in wires if not wire[1]]
+    return [_event(from_wire(wire)) for wire in own[-MAX_EVENTS:]]
+
+
+def _event(row: JournalRow) -> RunEvent:
+    text = _text(row)
+    return RunEvent(
+        at=from_epoch(row.at),
+        event=row.event,
+        by=row.data.get("by"),
+        text=text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…",
+    )
+
+
+def _text(row: JournalRow) -> str:
+    data = row.data
+    if row.event is Event.DISPATCHED:
+        return f"handed to worker {data.get('worker')} (pid {data.get('pid')})"
+    if row.event is Event.WORKER_LOST:
+        return _loss(data)
+    if row.event is Event.PARKED:
+        wake_at = data.get("wake_at")
+        return "waits without a worker" + (
+            "" if wake_at is None else f" until {to_text(from_epoch(wake_at))}"
+        )
+    if row.event is Event.SIGNALLED:
+        carried = "" if data.get("data") is None else f": {json.dumps(data['data'], ensure_ascii=False)}"
+        return f"signal '{data['name']}'{carried}"
+    if row.event is Event.RESUMED:
+        steps = ", ".join(path for path, _attempt in data["steps"])
+        return (
+            "resumed"
+            + (f" with mode {data['mode']}" if data.get("mode") else "")
+            + (f": {steps}" if steps else "")
+        )
+    if row.event is Event.RETRIED:
+        return f"tries run {data['of']} again" + (f" from {data['from']}" if data.get("from") else "")
+    if row.event is Event.DAEMON_STOPPED:
+        return "the daemon stopped"
+    if row.event is Event.ENDED:
+        error = data.get("error")
+        return f"{data['status']}: {error['message']}" if error else str(data["status"])
+    return str(data.get("reason", ""))
+
+
+def _loss(data: dict[str, Any]) -> str:
+    steps = ", ".join(path for path, _attempt in data["under_way"]) or "nothing"
+    how = "with the daemon" if data.get("restart") else f"with exit code {data.get('exit_code')}"
+    return f"worker {data.get('worker')} died {how}; under way: {steps}"
