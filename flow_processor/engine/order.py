@@ -31,6 +31,8 @@ class RunOrder:
     """The journal so far, as wire rows."""
     log_bytes: int = 0
     """How much of a log the run has already, in bytes."""
+    secrets: Sequence[str] = ()
+    """Secrets that steps before may have used, in another worker or another run: names only."""
 
     def as_frame(self) -> dict[str, Any]:
         """The order as a frame's content."""

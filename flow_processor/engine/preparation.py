@@ -56,7 +56,9 @@ class Preparation:
         left = CLOSING_SECONDS if stop_code else max(1.0, limit - state.worked_seconds)
         secrets = self._grants.of(run.flow_hash, flows)
         deadline = self._clock.monotonic() + left
-        assignment = Assignment(run, dispatch, deadline, limit, secrets, is_closing=stop_code is not None)
+        waits = _waits_of(state)
+        is_closing = stop_code is not None
+        assignment = Assignment(run, dispatch, deadline, limit, secrets, is_closing, waits)
         assignment.stop_code = stop_code
         assignment.seen = None if rows else []
         if state.losses[""] > MAX_LOSSES_OF_RUN:
@@ -76,5 +78,13 @@ class Preparation:
             timeout_seconds=left,
             rows=rows + poison,
             log_bytes=self._store.journal.log_bytes(run.id) if state.dispatches else 0,
+            secrets=sorted(secrets) if rows else (),
         )
         return order, assignment
+
+
+def _waits_of(state: RunState) -> dict[tuple[str, int], str]:
+    """Attempts that wait for a signal and were begun by earlier workers: nobody says so again."""
+    waiting = [record for record in state.under_way() if record.waiting]
+    named = [(record, (record.waiting or {}).get("signal")) for record in waiting]
+    return {(record.path, record.attempt): name for record, name in named if isinstance(name, str)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.signals import Orphaned
@@ -29,6 +29,7 @@ class SecretClient:
         with self._changed:
             if name not in self._asked:
                 self._asked.add(name)
+                self._answers.pop(name, None)  # an error of an earlier time does not count
                 try:
                     self._send({"secret": name})
                 except OSError:
@@ -40,6 +41,16 @@ class SecretClient:
         if isinstance(answer, StepError):
             raise answer
         return answer
+
+    def redact(self, names: Iterable[str]) -> list[str]:
+        """Know the values of these secrets, so that they are redacted; the names of those that cannot be had."""
+        missing = []
+        for name in names:
+            try:
+                self.fetch(name)
+            except StepError:
+                missing.append(name)
+        return missing
 
     def answer(self, frame: Frame) -> None:
         """The daemon's answer: `{"secret", "type", "values"}` or `{"secret", "error"}`."""

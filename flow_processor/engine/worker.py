@@ -182,6 +182,11 @@ class Worker:
                 fetch_secret=secrets.fetch,
             )
             self._begin(interpreter)
+            # What steps before have sent out may come back to steps from here on.
+            for name in secrets.redact(order.secrets):
+                journal.log(
+                    "", "warning", f"secret '{name}' cannot be had now, so its values are not redacted"
+                )
             status, error = interpreter.execute()
             self._end(journal, status, redactor.value(error))
         except Orphaned:

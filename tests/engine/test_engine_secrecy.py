@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from flow_processor.run import RunStatus
+from flow_processor.service.retries import RetryWish
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code
 
@@ -128,6 +129,20 @@ def test_a_secret_that_comes_back_is_covered_before_it_is_data(
     secretive.succeed(flow)
     assert "***" in (secretive.data / "output" / "told.json").read_text()
     assert appearances(secretive) == []
+
+
+def test_a_secret_stays_covered_when_the_run_goes_on_in_another_worker(
+    secretive: World, call: Callable[..., str]
+) -> None:
+    """What was sent out before a wait may come back after it; then another worker has the run, or another run it."""
+    (secretive.data / "come_back.txt").write_text(f"you said {TOKEN}", encoding="utf-8")
+    wait = "  - {name: nap, type: sleep, sleep: {seconds: 2.5}}\n"
+    read = "  - {name: back, type: file, file: {path: come_back.txt, mode: read, type: text}}\n"
+    run = secretive.run("steps:\n" + call("tickets") + wait + read)
+    assert run.data is not None
+    assert run.data["back"] == "you said ***"
+    again = secretive.service.retry_run(run.run_id, RetryWish(from_step="back"), by="a test")
+    assert (secretive.wait(again.run_id).data or {})["back"] == "you said ***"
 
 
 def test_the_daemons_own_secrets_are_not_in_a_workers_environment(secretive: World, tmp_path: Path) -> None:
