@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.engine.counting_server import CountingServer
@@ -12,7 +14,6 @@ from tests.faults.flows import PARALLEL, QUICK, is_ready, posting, refusal, slee
 from tests.faults.real_faults import PulledDisk, tampered
 
 SYNCS = "fsync,fdatasync:error=EIO"
-POWER_CUTS = 2
 
 
 def test_a_launch_that_cannot_be_synced_is_refused(daemon: DaemonProcess) -> None:
@@ -49,8 +50,9 @@ def test_a_run_under_way_waits_for_a_disk_that_cannot_sync(
     invariants.check(daemon.data, accepted=[run_id])
 
 
+@pytest.mark.parametrize("cuts", [1, pytest.param(100, marks=pytest.mark.soak)])
 def test_what_was_accepted_survives_a_power_cut_of_the_disk(
-    pulled_disk: PulledDisk, make_daemon: Callable[..., DaemonProcess], server: CountingServer
+    pulled_disk: PulledDisk, make_daemon: Callable[..., DaemonProcess], server: CountingServer, cuts: int
 ) -> None:
     """16: everything that was not synced is gone at once; each 202 is there, each call announced or not made."""
     daemon = make_daemon()
@@ -58,7 +60,7 @@ def test_what_was_accepted_survives_a_power_cut_of_the_disk(
     post = daemon.write("post.yml", PARALLEL + posting(server, "/run/{{ __run_id__ }}"))
     pulled_disk.sync()
     accepted = []
-    for _ in range(POWER_CUTS):
+    for _ in range(cuts):
         daemon.start()
         accepted += [daemon.launch(path) for path in (quick, post) * 10]
         pulled_disk.lose_power()
@@ -68,7 +70,7 @@ def test_what_was_accepted_survives_a_power_cut_of_the_disk(
     until(lambda: not daemon.live_runs(), "every run ends")
     assert daemon.terminate() == 0
     calls = {path.removeprefix("/run/"): times for path, times in server.calls.items()}
-    found = invariants.check(daemon.data, accepted=accepted, posts=None)
+    found = invariants.check(daemon.data, accepted=accepted)
     assert {run_id for run_id, times in calls.items() if times > 1} == set(), "called twice"
     assert set(calls) <= set(found.statuses), "called for a run that history does not know"
     assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()

@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from flow_processor.clock import SystemClock
 from flow_processor.engine.handover import Handovers
 from flow_processor.errors import StoreUnavailable
@@ -86,9 +84,8 @@ def test_a_handover_cut_at_any_byte_is_not_taken_in(
     invariants.check(daemon.data, accepted=[run_id])
 
 
-@pytest.mark.parametrize("name", ["octospool.db", "octospool.db-wal", "octospool.db-shm"])
 def test_a_database_cut_anywhere_is_opened_or_refused_with_what_to_do(
-    make_daemon: Callable[..., DaemonProcess], tmp_path: Path, name: str
+    make_daemon: Callable[..., DaemonProcess], tmp_path: Path
 ) -> None:
     """17: never a traceback. A cut write-ahead log is what a power cut leaves: the store opens."""
     daemon = make_daemon()
@@ -96,15 +93,18 @@ def test_a_database_cut_anywhere_is_opened_or_refused_with_what_to_do(
     daemon.start()
     for _ in range(5):
         daemon.until_ended(daemon.launch(path))
-    if name == "octospool.db":
-        daemon.terminate()  # everything is in it now
-    else:
-        daemon.kill_with_workers()
-    size = (daemon.data / name).stat().st_size
-    refused = [
-        number for number in range(CUTS) if not opens(daemon.data, tmp_path, name, size * number // CUTS)
-    ]
-    assert bool(refused) == (name == "octospool.db"), refused
+    daemon.kill_with_workers()
+    assert cuts_refused(daemon.data, tmp_path, "octospool.db-wal") == []
+    assert cuts_refused(daemon.data, tmp_path, "octospool.db-shm") == []
+    Store(f"sqlite:///{daemon.data / 'octospool.db'}").close()  # everything is in the one file now
+    assert cuts_refused(daemon.data, tmp_path, "octospool.db")
+
+
+def cuts_refused(data: Path, folder: Path, name: str) -> list[int]:
+    """The lengths at which a store with this file cut is refused."""
+    size = (data / name).stat().st_size
+    lengths = [size * number // CUTS for number in range(CUTS)]
+    return [length for length in lengths if not opens(data, folder, name, length)]
 
 
 def opens(data: Path, folder: Path, name: str, length: int) -> bool:
