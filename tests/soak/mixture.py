@@ -127,7 +127,8 @@ class Person:
             self._looked_at.add(run_id)
             mode = self._chance.choice(["rerun", "skip", "value", "leave", "leave", "leave"])
             if mode != "leave":
-                step = {"step": run["error"]["step"], "value": {}} if mode == "value" else {}
+                in_doubt = self._daemon.run(run_id)["error"]["step"]
+                step = {"step": in_doubt, "value": {}} if mode == "value" else {}
                 told = {"mode": mode, "by": "the soak", **step}
                 answer = self._daemon.call("POST", f"/api/runs/{run_id}/resume", json=told)
                 self.answers[answer.json().get("code", "resumed")] += 1
