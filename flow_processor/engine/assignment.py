@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from flow_processor.engine.order import CLOSING_SECONDS
 from flow_processor.engine.sizes import size_of
+from flow_processor.engine.worker_claims import check_lines, checked_rows
 from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, JournalRow, WireLog, WireRow, to_wire
 from flow_processor.store.runs import RunRow
 
@@ -18,14 +18,6 @@ ABORT_GRACE_SECONDS = 3.0
 
 STEP_GRACE_SECONDS = 0.25
 """A step that watches its own time limit (rest, sleep) has so long to say so itself."""
-
-WORKER_EVENTS = frozenset(
-    {
-        *(Event.STARTED, Event.WAITING, Event.SUCCEEDED, Event.FAILED, Event.SKIPPED),
-        *(Event.PARKED, Event.ENDED),
-    }
-)
-"""What a worker may say happened."""
 
 MAX_SEEN_CHARACTERS = 256 * 1024
 """Of a run with more data than this the outcome is read from the store."""
@@ -41,6 +33,8 @@ class Watch:
     """Its time limit in seconds."""
     unwritten: WireRow | None
     """The row that says it began, if that is not in the store yet."""
+    is_waiting: bool = False
+    """It does nothing: if its worker dies, it is not to blame."""
 
 
 @dataclass(slots=True)
@@ -57,6 +51,8 @@ class Assignment:
     """Names of the secrets that the run's flows name."""
     is_closing: bool
     """True when only finally steps are left to run (after a cancel or time limit)."""
+    waits: dict[tuple[str, int], str]
+    """Attempts that wait for a signal, with its name."""
     watches: dict[tuple[str, int], Watch] = field(default_factory=dict)
     abort_deadline: float | None = None
     """When a worker that was asked to end the run is killed, in monotonic seconds."""
@@ -96,45 +92,43 @@ class Assignment:
         """Follow what begins and ends, and keep what is to be written until `take_unsent`.
 
         That a repeatable step began is written only once it has taken a while (`overdue`): most have ended
-        before, and their outcome tells when they began.
+        before, and their outcome tells when they began. Raises ValueError for what no worker may say.
         """
-        self._check(rows, logs)
+        details_of = checked_rows(rows, dispatch=self.dispatch)
+        check_lines(logs, dispatch=self.dispatch)
+        for seq in (*(row[0] for row in rows), *(line[0] for line in logs)):
+            self.last_seq = max(self.last_seq, seq)
         self.size += size_of(rows, logs)
         if not self.unsent_rows and not self.unsent_logs:
             self.unsent_since = now
         self.unsent_logs.extend(logs)
         self._keep(rows)
         to_write = self.unsent_rows
-        for row in rows:
-            _seq, path, attempt, event, _at, data = row
-            if not path or event != Event.STARTED:
-                if event != Event.WAITING:  # which goes on, under the same limit
-                    self.watches.pop((path, attempt), None)
-                to_write.append(row)
-                continue
-            details = json.loads(data) if data else {}
-            is_once = "once" in details
-            self.watches[path, attempt] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
-            if is_once:
-                to_write.append(row)
+        for row, details in zip(rows, details_of, strict=True):
+            key, event = (row[1], row[2]), row[3]
+            if event == Event.STARTED:
+                is_once = "once" in details
+                self.watches[key] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
+                if not is_once:
+                    continue
+            elif event == Event.WAITING:
+                self._begin_wait(key, details)
+            else:
+                self.watches.pop(key, None)
+                self.waits.pop(key, None)
+            to_write.append(row)
 
-    def _check(self, rows: Sequence[WireRow], logs: Sequence[WireLog]) -> None:
-        """A worker evaluates users' expressions: what it sends must not reach beyond its own run.
+    def _begin_wait(self, key: tuple[str, int], details: dict[str, Any]) -> None:
+        """It goes on being watched, under the same time limit."""
+        if key in self.watches:
+            self.watches[key].is_waiting = True
+        name = details.get("signal")
+        if isinstance(name, str):
+            self.waits[key] = name
 
-        Raises ValueError.
-        """
-        first = self.dispatch * DISPATCH_SPAN
-        for seq, path, attempt, event, at, data in rows:
-            is_typed = isinstance(path, str) and type(attempt) is int and isinstance(at, int | float)
-            if not is_typed or event not in WORKER_EVENTS or not isinstance(data, str | None):
-                raise ValueError(f"not a journal row: {str((seq, path, attempt, event, at))[:200]}")
-        for _seq, at, *texts in logs:
-            if not isinstance(at, int | float) or not all(isinstance(text, str) for text in texts):
-                raise ValueError("not a log line")
-        for seq in [*(row[0] for row in rows), *(line[0] for line in logs)]:
-            if type(seq) is not int or not first < seq < first + DAEMON_SPAN:
-                raise ValueError(f"{seq} is no number of dispatch {self.dispatch}")
-            self.last_seq = max(self.last_seq, seq)
+    def under_way(self) -> list[list[Any]]:
+        """Attempts, as path and number, that may be why a worker died."""
+        return [list(key) for key, watch in self.watches.items() if not watch.is_waiting]
 
     def _keep(self, rows: Sequence[WireRow]) -> None:
         if self.seen is None:

@@ -72,6 +72,8 @@ class Dispatcher:
         """A run for the next free worker. `flows` are its texts, if the caller has them."""
         with self._roster.lock:
             has_begun = run.started_at is not None
+            if run.id in self._roster.unheard:
+                flows = None
             self._waiting.append(Waiting(run.id, run, flows, self._clock.monotonic(), has_begun))
             self.hand_out()
 

@@ -91,7 +91,10 @@ class LocalEngine:
 
     def park(self, run_id: str, wake_at: float | None) -> None:
         """A waiting run of the last daemon: it goes on at that moment (seconds since 1970) or when it is told."""
-        self._parked.add(run_id, wake_at)
+        with self._roster.lock:
+            self._parked.add(run_id, wake_at)
+            if self._roster.unheard.pop(run_id, None):
+                self._parked.wake(run_id)
 
     def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
         """End a run that was submitted; the future is done when the wish is durable. None: no such run here."""
@@ -109,7 +112,7 @@ class LocalEngine:
                 return None
             # It has begun, so its finally steps are due: the next worker runs them, and nothing else.
             now = self._recorder.now()
-            self._roster.told.add(run_id)
+            self._roster.unheard[run_id].add(None)
             recorded = self._store.writer.submit(
                 lambda connection: request_cancel(connection, run_id, reason=reason["message"], at=now),
                 keep=True,
@@ -122,6 +125,7 @@ class LocalEngine:
         with self._roster.lock:
             found = self._roster.find(run_id)
             if found is None:
+                self._roster.unheard[run_id].add(None)
                 self._parked.wake(run_id)
             elif not found[1].is_closing:
                 self._watch.ask_to_end(*found, reason)
@@ -134,10 +138,13 @@ class LocalEngine:
         """
         at = self._recorder.now()
         with self._roster.lock:
-            self._roster.told.add(run_id)
+            self._roster.unheard[run_id].add(name)
             self._dispatcher.read_again(run_id)
+            wakes = self._parked.awaits(run_id, name)
             recorded = self._store.writer.submit(
-                lambda connection: record_signal(connection, run_id, name=name, data=data, by=by, at=at)
+                lambda connection: record_signal(
+                    connection, run_id, name=name, data=data, by=by, at=at, wakes=wakes
+                )
             )
         told = {"name": name, "data": data, "by": by, "at": at}
         recorded.add_done_callback(lambda done: self._deliver_signal(run_id, told, done))
@@ -149,10 +156,10 @@ class LocalEngine:
             return
         with self._roster.lock:
             found = self._roster.find(run_id)
-            if found is None:
-                self._parked.wake(run_id)
-            else:
+            if found is not None:
                 found[0].send({"signal": {"seq": seq, **told}, "run_id": run_id})
+            elif self._parked.awaits(run_id, told["name"]):
+                self._parked.wake(run_id)
 
     def stop(self, grace_seconds: float) -> None:
         """Start nothing more; wait for runs under way, then let their workers go: they hand over."""

@@ -10,6 +10,8 @@ from flow_processor.journal import (
     Event,
     JournalRow,
     RunState,
+    StepRecord,
+    StepStatus,
     WireRow,
     dispatch_of,
     fold,
@@ -36,8 +38,7 @@ def rows_of_loss(assignment: Assignment, *, worker_id: str, exit_code: int, at: 
         ]
     if assignment.is_killed:
         return []
-    under_way = [list(key) for key in assignment.watches]
-    data = {"worker": worker_id, "exit_code": exit_code, "under_way": under_way}
+    data = {"worker": worker_id, "exit_code": exit_code, "under_way": assignment.under_way()}
     return [assignment.daemon_row("", 0, Event.WORKER_LOST, at, data)]
 
 
@@ -57,10 +58,12 @@ def row_of_crash(rows: Sequence[WireRow], *, dead: Collection[str], at: float) -
         return None
     got_on = [row.path for row in last if row.path]
 
-    def is_stuck(path: str) -> bool:
-        return not any(other.startswith((path + "/", path + "[")) for other in got_on)
+    def is_stuck(step: StepRecord) -> bool:
+        if step.status is StepStatus.WAITING:  # it does nothing
+            return False
+        return not any(other.startswith((step.path + "/", step.path + "[")) for other in got_on)
 
-    under_way = [[step.path, step.attempt] for step in state.under_way() if is_stuck(step.path)]
+    under_way = [[step.path, step.attempt] for step in state.under_way() if is_stuck(step)]
     data = {"worker": worker_id, "exit_code": None, "under_way": under_way, "restart": True}
     return to_wire(JournalRow(state.last_seq + 1, "", 0, Event.WORKER_LOST, at, data))
 
@@ -75,6 +78,7 @@ def rows_of_poison(state: RunState, *, at: float) -> list[WireRow]:
     for record in under_way:
         inner = (record.path + "/", record.path + "[")
         is_leaf = not any(other.path.startswith(inner) for other in under_way)
+        is_leaf = is_leaf and record.status is not StepStatus.WAITING  # which does nothing
         losses, crashes = state.losses[record.path], state.crashes[record.path]
         if is_leaf and (losses >= MAX_LOSSES_OF_STEP or crashes >= MAX_CRASHES_OF_STEP):
             message = (

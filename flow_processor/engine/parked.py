@@ -29,6 +29,8 @@ class ParkedRuns:
         self._changed = threading.Condition(roster.lock)
         self._wake_at: dict[str, float] = {}
         """Seconds since 1970; infinity for never."""
+        self._awaited: dict[str, frozenset[str]] = {}
+        """Names of the signals that they wait for, where that is known."""
         self._heap: list[tuple[float, str]] = []
         """An entry counts while `_wake_at` says the same."""
         self._thread = threading.Thread(target=self._work, name="parked-runs", daemon=True)
@@ -50,9 +52,14 @@ class ParkedRuns:
     def __len__(self) -> int:
         return len(self._wake_at)
 
-    def add(self, run_id: str, wake_at: float | None) -> None:
-        """A run goes on at that moment (seconds since 1970); None: when it is woken."""
+    def add(self, run_id: str, wake_at: float | None, awaited: frozenset[str] | None = None) -> None:
+        """A run goes on at that moment (seconds since 1970), or when it is woken; None: only then.
+
+        `awaited` are the names of the signals that it waits for; None: they are not known.
+        """
         with self._roster.lock:
+            if awaited is not None:
+                self._awaited[run_id] = awaited
             moment = math.inf if wake_at is None else wake_at
             self._wake_at[run_id] = moment
             if moment == math.inf:
@@ -63,6 +70,10 @@ class ParkedRuns:
             if len(self._heap) > len(self._wake_at) + MAX_STALE:
                 self._heap = [(at, each) for each, at in self._wake_at.items() if at < math.inf]
                 heapq.heapify(self._heap)
+
+    def awaits(self, run_id: str, name: str) -> bool:
+        """Is it worth waking the run for that signal? The engine's lock is held."""
+        return name in self._awaited.get(run_id, (name,))
 
     def wake(self, run_id: str) -> None:
         """The run goes on now, if it is parked."""
@@ -85,6 +96,7 @@ class ParkedRuns:
                     moment, run_id = heapq.heappop(self._heap)
                     if self._wake_at.get(run_id) == moment:
                         del self._wake_at[run_id]
+                        self._awaited.pop(run_id, None)
                         self._hand_out(run_id)
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +86,10 @@ def _read(pid: int) -> Process | None:
     return Process(pid, int(parent), int(others[17]), state in _ENDED)
 
 
-def end_descendants(pid: int, *, grace_seconds: float) -> None:
-    """Ask all that a process has started to end, and wait for that, but no longer than the grace."""
+def ask_descendants(pid: int) -> None:
+    """Ask all that a process has started to end."""
     for process in descendants(pid):
         _send(process, signal.SIGTERM)
-    _wait_for_end(pid, looks=round(grace_seconds / LOOK_SECONDS))
 
 
 def kill_process(pid: int) -> None:
@@ -110,7 +110,7 @@ def kill_process(pid: int) -> None:
                 break
             for process in below:
                 _send(process, signal.SIGKILL)
-            _wait_for_end(pid, looks=1)
+            wait_for_end(pid, looks=1)
     kill_group(pid)
 
 
@@ -120,11 +120,13 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def kill_strays(worker_id: str) -> None:
-    """End what a worker that died has left behind: found by the mark in its environment."""
-    mark = f"\0{WORKER_MARK}={worker_id}\0".encode()
-    for _ in range(KILL_LOOKS):
-        strays = [process for process in _all() if mark in _environment(process.pid)]
+def kill_strays(worker_ids: Collection[str]) -> None:
+    """End what workers that died have left behind: found by the mark in its environment."""
+    marks = {f"{WORKER_MARK}={worker_id}".encode() for worker_id in worker_ids}
+    for _ in range(KILL_LOOKS if marks else 0):
+        strays = [
+            process for process in _all() if not marks.isdisjoint(_environment(process.pid).split(b"\0"))
+        ]
         if not strays:
             return
         for process in strays:
@@ -132,7 +134,7 @@ def kill_strays(worker_id: str) -> None:
         threading.Event().wait(LOOK_SECONDS)
 
 
-def _wait_for_end(pid: int, *, looks: int) -> None:
+def wait_for_end(pid: int, *, looks: int) -> None:
     """Wait until nothing is left below the process, but no longer than so many looks take."""
     never = threading.Event()
     for _ in range(looks):

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from flow_processor.clock import Clock
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.losses import error_record
-from flow_processor.engine.parked import must_go_on
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
@@ -22,13 +21,11 @@ from flow_processor.journal import (
     JournalRow,
     WireLog,
     WireRow,
-    fold,
-    from_wire,
     to_wire,
 )
 from flow_processor.run import RunStatus
 from flow_processor.store import Connection, Store
-from flow_processor.store.journal import history_rows, read_rows
+from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import RunRow, count_bytes, end_run, move_run
 
 logger = logging.getLogger("octospool.engine")
@@ -115,14 +112,11 @@ class Recorder:
         The engine's lock is held, so that what was said until now comes before this in the store, and what is said
         from now on after it.
         """
-        run_id, size, now = assignment.run.id, assignment.take_size(), self.now()
-        was_told = run_id in self._roster.told
-        self._roster.told.discard(run_id)
+        run_id, size = assignment.run.id, assignment.take_size()
+        said = self._roster.unheard.pop(run_id, set())
+        moment = self.now() if None in said or said & set(assignment.waits.values()) else wake_at
 
         def record(connection: Connection) -> float | None:
-            moment = wake_at
-            if was_told and must_go_on(fold(from_wire(row) for row in read_rows(connection, run_id))):
-                moment = now
             move_run(connection, run_id, RunStatus.WAITING, at=moment, more_bytes=size)
             return moment
 
@@ -162,7 +156,7 @@ class Recorder:
 
     def found_ended(self, run: RunRow) -> None:
         """The store says that the run has ended; the engine's lock is held."""
-        self._roster.told.discard(run.id)
+        self._roster.unheard.pop(run.id, None)
         self._on_ended(run, None)
 
     def has_ended(self, run: RunRow, journal: list[WireRow] | None, done: Future[Any]) -> None:
@@ -171,7 +165,7 @@ class Recorder:
         if failure is None:
             self._on_ended(run, journal)
         with self._roster.lock:
-            self._roster.told.discard(run.id)
+            self._roster.unheard.pop(run.id, None)
             self._roster.ending -= 1
             if failure is not None and not self._roster.is_closed:
                 self.end(run, RunStatus.INTERRUPTED, refused_error(str(failure)))

@@ -18,8 +18,10 @@ from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.records import Recorder, refused_error
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import log_steps, where
+from flow_processor.engine.worker_claims import check_last_word
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import OctospoolError
+from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.step import Secret
 from flow_processor.store.runs import RunRow
@@ -74,7 +76,7 @@ class Reports:
         if "ended" in frame:
             written = self._end(assignment, frame)
         elif "parked" in frame:
-            written = self._park(assignment, frame["parked"]["wake_at"])
+            written = self._park(assignment, frame)
         elif frame["ack"] or now - assignment.unsent_since > TOGETHER_SECONDS:
             written = self._recorder.write_unsent(assignment, lazy=not frame["ack"])
         else:
@@ -87,7 +89,8 @@ class Reports:
             self._let_go(worker, assignment, written)
 
     def _end(self, assignment: Assignment, frame: Frame) -> Future[Any]:
-        run, ended, at = assignment.run, frame["ended"], frame["rows"][-1][4]
+        run, rows = assignment.run, frame["rows"]
+        ended, at = check_last_word(rows, Event.ENDED), rows[-1][4]
         final = replace(
             run,
             status=RunStatus(ended["status"]),
@@ -97,28 +100,30 @@ class Reports:
         )
         assignment.is_over = True
         # What was said to the run from outside is in no frame.
-        journal = None if run.id in self._roster.told else assignment.seen
+        journal = None if run.id in self._roster.unheard else assignment.seen
         self._roster.ending += 1
         written = self._recorder.ended(assignment, ended, at=at)
         written.add_done_callback(lambda done: self._recorder.has_ended(final, journal, done))
         return written
 
-    def _park(self, assignment: Assignment, wake_at: float | None) -> Future[Any]:
+    def _park(self, assignment: Assignment, frame: Frame) -> Future[Any]:
+        wake_at = check_last_word(frame["rows"], Event.PARKED)["wake_at"]
         assignment.is_over = True
         assignment.unsent_rows += assignment.overdue(math.inf)
         self._roster.ending += 1
         self._roster.between.add(assignment.run.id)
         written = self._recorder.parked(assignment, wake_at)
-        written.add_done_callback(lambda done: self._has_parked(assignment.run, done))
+        awaited = frozenset(assignment.waits.values())
+        written.add_done_callback(lambda done: self._has_parked(assignment.run, awaited, done))
         return written
 
-    def _has_parked(self, run: RunRow, done: Future[float | None]) -> None:
+    def _has_parked(self, run: RunRow, awaited: frozenset[str], done: Future[float | None]) -> None:
         failure = done.exception()
         with self._roster.lock:
             self._roster.ending -= 1
             self._roster.between.discard(run.id)
             if failure is None:
-                self._parked.add(run.id, done.result())
+                self._parked.add(run.id, done.result(), awaited)
                 logger.info("waits, and has no worker meanwhile", extra=where(run))
             elif not self._roster.is_closed:
                 self._recorder.end(run, RunStatus.INTERRUPTED, refused_error(str(failure)))

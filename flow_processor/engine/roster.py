@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 
 from flow_processor.engine.assignment import Assignment
 from flow_processor.engine.worker_process import WorkerProcess
@@ -17,8 +18,8 @@ class Roster:
         self.assignments: dict[WorkerProcess, Assignment] = {}
         self.between: set[str] = set()
         """Runs that no worker has for a moment: one is gone and the next not chosen, or they are being parked."""
-        self.told: set[str] = set()
-        """Runs of which something was said (a signal, a cancel) that their worker may not have heard."""
+        self.unheard: defaultdict[str, set[str | None]] = defaultdict(set)
+        """What was said to runs that their worker may not have heard: names of signals, None for a wish to end."""
         self.ending = 0
         """How many ends of runs are being committed."""
         self.is_stopping = False

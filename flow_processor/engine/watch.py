@@ -45,7 +45,7 @@ class Watch:
     ) -> Future[None]:
         """Record why the run must end, and ask its worker to end it; the engine's lock is held."""
         row = assignment.daemon_row("", 0, event, self._recorder.now(), {"reason": reason["message"]})
-        self._roster.told.add(assignment.run.id)
+        self._roster.unheard[assignment.run.id].add(None)
         recorded = self._recorder.append(assignment.run.id, [row])
         self.ask_to_end(worker, assignment, reason)
         return recorded

@@ -17,12 +17,14 @@ from typing import BinaryIO, cast
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.process_tree import (
+    LOOK_SECONDS,
     WORKER_MARK,
-    end_descendants,
+    ask_descendants,
     has_children,
     kill_group,
     kill_process,
     kill_strays,
+    wait_for_end,
 )
 
 logger = logging.getLogger("octospool.engine")
@@ -123,7 +125,10 @@ class WorkerProcess:
         threading.Thread(target=self._end, name=f"end-worker-{self.id}", daemon=True).start()
 
     def _end(self) -> None:
-        end_descendants(self._process.pid, grace_seconds=TERMINATE_GRACE_SECONDS)
+        with self._reaping:
+            if self._process.returncode is None:
+                ask_descendants(self._process.pid)
+        wait_for_end(self._process.pid, looks=round(TERMINATE_GRACE_SECONDS / LOOK_SECONDS))
         self.kill()
 
     def has_children(self) -> bool:
@@ -165,7 +170,7 @@ class WorkerProcess:
         self.end_what_is_left()
         with self._reaping:
             code = self._process.wait()
-        kill_strays(self.id)
+        kill_strays([self.id])
         pipe.close()
         self.leave_alone()
         self._on_exit(self, code)

@@ -183,15 +183,20 @@ def request_cancel(connection: Connection, run_id: str, *, reason: str, at: floa
 
 
 def record_signal(
-    connection: Connection, run_id: str, *, name: str, data: Any, by: str, at: float
+    connection: Connection, run_id: str, *, name: str, data: Any, by: str, at: float, wakes: bool = True
 ) -> int | None:
-    """Record what a live run is told; the row's seq. None (and nothing done) if the run has ended."""
-    live = [status.value for status in LIVE_STATUSES]
-    query = select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(live))
-    if connection.scalar(query) is None:
+    """Record what a live run is told; the row's seq. None (and nothing done) if the run has ended.
+
+    `wakes` False: it waits, but for something else, and what it is told is kept for later.
+    """
+    status = connection.scalar(select(runs.c.status).where(runs.c.id == run_id))
+    if status is None or RunStatus(status) not in LIVE_STATUSES:
         return None
-    is_waiting = wake_run(connection, run_id, at=at)
+    is_waiting = status == RunStatus.WAITING.value
+    if is_waiting and wakes:
+        wake_run(connection, run_id, at=at)
     data = {"name": name, "data": data, "by": by}
+    count_bytes(connection, run_id, len(json.dumps(data)))
     # A worker that has the run tells its log itself: lines must come in the order of their numbers.
     line = f"signal '{name}' by {by}" if is_waiting else None
     return _append_by_daemon(connection, run_id, Event.SIGNALLED, at, data, line=line)
@@ -202,12 +207,10 @@ def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:
     connection.execute(_COUNT_BYTES, {"run_id": run_id, "more": bytes})
 
 
-def wake_run(connection: Connection, run_id: str, *, at: float) -> bool:
-    """A waiting run is to go on at once, also if the daemon dies before it can see to that. False: it waits not."""
+def wake_run(connection: Connection, run_id: str, *, at: float) -> None:
+    """A waiting run is to go on at once, also if the daemon dies before it can see to that."""
     waiting = runs.c.status == RunStatus.WAITING.value
-    return (
-        connection.execute(update(runs).where(runs.c.id == run_id, waiting).values(wake_at=at)).rowcount > 0
-    )
+    connection.execute(update(runs).where(runs.c.id == run_id, waiting).values(wake_at=at))
 
 
 def reopen_run(

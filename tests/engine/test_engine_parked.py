@@ -107,15 +107,37 @@ def test_what_comes_while_the_run_is_being_parked_is_heard(
     assert world.wait(run_id).status in wanted.get(what, [RunStatus.SUCCEEDED, RunStatus.CANCELLED])
 
 
-def test_a_signal_for_nobody_is_kept_and_the_run_waits_on(world: World, path: str) -> None:
-    run_id = world.launch(path)
+def test_a_signal_that_no_wait_is_for_wakes_nobody_and_is_kept(world: World) -> None:
+    """Its name is that of a later wait; until then it costs no worker."""
+    run_id = world.launch(f"steps:\n{WAIT}{WAIT.replace('ask', 'later').replace('go', 'else')}{NEXT}")
     until_parked(world, run_id)
-    signal(world, run_id, "something_else")
-    until(lambda: len(world.events(run_id, Event.PARKED)) == 2, "it has looked, and waits on")
-    until_parked(world, run_id)
+    row = world.service.store.runs.get(run_id)
+    signal(world, run_id, "else", data="x" * 10_000)
+    now = world.service.store.runs.get(run_id)
+    assert row
+    assert now
+    assert now.wake_at == row.wake_at, "nor after a restart"
+    assert now.bytes > row.bytes + 10_000
     signal(world, run_id)
     assert world.wait(run_id).status is RunStatus.SUCCEEDED
-    assert len(world.events(run_id, Event.DISPATCHED)) == 3
+    assert len(world.events(run_id, Event.DISPATCHED)) == 2
+    assert len(world.events(run_id, Event.PARKED)) == 1
+
+
+def test_a_signal_between_the_look_into_the_store_and_the_parking_is_heard(
+    make_world: Callable[..., World],
+) -> None:
+    """As a starting daemon parks runs that it has read: one was told something in that moment."""
+    world = make_world()
+    run_id = world.launch(f"steps:\n{WAIT}{NEXT}")
+    until_parked(world, run_id)
+    row = world.service.store.runs.get(run_id)
+    assert row
+    del world.service.engine._parked._wake_at[run_id]  # as if nobody had read it yet
+    signal(world, run_id)
+    assert is_waiting(world, run_id)
+    world.service.engine.park(run_id, row.wake_at)
+    assert world.wait(run_id).status is RunStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("what", ["signal", "cancel"])
