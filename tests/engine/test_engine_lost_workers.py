@@ -194,3 +194,29 @@ def test_what_a_worker_had_started_dies_with_it(world: World) -> None:
     assert os.getsid(pid) == os.getpgid(pid) == pid
     world.service.cancel_run(run_id, by="a test")
     world.wait(run_id)
+
+
+def test_what_waits_beside_a_step_that_costs_workers_is_not_to_blame(
+    world: World, server: CountingServer
+) -> None:
+    """The step is given up after its second worker; the approval beside it waits on, and is answered."""
+    wait = "{name: ask, type: wait, when: '__input__ == 1', wait: {signal: {name: go}}}"
+    get = f"{{name: get, type: rest, when: '__input__ == 2', rest: {{uri: '{server.url}/held/x'}}}}"
+    world.write("sub/waits.yml", f"steps:\n  - {wait}\n  - {get}\n")
+    run_id = world.launch(
+        "steps:\n  - {name: items, type: set_fact, set_fact: {value: [1, 2]}}\n"
+        "  - {name: each, type: flow_loop, flow_loop: {path: sub/waits.yml, data_key: items}}\n"
+    )
+    for number in (1, 2):
+        server.wait_for_call("/held/x", times=number)
+        until(lambda: world.events(run_id, Event.WAITING), "the approval waits")
+        world.kill_worker(run_id)
+        until(lambda number=number: len(world.events(run_id, Event.WORKER_LOST)) == number, "it is lost")  # type: ignore[misc]
+    lost = [path for row in world.events(run_id, Event.WORKER_LOST) for path, _ in row.data["under_way"]]
+    assert "each[1]/ask" not in lost
+    assert "each[2]/get" in lost
+    world.service.engine.signal(run_id, name="go", data=None, by="a test").result()
+    run = world.wait(run_id)
+    assert run.status is RunStatus.SUCCEEDED
+    assert run.data is not None
+    assert [(error["index"], error["code"]) for error in run.data["__errors__"]] == [(2, "worker_lost")]
