@@ -47,8 +47,11 @@ class DataFolderLock:
         self._own = {"kind": kind, "pid": os.getpid(), "since": to_text(self._clock.now()), **detail}
         try:
             write_atomic(self._content_path, json.dumps(self._own).encode() + b"\n")
-        except BaseException:
+        except BaseException as error:
             self.release()
+            if isinstance(error, OSError):
+                message = f"nothing can be written in the data folder {self._file.path.parent}: {error}; make room, "
+                raise Unavailable(f"{message}or make it writable", code="data_unwritable") from error
             raise
 
     def _take(self) -> bool:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
-from flow_processor.engine.process_tree import kill_process
+from flow_processor.engine.process_tree import kill_process, kill_strays
 from flow_processor.locks import LockFile
 from flow_processor.store.runs import ParkedRun, RunRow
 
@@ -48,7 +48,8 @@ class LeftWorkers:
         return found
 
     def forget_dead(self) -> None:
-        """Remove the files of the dead; only once what they tell is recorded."""
+        """End what the dead have left behind and remove their files; only once what these tell is recorded."""
+        kill_strays([path.stem for path in self._files])
         for path in self._files:
             path.unlink(missing_ok=True)
 

@@ -62,7 +62,8 @@ class Recovery:
         """Take over; runs that a worker of the old daemon still has are waited for in the background."""
         left = LeftWorkers(self._workers_path)
         self._handovers.take_in_all()
-        for parked in self._store.runs.parked():
+        # By version: each is parsed once, however many there are.
+        for parked in sorted(self._store.runs.parked(), key=lambda run: run.flow_hash):
             self._park(left, parked)
         runs = self._store.runs.under_way()
         self._record_crashes(left, runs)
@@ -90,10 +91,14 @@ class Recovery:
             dead = left.dead.get(run.id)
             if not dead or run.status is not RunStatus.RUNNING:
                 continue
-            row = row_of_crash(self._store.journal.rows(run.id), dead=dead, at=now)
+            try:
+                row = row_of_crash(self._store.journal.rows(run.id), dead=dead, at=now)
+            except (ValueError, KeyError, TypeError):
+                # A damaged row: whoever hands the run out ends it with that reason; the others go on.
+                logger.exception("the journal cannot be read", extra=_where(run))
+                continue
             if row is not None:
-                rows = history_rows(run.id, [row])
-                recorded.append(self._store.writer.submit(None, rows=rows, keep=True))
+                recorded.append(self._store.writer.submit(None, rows=history_rows(run.id, [row])))
         for one in recorded:
             # Before the run is handed out again: its next worker is given what is in the store.
             one.result()

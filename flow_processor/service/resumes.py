@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.launcher import Launcher, flow_is_running
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.run_guards import RunGuards
 from flow_processor.service.turns import Turns
 from flow_processor.spec.step import OnInterrupt
 from flow_processor.store import Store
@@ -52,7 +53,7 @@ class Resumes:
         self._turns = turns
         self._live = live
         self._clock = clock
-        self._one_at_a_time = threading.Lock()
+        self._guards = RunGuards()
         """Of two resumes of one run the second must not take the first one's lock for its own."""
 
     def resume(self, run_id: str, *, mode: ResumeMode | None, step: str | None, value: Any, by: str) -> None:
@@ -61,7 +62,7 @@ class Resumes:
         Raises RunNotFound, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown, StoreUnavailable.
         """
         self._launcher.check_open()
-        with self._one_at_a_time:
+        with self._guards.of(run_id):
             self._resume(run_id, mode=mode, step=step, value=value, by=by)
 
     def _resume(self, run_id: str, *, mode: ResumeMode | None, step: str | None, value: Any, by: str) -> None:
@@ -86,9 +87,10 @@ class Resumes:
         finally:
             if not is_reopened:
                 self._turns.give_back(run)
-        queued = self._store.runs.get(run_id)
-        if not is_reopened or queued is None:
-            raise _not_interrupted(run_id, None if queued is None else queued.status)
+        if not is_reopened:
+            raise _not_interrupted(run_id, None)
+        # Made, not read: nothing may fail between the commit and the engine.
+        queued = replace(run, status=RunStatus.QUEUED, ended_at=None, error=None)
         self._live.add(queued)
         self._engine.submit(queued)
 
@@ -143,8 +145,8 @@ def step_name(path: str) -> str:
 
 
 def _not_interrupted(run_id: str, status: RunStatus | None) -> RunNotInterrupted:
-    """`status`: as it is now; None: the run is gone."""
-    state = "gone" if status is None else status.value
+    """`status`: as it is now; None: no longer interrupted."""
+    state = "not interrupted any more" if status is None else status.value
     hint = ""
     if status in (RunStatus.FAILED, RunStatus.CANCELLED):
         hint = f"; to run again what is left of it: POST /api/runs/{run_id}/retry (octospool runs retry)"

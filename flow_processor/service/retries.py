@@ -66,7 +66,7 @@ class Retries:
         self._launcher.check_open()
         found = self._store.runs.with_journal(run_id)
         if found is None:
-            raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
+            raise _not_found(run_id)
         old, wires = found
         _check(old)
         # Else the old run's lock may stand in the new one's way for a moment.
@@ -93,7 +93,8 @@ class Retries:
             safe = replace(cause, claim=lambda connection, _run: has_ended(connection, old.id))
             accepted = self._launcher.accept(run, bundle, safe, rows=rows)
             if accepted is None:
-                raise _is_live(old)
+                is_gone = self._store.runs.get(old.id) is None
+                raise _not_found(old.id) if is_gone else _is_live(old)
         except BaseException:
             self._results.delete(run.id)
             raise
@@ -144,6 +145,10 @@ def _check(old: RunRow) -> None:
     if old.status is RunStatus.SKIPPED:
         message = f"run {old.id} was skipped, so it never began; launch its flow again ({old.flow})"
         raise RunWasSkipped(message, details={"run_id": old.id})
+
+
+def _not_found(run_id: str) -> RunNotFound:
+    return RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
 
 
 def _is_live(old: RunRow) -> RunIsLive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +20,7 @@ from flow_processor.journal import RunState, StepRecord, fold, from_wire
 from flow_processor.service.cancels import wait_until_recorded
 from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.resumes import step_name
+from flow_processor.service.run_guards import RunGuards
 from flow_processor.spec.params import ParamSpec, read_values
 from flow_processor.step import Wait, WaitKind
 from flow_processor.store import Store
@@ -33,7 +33,7 @@ class Told:
         self._store = store
         self._flows = flows
         self._engine = engine
-        self._answering = threading.Lock()
+        self._guards = RunGuards()
         """Of two answers at once the second must find the first."""
 
     def tell(self, run_id: str, *, name: str, data: Any, by: str) -> None:
@@ -42,7 +42,7 @@ class Told:
         Raises RunNotFound, RunHasEnded, NotWaiting, AlreadyAnswered, InvalidRequest (all that is wrong with an
         answer), StoreUnavailable.
         """
-        with self._answering:
+        with self._guards.of(run_id):
             found = self._store.runs.with_journal(run_id)
             if found is None:
                 raise RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})

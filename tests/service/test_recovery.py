@@ -149,3 +149,21 @@ def die(world: World, run_id: str) -> None:
     until(lambda: not list(folder.glob("*.lock")), "the worker's end is noticed")
     for path, content in kept.items():
         path.write_bytes(content)
+
+
+def test_a_run_whose_journal_cannot_be_read_costs_no_other(world: World) -> None:
+    """A damaged row ends its own run, and the daemon starts."""
+    left_behind(world, waiting=0, under_way=2)
+    store = Store(world.settings.database_url)
+    broken, whole = (run.id for run in store.runs.under_way())
+    store.writer.run(lambda connection: insert_rows(connection, broken, [NONSENSE]))
+    store.close()
+    world.start()
+    try:
+        until(lambda: world.service.run(whole).status is RunStatus.WAITING, "the other goes on")
+        until(lambda: world.service.runs(status=[RunStatus.INTERRUPTED]).runs, "the broken one has ended")
+    finally:
+        world.leave()
+
+
+NONSENSE = (DISPATCH_SPAN + 50, "nap", 1, Event.STARTED.value, 1_790_000_000.0, "{no JSON")
