@@ -34,9 +34,12 @@ def command(file: Path, with_secrets: bool, force: bool, data_path: Path | None,
     size = target.stat().st_size
     if as_json:
         known = {"file": str(target), "bytes": size, "files": len(made.files), "runs": made.runs}
-        echo_json({**known, "created_at": made.created_at, "schema": made.schema, "secrets": made.secrets})
+        more = {"schema": made.schema, "secrets": made.secrets, "left_out": made.left_out}
+        echo_json({**known, "created_at": made.created_at, **more})
         return
     say(f"{target}: {made.runs} runs, {len(made.files)} files, {size / 1e6:.1f} MB")
+    for name in made.left_out:
+        say(f"left out: {name} is no regular file of that folder, or has a name that no flow can name")
     if made.secrets:
         say("secrets.yml is in it: keep the file as safe as the secrets themselves")
     else:

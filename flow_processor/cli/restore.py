@@ -32,11 +32,14 @@ def command(file: Path, force: bool, data_path: Path | None, as_json: bool) -> N
     done = restore_backup(settings, file.absolute(), force=force, clock=SystemClock())
     if as_json:
         aside = None if done.aside is None else str(done.aside)
-        echo_json({"runs": done.runs, "interrupted": list(done.interrupted), "aside": aside})
+        known = {"runs": done.runs, "interrupted": list(done.interrupted), "aside": aside}
+        echo_json({**known, "left_out": list(done.left_out)})
         return
     say(f"restored {done.runs} runs and {done.files} files as they were at {done.created_at}")
     if done.aside is not None:
         say(f"what was there before lies in {done.aside}; remove it when you do not need it any more")
+    for name in done.left_out:
+        say(f"{name} was left out of the backup; see to it that it is right")
     for run_id in done.interrupted:
         say(f"run {run_id} was under way: look at what it did, then octospool runs resume {run_id}")
     if not done.secrets:

@@ -10,8 +10,8 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,8 @@ STORE = "octospool.db"
 CONFIG = "config.yml"
 SECRETS = "secrets.yml"
 FOLDERS = ("flows", "templates", "results")
+LOST_AND_FOUND = "lost+found"
+"""What a file system of its own has at its top, for root alone: no part of flows/, even where that is a volume."""
 
 _CHUNK = 1 << 20
 _RESULT = re.compile(rf"results/{RUN_ID_PATTERN.pattern}/[0-9a-f]{{32}}\.json")
@@ -54,6 +56,8 @@ class Manifest:
     """Is secrets.yml in it?"""
     files: dict[str, str] = field(repr=False)
     """SHA-256 of every member but this one, by name."""
+    left_out: list[str]
+    """Names below flows/ and templates/ that are not in it: links that lead out, names that no flow can have."""
     format: int = FORMAT
 
     def as_bytes(self) -> bytes:
@@ -86,40 +90,70 @@ def check_name(name: str) -> None:
         raise BackupInvalid(f"this is no backup of octospool: it holds {name!r}")
 
 
-def copy_hashed(source: IO[bytes], target: IO[bytes]) -> str:
-    """Copy to the end; the SHA-256 of what was copied."""
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-        target.write(chunk)
-    return digest.hexdigest()
-
-
 def hash_of(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def members(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
-    """(name, content) of each member of a backup, in order; each must be read before the next one.
+def read_whole(path: Path, keep: Callable[[str, Iterator[bytes]], None]) -> Manifest:
+    """Read a backup to its end: `keep` gets each member's name and content, in order.
 
-    Raises BackupInvalid for what is no backup: another file, a damaged one, members of other names or kinds.
+    Raises BackupInvalid unless the file is a backup that holds what its manifest says, or what `keep` raises.
     """
+    found: dict[str, str] = {}
+    manifest = None
+    with closing(_members(path)) as members:
+        for name, chunks in members:
+            if name == MANIFEST:
+                manifest = Manifest.parse(b"".join(chunks))
+                continue
+            if name in found:
+                raise BackupInvalid(f"the backup {path} is damaged: it holds {name} twice")
+            digest = hashlib.sha256()
+            keep(name, _hashed(chunks, digest))
+            found[name] = digest.hexdigest()
+    if manifest is None:
+        raise BackupInvalid(f"{path} is no whole backup: it has no {MANIFEST}, so its end is missing")
+    if manifest.files != found:
+        wrong = sorted(
+            name for name in manifest.files.keys() | found if manifest.files.get(name) != found.get(name)
+        )
+        raise BackupInvalid(f"the backup {path} is damaged: {', '.join(wrong[:5])}")
+    if STORE not in found:
+        raise BackupInvalid(f"{path} is no backup of octospool: it holds no {STORE}")
+    return manifest
+
+
+def _members(path: Path) -> Generator[tuple[str, Iterator[bytes]], None, None]:
+    """(name, content) of each member; each must be read to its end before the next one."""
+    with _reading(path), tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            check_name(member.name)
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None:
+                raise BackupInvalid(f"this is no backup of octospool: {member.name!r} is no regular file")
+            yield member.name, _chunks(path, content)
+
+
+def _chunks(path: Path, content: IO[bytes]) -> Iterator[bytes]:
+    with _reading(path):
+        while chunk := content.read(_CHUNK):
+            yield chunk
+
+
+def _hashed(chunks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What goes wrong with the backup itself, as BackupInvalid; not what its reader does with it."""
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            yield _checked(archive)
+        yield
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise BackupInvalid(f"{path} is no backup, or it is damaged ({error})") from error
     except OSError as error:
         raise BackupInvalid(f"the backup {path} cannot be read: {error.strerror or error}") from error
-
-
-def _checked(archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
-    for member in archive:
-        check_name(member.name)
-        content = archive.extractfile(member) if member.isreg() else None
-        if content is None:
-            raise BackupInvalid(f"this is no backup of octospool: {member.name!r} is no regular file")
-        yield member.name, content

@@ -11,6 +11,7 @@ import secrets
 import stat
 import tarfile
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,18 @@ from flow_processor.clock import Clock, to_text
 from flow_processor.errors import Conflict, DiskFull, OctospoolError
 from flow_processor.paths import open_regular, sync_folder
 from flow_processor.result_files import ResultFiles
-from flow_processor.service.archive import CONFIG, MANIFEST, SECRETS, STORE, Manifest, hash_of
+from flow_processor.service.archive import (
+    CONFIG,
+    LOST_AND_FOUND,
+    MANIFEST,
+    SECRETS,
+    STORE,
+    BackupInvalid,
+    Manifest,
+    check_name,
+    hash_of,
+    read_whole,
+)
 from flow_processor.settings import Settings
 from flow_processor.store.snapshot import write_snapshot
 from flow_processor.version import VERSION
@@ -60,7 +72,10 @@ def write_backup(
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _no_space(target) from error
-        raise BackupFailed(f"the backup {target} cannot be written: {error.strerror or error}") from error
+        place = f" ({error.filename})" if error.filename else ""
+        raise BackupFailed(
+            f"the backup {target} cannot be written: {error.strerror or error}{place}"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -81,7 +96,8 @@ def _write(settings: Settings, temporary: Path, copy: Path, *, with_secrets: boo
     with os.fdopen(descriptor, "wb") as file:
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
             hashes = {STORE: _add(archive, STORE, copy)}
-            for name, path in _sources(settings, with_secrets=with_secrets):
+            left_out: list[str] = []
+            for name, path in _sources(settings, with_secrets=with_secrets, left_out=left_out):
                 # Gone since it was listed: a person's file, or one of a run that was deleted just now.
                 with contextlib.suppress(FileNotFoundError):
                     hashes[name] = _add(archive, name, path)
@@ -92,11 +108,13 @@ def _write(settings: Settings, temporary: Path, copy: Path, *, with_secrets: boo
                 runs=snapshot.runs,
                 secrets=SECRETS in hashes,
                 files=hashes,
+                left_out=left_out,
             )
             _add_bytes(archive, MANIFEST, manifest.as_bytes())
         file.flush()
         os.fsync(file.fileno())
-    return manifest
+    # Read as a restore will read it: what is wrong with it must be known today, not on the day it is needed.
+    return read_whole(temporary, lambda _name, chunks: deque(chunks, maxlen=0).clear())
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> str:
@@ -124,17 +142,47 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _sources(settings: Settings, *, with_secrets: bool) -> Iterator[tuple[str, Path]]:
-    """(name in the archive, file) of everything but the store."""
-    yield CONFIG, settings.config_file
+def _sources(settings: Settings, *, with_secrets: bool, left_out: list[str]) -> Iterator[tuple[str, Path]]:
+    """(name in the archive, file) of everything but the store; what cannot go in comes into `left_out`."""
+    yield CONFIG, settings.config_file.resolve()
     if with_secrets:
-        yield SECRETS, settings.secrets_path
+        yield SECRETS, settings.secrets_path.resolve()
     for name, folder in (("flows", settings.flows_path), ("templates", settings.templates_path)):
-        for path in sorted(folder.rglob("*")):
-            is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
-            if not is_temporary and stat.S_ISREG(path.lstat().st_mode):
-                yield f"{name}/{path.relative_to(folder).as_posix()}", path
+        for path in _below(folder):
+            member = f"{name}/{path.relative_to(folder).as_posix()}"
+            file = _file_for(member, path, folder)
+            if file is not None:
+                yield member, file
+            elif os.path.lexists(path):
+                left_out.append(member)
     results = ResultFiles(settings.results_path)
     for run_id in results.runs():
         for result in results.names(run_id):
             yield f"results/{run_id}/{result}", settings.results_path / run_id / result
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder that is no folder, but for what a write that was broken off has left."""
+    for root, folders, files in os.walk(folder, onerror=_refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(root, name))]  # noqa: PTH114, PTH118
+        folders[:] = sorted(name for name in folders if name != LOST_AND_FOUND)
+        for name in sorted(files + links):
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                yield Path(root, name)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that is gone by now has nothing to keep; one that cannot be read has."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _file_for(member: str, path: Path, folder: Path) -> Path | None:
+    """The file to read for a member; None if a restore could not put it back, or a link leads elsewhere."""
+    try:
+        check_name(member)
+        file = path.resolve()
+        is_inside = file.is_relative_to(folder.resolve())
+        return file if is_inside and stat.S_ISREG(file.stat().st_mode) else None
+    except (BackupInvalid, FileNotFoundError, RuntimeError):  # RuntimeError: links in a circle
+        return None

@@ -13,7 +13,8 @@ from pathlib import Path
 from flow_processor.locks import LockFile
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.service.parts import Parts
-from flow_processor.service.restore import ASIDE, MARK, SCRATCH
+from flow_processor.service.placement import MARK
+from flow_processor.service.restore import ASIDE, SCRATCH
 from flow_processor.settings import Settings
 from flow_processor.store import database_file
 from flow_processor.store.checkup import Checkup, rebuild

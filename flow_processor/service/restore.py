@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,24 +18,21 @@ from flow_processor.clock import Clock, to_text
 from flow_processor.engine.losses import error_record
 from flow_processor.errors import Conflict, DataFolderInUse, DiskFull, Unavailable
 from flow_processor.locks import DataFolderLock, LockFile
-from flow_processor.paths import sync_folder
 from flow_processor.run import RunStatus
-from flow_processor.service.archive import (
-    CONFIG,
-    FOLDERS,
-    MANIFEST,
-    SECRETS,
-    STORE,
-    BackupInvalid,
-    Manifest,
-    copy_hashed,
-    members,
+from flow_processor.service.archive import CONFIG, SECRETS, STORE, Manifest, read_whole
+from flow_processor.service.placement import (
+    MARK,
+    RestoreFailed,
+    is_there,
+    places_of,
+    put_in_place,
+    refuse_unwritable,
+    set_mark,
 )
 from flow_processor.settings import Settings
-from flow_processor.store import Connection, Store, store_files
+from flow_processor.store import Connection, Store
 from flow_processor.store.runs import end_run
 
-MARK = "restore-unfinished"
 ASIDE = "before-restore"
 """The folder for what a restore takes away, and for what it unpacks. No step may reach it: secrets may be in it."""
 SCRATCH = ".unpacked-"
@@ -64,6 +60,8 @@ class Restored:
     files: int
     secrets: bool
     """Was secrets.yml in it?"""
+    left_out: tuple[str, ...]
+    """Files that the backup could not take."""
     interrupted: tuple[str, ...]
     """Runs that had not ended when the backup was made."""
     aside: Path | None
@@ -81,40 +79,69 @@ def refuse_unfinished(settings: Settings) -> None:
 def restore_backup(settings: Settings, source: Path, *, force: bool, clock: Clock) -> Restored:
     """Put a backup in place. Nothing is changed before all of it is known to be right.
 
-    Raises DataFolderInUse, RestoreRefused unless `force`, BackupInvalid, StoreUnavailable, DiskFull.
+    Raises DataFolderInUse, RestoreRefused unless `force`, BackupInvalid, StoreUnavailable, DiskFull, RestoreFailed;
+    RestoreUnfinished where it breaks off in the middle.
     """
-    settings.data_path.mkdir(parents=True, exist_ok=True)
     folder = DataFolderLock(settings.data_path, clock=clock)
-    folder.acquire("restore", detail={})
+    with _before_anything_changes(settings):
+        settings.data_path.mkdir(parents=True, exist_ok=True)
+        folder.acquire("restore", detail={})
     try:
         _refuse_orphans(settings)
-        if not force:
-            _refuse_existing(settings)
-        (settings.data_path / ASIDE).mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=settings.data_path / ASIDE) as scratch:
-            staged = Path(scratch)
-            manifest = _unpack(source, staged)
-            interrupted = _end_live_runs(staged / STORE, manifest, clock)
-            aside = settings.data_path / ASIDE / to_text(clock.now()).replace(":", "")
-            moved = _put_in_place(settings, staged, aside)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull(
-                f"no space left in {settings.data_path} to unpack the backup; nothing is changed"
-            ) from error
-        raise
+        return _restore(settings, source, force=force, clock=clock)
     finally:
         with contextlib.suppress(OSError):
             (settings.data_path / ASIDE).rmdir()  # if nothing is in it
         folder.release()
+
+
+def _restore(settings: Settings, source: Path, *, force: bool, clock: Clock) -> Restored:
+    with contextlib.ExitStack() as stack:
+        with _before_anything_changes(settings):
+            if not force:
+                _refuse_existing(settings)
+            refuse_unwritable(settings)
+            (settings.data_path / ASIDE).mkdir(mode=0o700, exist_ok=True)
+            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=settings.data_path / ASIDE)
+            staged = Path(stack.enter_context(scratch))
+            manifest = read_whole(source, lambda name, chunks: _unpack(staged / name, name, chunks))
+            interrupted = _end_live_runs(staged / STORE, manifest, clock)
+            set_mark(settings, staged)
+        aside = settings.data_path / ASIDE / to_text(clock.now()).replace(":", "")
+        try:
+            moved = put_in_place(settings, staged, aside)
+        except OSError as error:
+            raise RestoreUnfinished(
+                f"the restore broke off in the middle: {_said(error)}. Put that right, then run it again: octospool "
+                f"restore FILE --force. Until then no daemon starts on {settings.data_path}"
+            ) from error
     return Restored(
         created_at=manifest.created_at,
         runs=manifest.runs,
         files=len(manifest.files),
         secrets=manifest.secrets,
+        left_out=tuple(manifest.left_out),
         interrupted=interrupted,
         aside=aside if moved else None,
     )
+
+
+@contextlib.contextmanager
+def _before_anything_changes(settings: Settings) -> Iterator[None]:
+    """What the system refuses, as an error of the product."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(
+                f"no space left in {settings.data_path} to unpack the backup; nothing is changed"
+            ) from error
+        raise RestoreFailed(f"the backup cannot be unpacked: {_said(error)}; nothing is changed") from error
+
+
+def _said(error: OSError) -> str:
+    """What the system says, and of which file."""
+    return f"{error.strerror or error} ({error.filename})" if error.filename else str(error.strerror or error)
 
 
 def _refuse_orphans(settings: Settings) -> None:
@@ -127,7 +154,7 @@ def _refuse_orphans(settings: Settings) -> None:
 
 
 def _refuse_existing(settings: Settings) -> None:
-    found = [path for name, path in _places(settings).items() if name != SECRETS and _is_there(path)]
+    found = [path for name, path in places_of(settings).items() if name != SECRETS and is_there(path)]
     if found:
         shown = ", ".join(path.name for path in found)
         raise RestoreRefused(
@@ -136,37 +163,12 @@ def _refuse_existing(settings: Settings) -> None:
         )
 
 
-def _is_there(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
-
-
-def _unpack(source: Path, staged: Path) -> Manifest:
-    """Unpack everything and compare it with the manifest. Raises BackupInvalid."""
-    found: dict[str, str] = {}
-    manifest = None
-    with members(source) as contents:
-        for name, content in contents:
-            if name == MANIFEST:
-                manifest = Manifest.parse(content.read())
-                continue
-            if name in found:
-                raise BackupInvalid(f"the backup {source} is damaged: it holds {name} twice")
-            target = staged / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                # Private is right for store, secrets and results; what people edit is theirs to open.
-                target.chmod(0o644 if name.startswith(("flows/", "templates/", CONFIG)) else 0o600)
-                found[name] = copy_hashed(content, file)
-    if manifest is None:
-        raise BackupInvalid(f"{source} is no whole backup: it has no {MANIFEST}, so its end is missing")
-    if manifest.files != found:
-        wrong = sorted(
-            name for name in manifest.files.keys() | found if manifest.files.get(name) != found.get(name)
-        )
-        raise BackupInvalid(f"the backup {source} is damaged: {', '.join(wrong[:5])}")
-    if STORE not in found:
-        raise BackupInvalid(f"{source} is no backup of octospool: it holds no {STORE}")
-    return manifest
+def _unpack(target: Path, name: str, chunks: Iterator[bytes]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        # Private is right for store, secrets and results; what people edit is theirs to open.
+        target.chmod(0o644 if name.startswith(("flows/", "templates/", CONFIG)) else 0o600)
+        file.writelines(chunks)
 
 
 def _end_live_runs(path: Path, manifest: Manifest, clock: Clock) -> tuple[str, ...]:
@@ -189,63 +191,3 @@ def _end_live_runs(path: Path, manifest: Manifest, clock: Clock) -> tuple[str, .
     finally:
         store.close()
     return tuple(live)
-
-
-def _places(settings: Settings) -> dict[str, Path]:
-    """Where each part of a backup belongs."""
-    store = store_files(settings.database_url)[0]
-    folders = (settings.flows_path, settings.templates_path, settings.results_path)
-    return {
-        **dict(zip(FOLDERS, folders, strict=True)),
-        CONFIG: settings.config_file,
-        SECRETS: settings.secrets_path,
-        STORE: store,
-    }
-
-
-def _put_in_place(settings: Settings, staged: Path, aside: Path) -> bool:
-    """Move what is there aside and the new in; True if there was something."""
-    _sync_all(staged)
-    mark = settings.data_path / MARK
-    mark.touch()
-    sync_folder(settings.data_path)
-    # Of the old time, too: rows and locks of runs that the restored store may not know.
-    old = [settings.data_path / "handover", *store_files(settings.database_url)[1:]]
-    moved = [_move(path, aside / path.name) for path in old]
-    for name, place in _places(settings).items():
-        new = staged / name
-        if name == SECRETS and not new.exists():
-            continue  # it was left out of the backup; the one that is there may well be right
-        moved.append(_move(place, aside / name))
-        _move(new, place)
-        sync_folder(place.parent)
-    mark.unlink()
-    sync_folder(settings.data_path)
-    return any(moved)
-
-
-def _move(source: Path, target: Path) -> bool:
-    """Move a file or a folder, also to another file system; False if it is not there (or an empty folder)."""
-    if not source.exists() or not _is_there(source):
-        return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        target.rmdir()  # empty, or this raises
-    shutil.move(source, target)
-    return True
-
-
-def _sync_all(folder: Path) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            _sync_file(path)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 from flow_processor.cli.app import octospool as command
 from flow_processor.run import RunStatus
 from flow_processor.service import Service
-from flow_processor.service.restore import MARK
+from flow_processor.service.placement import MARK
 from tests.engine.world import World, error_code, until
 
 QUICK = (
@@ -305,14 +305,14 @@ def test_a_restore_that_dies_half_way_is_told_and_can_be_run_again(
     octospool("backup", tmp_path / "b.tar.gz")
     world.leave()
     script = (
-        "import os, shutil, signal, sys\n"
+        "import os, signal, sys\n"
         "from flow_processor.__main__ import main\n"
-        "real = shutil.move\n"
-        "def move(source, target):\n"
-        "    real(source, target)\n"
-        "    if str(target).endswith('flows') and 'before' not in str(target):\n"
+        "real = os.replace\n"
+        "def replace(source, target, **options):\n"
+        "    real(source, target, **options)\n"
+        "    if str(target).endswith('flows/sub') and 'before' not in str(target):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "shutil.move = move\n"
+        "os.replace = replace\n"
         "sys.argv = ['octospool', 'restore', sys.argv[1], '--force']\n"
         "main()\n"
     )
