@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -89,7 +90,7 @@ class History:
             error=error_view(row.error),
             steps=[_step_view(record, now) for record in shown],
             steps_total=len(state.steps),
-            waiting=[] if row.status.is_terminal else [wait_view(record) for record in open_waits(state)],
+            waiting=[] if row.status.is_terminal else wait_views(state),
             events=run_events(wires),
             retried_by=list(retried_by),
             data=self._data(row, state),
@@ -110,8 +111,8 @@ class History:
             return record
         try:
             result = self._results.load(row.id, record.result_file)
-        except ResultLost as lost:
-            result = {"__lost__": {"code": lost.code, "error": lost.message}}
+        except (ResultLost, ValueError) as lost:  # the latter for what is no file's name
+            result = {"__lost__": {"code": ResultLost.code, "error": str(lost)}}
         return replace(record, result=result)
 
     def page(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
@@ -203,6 +204,15 @@ def _not_found(run_id: str) -> RunNotFound:
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else from_epoch(seconds)
+
+
+def wait_views(state: RunState) -> list[WaitView]:
+    """What a run waits for; without what cannot be read: a worker, which tells it, is not trusted that far."""
+    views = []
+    for record in open_waits(state):
+        with contextlib.suppress(ValueError, TypeError):
+            views.append(wait_view(record))
+    return views
 
 
 def wait_view(record: StepRecord) -> WaitView:
