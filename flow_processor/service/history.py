@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
