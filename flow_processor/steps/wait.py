@@ -35,7 +35,12 @@ result is `{answer, form, by, at, expired}`: `form` has every field that the for
 answer means is for the next steps to say: `when: go_ahead.answer == 'approve'`.
 
 When nothing came within `expires_seconds` the `default` holds, `expired` is true and `by` is null. Without a default
-the step fails (`signal_expired`, `approval_expired`), which `ignore_errors` and `on_error_goto` can catch.
+the step fails (`signal_expired`, `approval_expired`), which `on_error_goto` catches, and `ignore_errors` by the text
+that both messages have:
+
+```yaml
+ignore_errors: expires_seconds
+```
 """
 
 from __future__ import annotations
@@ -157,11 +162,9 @@ def run(options: WaitOptions, context: StepContext) -> StepResult:
         wait = _begin(options, context)
         context.log(_announcement(wait))
     taken = context.wait_for(wait)
-    if wait.kind is WaitKind.SIGNAL:
-        return StepResult(_signal_result(wait, taken))
-    if wait.kind is WaitKind.APPROVAL:
-        return StepResult(_approval_result(wait, taken))
-    return StepResult()
+    result = _result(wait, taken)
+    context.log(_farewell(wait, taken, result))
+    return StepResult(result)
 
 
 def _begin(options: WaitOptions, context: StepContext) -> Wait:
@@ -218,6 +221,24 @@ def _announcement(wait: Wait) -> str:
     if wait.kind is WaitKind.APPROVAL:
         return f"waits for an answer ({', '.join(wait.answers)}){until}: {wait.prompt}"
     return f"waits{until}" if wait.signal is None else f"waits for signal '{wait.signal}'{until}"
+
+
+def _result(wait: Wait, taken: Signal | None) -> JsonValue:
+    if wait.kind is WaitKind.SIGNAL:
+        return _signal_result(wait, taken)
+    return _approval_result(wait, taken) if wait.kind is WaitKind.APPROVAL else None
+
+
+def _farewell(wait: Wait, taken: Signal | None, result: JsonValue) -> str:
+    """How it ended, for the log; a wait that nobody ended, and that has no default, fails and says so itself."""
+    if wait.signal is None:
+        return "goes on: its moment has come"
+    what = "nobody has answered" if wait.kind is WaitKind.APPROVAL else f"signal '{wait.signal}' has not come"
+    if taken is None:
+        return f"{what} by {_end_of(wait)}; the default holds: {json.dumps(wait.default, ensure_ascii=False)}"
+    if wait.kind is WaitKind.APPROVAL and isinstance(result, dict):
+        return f"answered by {taken.by}: {result['answer']}"
+    return f"goes on: signal '{taken.name}' has come, sent by {taken.by}"
 
 
 def _signal_result(wait: Wait, taken: Signal | None) -> JsonValue:
