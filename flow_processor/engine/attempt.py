@@ -86,6 +86,9 @@ class Attempt:
 
     def _begins(self) -> bool:
         """Say that it begins, and ask `when`; False if that does not hold."""
+        if self._was_lost():
+            text = "begun again: its worker died while it was under way"
+            self._journal.log(self._path, "warning", text)
         asks_when = self._number == 1 and self._step.when is not None
         self._announce(once=self._once and not asks_when)
         if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
@@ -93,6 +96,13 @@ class Attempt:
         if asks_when and self._once:
             self._announce(once=True)
         return True
+
+    def _was_lost(self) -> bool:
+        """Did it die with its worker? A step around others did not: it goes on at the one that was under way."""
+        before, path = self._journal.before, self._path
+        if self._record is None or not before.losses[path] + before.crashes[path]:
+            return False
+        return not any(other.path.startswith((path + "/", path + "[")) for other in before.steps)
 
     def _announce_again(self, started_at: float) -> None:
         """The daemon must watch over a step that goes on around a wait; over the wait its `waiting` row watches."""

@@ -32,6 +32,8 @@ def test_a_repeatable_step_is_simply_run_again(world: World) -> None:
     run = world.wait(run_id)
     assert run.status is RunStatus.SUCCEEDED
     assert outline(run) == [("wait", 1, "succeeded"), ("next", 1, "succeeded")]
+    said = [(line.step, line.message) for line in world.service.run_logs(run_id).lines]
+    assert ("wait", "begun again: its worker died while it was under way") in said
     assert len(world.events(run_id, Event.WORKER_LOST)) == 1
     assert len(world.events(run_id, Event.DISPATCHED)) == 2
 
@@ -220,3 +222,16 @@ def test_what_waits_beside_a_step_that_costs_workers_is_not_to_blame(
     assert run.status is RunStatus.SUCCEEDED
     assert run.data is not None
     assert [(error["index"], error["code"]) for error in run.data["__errors__"]] == [(2, "worker_lost")]
+
+
+def test_only_the_step_that_was_under_way_is_said_to_have_begun_again(world: World) -> None:
+    """The steps around it go on, and so does one that waits."""
+    world.write("inner.yml", "steps:\n" + sleep(0.6) + "  - {name: paid, type: wait, wait: {signal: paid}}\n")
+    run_id = world.launch("steps:\n  - {name: sub, type: flow, flow: {path: inner.yml}}\n")
+    world.until_begun(run_id, "sub/wait")
+    world.kill_worker(run_id)
+    until(lambda: world.service.run(run_id, max_steps=0).waiting, "it waits for the signal")
+    world.service.signal_run(run_id, "paid", by="ann")
+    assert world.wait(run_id).status is RunStatus.SUCCEEDED
+    again = [line.step for line in world.service.run_logs(run_id).lines if "begun again" in line.message]
+    assert again == ["sub/wait"]
