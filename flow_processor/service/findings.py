@@ -75,6 +75,9 @@ def in_store(patient: Patient, checkup: Checkup) -> Iterator[Finding]:
     if bare := checkup.runs_without_rows():
         message = f"{len(bare)} runs have ended, but no row says how ({_shown(bare)}); delete them, or restore a backup"
         yield Finding("run_without_rows", message)
+    if broken := checkup.runs_with_broken_rows():
+        message = f"{len(broken)} runs have broken rows ({_shown(broken)}); delete the runs, or restore a backup"
+        yield Finding("broken_rows", message)
     if (count := checkup.removals()) and not patient.in_use:
         message = f"{count} deleted runs have something left; the daemon clears that up as it goes"
         yield Finding("removals_left", message, partial(_clear, settings, []))
@@ -107,12 +110,13 @@ def _rebuild(settings: Settings) -> None:
 def _results(settings: Settings, checkup: Checkup) -> Iterator[Finding]:
     files = ResultFiles(settings.results_path)
     named: dict[str, set[str]] = {}
-    for run_id, name in checkup.result_files():
+    for run_id, path, name in checkup.result_files():
         named.setdefault(run_id, set()).add(name)
         try:
             files.load(run_id, name)
-        except ResultLost as error:
-            yield Finding("result_lost", f"{error.message}; a backup may have it")
+        except (ResultLost, ValueError) as error:  # ValueError: a damaged row may name anything
+            message = f"{error}, of step {path}; a backup may have it, else delete the run: DELETE /api/runs/{run_id}"
+            yield Finding("result_lost", message)
     with_files = list(files.runs())
     live = checkup.live(with_files)
     for run_id in with_files:
@@ -148,6 +152,7 @@ def in_folder(patient: Patient) -> Iterator[Finding]:
     yield from _locks(patient)
     yield from _workers(patient)
     yield from _handovers(patient)
+    yield from _unknown(patient)
     yield from _temporary(patient)
 
 
@@ -197,6 +202,20 @@ def _handovers(patient: Patient) -> Iterator[Finding]:
         elif patient.in_use:
             # Without a daemon it is as it should be: the next one takes it in.
             yield Finding("handover_left", f"{name} was not taken in; restart the daemon")
+
+
+def _unknown(patient: Patient) -> Iterator[Finding]:
+    folder = patient.settings.results_path
+    files = ResultFiles(folder)
+    runs = set(files.runs())
+    found = [path for path in sorted(folder.glob("*")) if path.name not in runs]
+    for run_id in sorted(runs):
+        names = files.names(run_id)
+        found += [path for path in sorted((folder / run_id).glob("*")) if path.name not in names]
+    for path in found:
+        if not _TEMPORARY.fullmatch(path.name):
+            message = f"{path} is nothing that octospool has put there; look at it, then remove it"
+            yield Finding("unknown_file", message)
 
 
 def _temporary(patient: Patient) -> Iterator[Finding]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from flow_processor.clock import Clock
 from flow_processor.result_files import ResultFiles
+from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.store import Connection, Store
 from flow_processor.store.removals import (
-    OldRun,
     clear,
     compact,
     delete_ended,
@@ -26,6 +27,9 @@ SECONDS_PER_DAY = 86_400
 
 MAX_ROWS = 1000
 """Rows that a step deletes at most."""
+
+DECIDED = TERMINAL_STATUSES - {RunStatus.INTERRUPTED}
+"""An interrupted run waits for a person, who decides how it goes on; only its age may take it."""
 
 ROWS_PER_RUN = 5
 """A run's own row stands in so many indexes that deleting it costs about as much as this many journal rows."""
@@ -68,13 +72,16 @@ class Pruning:
         self._known_versions = known_versions
         self.rows = MAX_ROWS
         """Rows that a step deletes; may be made smaller from outside, where the disk is slow."""
+        self.deleted: Counter[str] = Counter()
+        """How many runs went because of what."""
 
-    def steps(self) -> Iterator[Step]:
-        """Everything that has to go now."""
+    def steps(self, *, by_age: bool = True) -> Iterator[Step]:
+        """Everything that has to go now; without `by_age` nothing because it is old."""
         yield from self.leftovers()
-        yield from self._old_runs()
+        yield from self._runs(by_age=by_age)
         yield from self.leftovers()
-        yield from self._old_slots()
+        if by_age:
+            yield from self._old_slots()
         yield from self._unused_versions()
         yield from self._free_space()
 
@@ -83,20 +90,24 @@ class Pruning:
         while run_ids := self._store.removals.next(self.rows):
             # First the files: they cannot be rolled back, and deleting them twice does no harm.
             for run_id in run_ids:
-                self._files.delete(run_id)
+                if RUN_ID_PATTERN.fullmatch(run_id):  # a damaged row may name anything
+                    self._files.delete(run_id)
             yield partial(clear, run_ids=run_ids, rows=self.rows)
 
-    def _old_runs(self) -> Iterator[Step]:
+    def _runs(self, *, by_age: bool) -> Iterator[Step]:
         for flow in self._store.removals.flows():
-            yield from self._of_flow(flow, self._rule_of(flow))
+            rule = self._rule_of(flow)
+            if by_age:
+                yield from self._older(flow, rule)
+            yield from self._beyond(flow, rule)
         yield from self._beyond(None, self._rule)
 
-    def _of_flow(self, flow: str, rule: RetentionSpec) -> Iterator[Step]:
+    def _older(self, flow: str, rule: RetentionSpec) -> Iterator[Step]:
         age = rule.max_age_days or self._rule.max_age_days
         if isinstance(age, float):
             before = self._clock.now().timestamp() - age * SECONDS_PER_DAY
-            yield from self._delete(flow, bound_of(before), ended_before=before)
-        yield from self._beyond(flow, rule)
+            for page in self._store.removals.walk(flow, up_to=bound_of(before)):
+                yield from self._delete([run.id for run in page if run.ended_at < before], "their age")
 
     def _beyond(self, flow: str | None, rule: RetentionSpec) -> Iterator[Step]:
         """What is too much by count or by bytes."""
@@ -108,18 +119,19 @@ class Pruning:
             bounds.append(finder.newest_beyond_bytes(flow, rule.max_bytes))
         newest = max((bound for bound in bounds if bound is not None), default=None)
         if newest is not None:
-            yield from self._delete(flow, newest)
+            for page in self._store.removals.walk(flow, up_to=newest, status=DECIDED):
+                yield from self._delete([run.id for run in page], "their number or bytes")
 
-    def _delete(self, flow: str | None, up_to: str, *, ended_before: float | None = None) -> Iterator[Step]:
-        def must_go(run: OldRun) -> bool:
-            return ended_before is None or run.ended_at < ended_before
+    def _delete(self, run_ids: list[str], why: str) -> Iterator[Step]:
+        while run_ids:
+            count = max(1, self.rows // ROWS_PER_RUN)
+            yield partial(self._delete_runs, run_ids=run_ids[:count], why=why)
+            run_ids = run_ids[count:]
 
-        for page in self._store.removals.walk(flow, up_to=up_to):
-            run_ids = [run.id for run in page if must_go(run)]
-            while run_ids:
-                count = max(1, self.rows // ROWS_PER_RUN)
-                yield partial(delete_ended, run_ids=run_ids[:count])
-                run_ids = run_ids[count:]
+    def _delete_runs(self, connection: Connection, run_ids: list[str], why: str) -> int:
+        count = delete_ended(connection, run_ids)
+        self.deleted[why] += count
+        return count
 
     def _old_slots(self) -> Iterator[Step]:
         before = self._clock.now().timestamp() - SLOT_DAYS * SECONDS_PER_DAY

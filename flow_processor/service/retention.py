@@ -7,6 +7,7 @@ import threading
 
 from flow_processor.clock import Clock
 from flow_processor.errors import StoreUnavailable
+from flow_processor.service.clock_doubt import ClockDoubt
 from flow_processor.service.pruning import MAX_ROWS, Pruning, Step
 from flow_processor.store import Store
 
@@ -37,6 +38,7 @@ class Retention:
         self._store = store
         self._pruning = pruning
         self._clock = clock
+        self._doubt = ClockDoubt(clock)
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
 
@@ -51,16 +53,27 @@ class Retention:
             self._thread.join()
 
     def _work(self) -> None:
-        pause = FIRST_SECONDS
+        pause, has_begun = FIRST_SECONDS, False
         while not self._clock.wait(self._is_stopping, pause):
+            pause = PASS_SECONDS
             try:
+                if not has_begun:
+                    self._doubt.begin(self._store.removals.newest())
+                    has_begun = True
                 self._pass()
             except StoreUnavailable as error:
                 logger.warning("old runs cannot be deleted now: %s", error)
-            pause = PASS_SECONDS
+            except Exception:  # whatever it is, the next pass may do better; without this there would be none
+                logger.exception("old runs cannot be deleted now")
+            self._tell()
+
+    def _tell(self) -> None:
+        for why, count in self._pruning.deleted.items():
+            logger.info("retention: %d runs deleted because of %s", count, why)
+        self._pruning.deleted.clear()
 
     def _pass(self) -> None:
-        for step in self._pruning.steps():
+        for step in self._pruning.steps(by_age=self._doubt.is_over()):
             took = self._commit(step)
             # A disk or a processor that is slow today gets smaller steps.
             factor = 0.5 if took > STEP_SECONDS else 1.25

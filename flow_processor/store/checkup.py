@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -70,6 +69,12 @@ class Checkup:
         rows = "EXISTS (SELECT 1 FROM journal WHERE run_id = runs.id)"
         return [run_id for (run_id,) in self._all(f"SELECT id FROM runs WHERE {bare} AND NOT {rows}")]  # noqa: S608
 
+    def runs_with_broken_rows(self) -> list[str]:
+        """Ids of runs with a row whose data is no JSON object."""
+        is_broken = "CASE WHEN json_valid(data) THEN json_type(data) <> 'object' ELSE 1 END"
+        query = f"SELECT DISTINCT run_id FROM journal WHERE data IS NOT NULL AND {is_broken} ORDER BY run_id"  # noqa: S608
+        return [run_id for (run_id,) in self._all(query)]
+
     def live(self, run_ids: Collection[str]) -> set[str]:
         """Those of these runs that have not ended."""
         return {run_id for run_id in run_ids if self._status(run_id) in LIVE_STATUSES}
@@ -78,16 +83,15 @@ class Checkup:
         """Those of these runs that are there."""
         return {run_id for run_id in run_ids if self._status(run_id) is not None}
 
-    def result_files(self) -> Iterator[tuple[str, str]]:
-        """(run, file) for every row whose result is kept in a file."""
+    def result_files(self) -> Iterator[tuple[str, str, str]]:
+        """(run, path of the step, file) for every row whose result is kept in a file."""
         query = (
-            "SELECT run_id, data FROM journal WHERE data LIKE '%\"result_file\"%'"
-            " AND run_id IN (SELECT id FROM runs)"
+            "SELECT run_id, path, json_extract(data, '$.result_file') FROM journal"
+            " WHERE data LIKE '%\"result_file\"%' AND json_valid(data) AND run_id IN (SELECT id FROM runs)"
         )
-        for run_id, data in self._all(query):
-            name = json.loads(data).get("result_file")
+        for run_id, path, name in self._all(query):
             if isinstance(name, str):
-                yield run_id, name
+                yield run_id, path, name
 
     def _status(self, run_id: str) -> RunStatus | None:
         found = self._all("SELECT status FROM runs WHERE id = ?", run_id)

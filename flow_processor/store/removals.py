@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select
 
+from flow_processor.clock import from_epoch
 from flow_processor.run import TERMINAL_STATUSES, RunStatus
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
@@ -111,6 +113,12 @@ class RemovalReader:
         """How many deleted runs have something left."""
         with reading(self._engine) as connection:
             return connection.scalar(select(func.count()).select_from(removals)) or 0
+
+    def newest(self) -> datetime | None:
+        """When the newest run was accepted; None if there is none."""
+        with reading(self._engine) as connection:
+            found = connection.scalar(select(runs.c.created_at).order_by(runs.c.id.desc()).limit(1))
+        return None if found is None else from_epoch(found)
 
     def next(self, rows: int) -> list[str]:
         """Deleted runs that have about `rows` rows left together, or one that has more; none if all is done."""

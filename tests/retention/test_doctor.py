@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.engine.world import World, until
 
 QUICK = "steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
 FIRST = "  - {name: first, type: jq, jq: {expression: '1'}}\n"
+VERSIONS = Path(__file__).parents[1] / "store" / "versions"
 GONE = "20200101T000000000-aaaaaaaa"
 
 
@@ -50,6 +52,14 @@ def write_rows(world: World, run_id: str, data: dict[str, Any] | None = None) ->
     service = Service(world.settings)
     row = (1, "a", 1, Event.SUCCEEDED.value, 1.0, json.dumps(data or {}))
     service.store.writer.submit(None, rows=history_rows(run_id, [row], [(1, 1.0, "info", "a", "x")])).result()
+    service.stop()
+
+
+def write_row(world: World, run_id: str, data: str) -> None:
+    """One more row of a run that is there."""
+    service = Service(world.settings)
+    row = (7, "b", 1, Event.SUCCEEDED.value, 1.0, data)
+    service.store.writer.submit(None, rows=history_rows(run_id, [row])).result()
     service.stop()
 
 
@@ -155,10 +165,7 @@ def test_a_large_result_whose_file_is_gone_or_changed_is_told(
     (run,) = service.runs().runs
     service.stop()
     name = files.keep(run.run_id, '"large"')
-    row = (7, "b", 1, Event.SUCCEEDED.value, 1.0, json.dumps({"result_file": name}))
-    service = Service(world.settings)
-    service.store.writer.submit(None, rows=history_rows(run.run_id, [row])).result()
-    service.stop()
+    write_row(world, run.run_id, json.dumps({"result_file": name}))
     assert codes(doctor("--json")) == []
     path = world.settings.results_path / run.run_id / name
     for spoil in (lambda: path.write_text('"other"'), path.unlink):
@@ -166,6 +173,37 @@ def test_a_large_result_whose_file_is_gone_or_changed_is_told(
         result = doctor("--json", "--repair")
         assert (result.exit_code, codes(result)) == (1, ["result_lost"])
         assert name in result.stdout
+        assert "of step b" in result.stdout
+        assert f"DELETE /api/runs/{run.run_id}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [("[1]", "broken_rows"), ("{", "broken_rows"), ('{"result_file": "../../secrets.yml"}', "result_lost")],
+)
+def test_a_damaged_row_is_told(world: World, doctor: Callable[..., Result], data: str, code: str) -> None:
+    world.leave()
+    service = Service(world.settings)
+    (run,) = service.runs().runs
+    service.stop()
+    write_row(world, run.run_id, data)
+    result = doctor("--json", "--repair")
+    assert (result.exit_code, codes(result)) == (1, [code])
+    assert run.run_id in result.stdout
+
+
+def test_what_nobody_knows_stays_for_a_person(world: World, doctor: Callable[..., Result]) -> None:
+    """The names are none that a result has."""
+    world.leave()
+    (world.data / "results" / GONE).mkdir(parents=True)
+    strangers = [world.data / "results" / "notes.txt", world.data / "results" / GONE / "deadbeef.json"]
+    for path in strangers:
+        path.write_text("{}")
+    result = doctor("--json", "--repair")
+    assert (result.exit_code, codes(result)) == (1, ["unknown_file", "unknown_file"])
+    for path in strangers:
+        assert str(path) in result.stdout
+        assert path.exists()
 
 
 def test_rows_that_the_store_did_not_take_stay_for_a_person(
@@ -225,3 +263,39 @@ def test_what_the_next_start_needs_is_left_alone(world: World, doctor: Callable[
     worker.free(unlink=False)
     assert doctor("--repair").exit_code == 0
     assert worker.path.exists()
+
+
+def test_a_store_of_version_1_that_is_mostly_free_is_rebuilt_and_can_shrink_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file was made without the table by which SQLite gives space back bit by bit."""
+    data = tmp_path / "old"
+    (data / "flows").mkdir(parents=True)
+    store = data / "octospool.db"
+    connection = sqlite3.connect(store)
+    connection.executescript((VERSIONS / "1.sql").read_text(encoding="utf-8"))
+    connection.execute("CREATE TABLE filler (text)")
+    connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 4000,)] * 2000)
+    connection.execute("DROP TABLE filler")
+    connection.commit()
+    connection.close()
+    monkeypatch.setenv("DATA_PATH", str(data))
+
+    def doctor(*options: str) -> Result:
+        return CliRunner().invoke(command, ["doctor", *options], prog_name="octospool")
+
+    assert "brings it to schema 2" in doctor().stderr
+    service = Service(World(data).settings)
+    before = {run.run_id: service.run(run.run_id).status for run in service.runs(limit=100).runs}
+    assert not service.store.removals.gives_space_back()
+    service.stop()
+    size = store.stat().st_size
+    assert codes(doctor("--json")) == ["store_wasteful"]
+    assert store.stat().st_size == size
+    assert codes(doctor("--json", "--repair")) == ["store_wasteful"]
+    assert store.stat().st_size < size / 4
+    assert codes(doctor("--json")) == []
+    service = Service(World(data).settings)
+    assert service.store.removals.gives_space_back()
+    assert {run.run_id: service.run(run.run_id).status for run in service.runs(limit=100).runs} == before
+    service.stop()

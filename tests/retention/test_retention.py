@@ -15,8 +15,10 @@ from flow_processor.clock import SystemClock
 from flow_processor.journal import Event
 from flow_processor.run import LIVE_STATUSES, RunStatus, Trigger, new_run_id
 from flow_processor.service import Service
+from flow_processor.service.retention import PASS_SECONDS
 from flow_processor.settings import Settings
 from flow_processor.store.journal import history_rows
+from flow_processor.store.removals import remove_rest
 from flow_processor.store.runs import RunFilter, RunRow, count_bytes, insert_run
 from flow_processor.store.schedules import Origin, ScheduleStore
 from flow_processor.store.slots import SlotOutcome
@@ -40,6 +42,12 @@ class Folder:
         (self.data / "config.yml").write_text(f"retention: {text}\n", encoding="utf-8")
         self.service.stop()
         self.service = self.open()
+
+    def start(self, clock: Hurried) -> Hurried:
+        self.service.stop()
+        self.service = Service(self.service.settings, clock)
+        self.service.start(schedule=False)
+        return clock
 
     def flow(self, path: str, retention: str) -> None:
         (self.data / "flows" / path).write_text(f"retention: {retention}\n{QUICK}", encoding="utf-8")
@@ -211,18 +219,87 @@ def test_space_is_given_back_to_the_file_system(folder: Folder) -> None:
     assert free <= max(100, after / 10)
 
 
+@pytest.mark.parametrize("rule", ["{max_runs: 1}", "{max_bytes: 1 MiB}"])
+def test_a_run_that_waits_for_a_persons_decision_goes_by_its_age_alone(folder: Folder, rule: str) -> None:
+    folder.configure(rule)
+    folder.add(91, status=RunStatus.INTERRUPTED)
+    interrupted = folder.add(5, status=RunStatus.INTERRUPTED, size=2_000_000)
+    folder.add(4, size=2_000_000)
+    newest = folder.add(1, size=10)
+    folder.prune()
+    assert folder.left() == [interrupted, newest]
+
+
 class Hurried(SystemClock):
-    """Waits a hundredth of the time."""
+    """Waits a hundredth of the time; its hands can be turned, `passed` those of both clocks."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        self.passed = timedelta()
+        self.passes = 0
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead + self.passed
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.passed.total_seconds()
 
     def wait(self, event: Any, seconds: float) -> bool:
+        self.passes += seconds == PASS_SECONDS
         return super().wait(event, seconds / 100)
 
+    def until_passed(self) -> None:
+        """A whole pass of the retention has begun and ended by now."""
+        before = self.passes
+        until(lambda: self.passes >= before + 2, "the retention has looked")
 
-def test_a_started_service_prunes_by_itself(folder: Folder) -> None:
+
+def test_a_started_service_prunes_by_itself(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="octospool")
     old, young = folder.add(91), folder.add(1)
-    folder.service.stop()
-    folder.service = Service(folder.service.settings, Hurried())
-    folder.service.start(schedule=False)
+    folder.start(Hurried())
     until(lambda: folder.left() == [young], "the old run is deleted")
     until(lambda: folder.service.store.removals.count() == 0, "its history too")
     assert folder.service.store.journal.rows(old) == []
+    until(lambda: "retention: 1 runs deleted because of their age" in caplog.text, "the log tells it")
+
+
+def test_a_clock_that_jumps_costs_no_history(folder: Folder) -> None:
+    """A dead battery, a wrong time server: whoever is to put it right has a day."""
+    run = folder.add(1)
+    clock = folder.start(Hurried())
+    clock.until_passed()
+    clock.ahead = timedelta(days=3650)
+    clock.until_passed()
+    assert folder.left() == [run]
+    clock.ahead = timedelta()
+    clock.until_passed()
+    clock.passed = timedelta(days=2)
+    clock.until_passed()
+    assert folder.left() == [run]
+    clock.passed += timedelta(days=100)
+    until(lambda: folder.left() == [], "it goes when it is really old")
+
+
+def test_a_clock_that_is_wrong_from_the_start_costs_no_history(folder: Folder) -> None:
+    """Or nobody has used the spooler for long; then there is no hurry."""
+    folder.configure("{max_age_days: 90, max_runs: 2}")
+    runs = [folder.add(days) for days in (400, 300, 200)]
+    clock = folder.start(Hurried())
+    until(lambda: folder.left() == runs[1:], "there are too many, whatever the clock says")
+    clock.until_passed()
+    assert folder.left() == runs[1:]
+    clock.passed = timedelta(days=1, seconds=1)
+    until(lambda: folder.left() == [], "they are too old after a day, too")
+
+
+def test_a_row_of_what_can_be_no_run_does_not_end_the_retention(folder: Folder) -> None:
+    """A damaged store may say so; nothing outside of results/ is touched."""
+    folder.add(91)
+    young = folder.add(1)
+    (folder.data / "evil").mkdir()
+    folder.service.store.writer.run(lambda connection: remove_rest(connection, ["../evil"]))
+    folder.start(Hurried())
+    until(lambda: folder.left() == [young], "the old run is deleted")
+    until(lambda: folder.service.store.removals.count() == 0, "nothing is left over")
+    assert (folder.data / "evil").exists()
