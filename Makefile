@@ -6,6 +6,7 @@
 #   make docs     writes the generated pages of docs/ anew
 #   make soak     kills for an hour and all long tests, writes docs/reliability.md
 #   make bench    measures the product and a peer, writes bench/RESULTS.md
+#   make bench-million  lists, start and pruning with a million runs; takes minutes and 1 GB, no part of bench
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
@@ -16,7 +17,7 @@ ARGS ?=
 PARALLEL ?= $(if $(ARGS),,--numprocesses auto --maxprocesses 4 --dist worksteal)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint fix docs soak bench clean
+.PHONY: help run test check lint fix docs soak bench bench-million clean
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -49,6 +50,9 @@ soak: $(DEV_STAMP)
 
 bench: $(RUN_STAMP)
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-million: $(RUN_STAMP)
+	$(BIN)/python bench/million.py $(ARGS)
 
 clean:
 	rm -rf .venv .venv-peer
