@@ -76,7 +76,9 @@ def in_store(patient: Patient, checkup: Checkup) -> Iterator[Finding]:
         message = f"{len(bare)} runs have ended, but no row says how ({_shown(bare)}); delete them, or restore a backup"
         yield Finding("run_without_rows", message)
     if broken := checkup.runs_with_broken_rows():
-        message = f"{len(broken)} runs have broken rows ({_shown(broken)}); delete the runs, or restore a backup"
+        message = (
+            f"{len(broken)} runs have broken rows ({_shown(broken)}); delete the runs, or restore a backup"
+        )
         yield Finding("broken_rows", message)
     if (count := checkup.removals()) and not patient.in_use:
         message = f"{count} deleted runs have something left; the daemon clears that up as it goes"
