@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.acceptance.flows import calls_by_run, work
-from tests.acceptance.kills import kill_in_a_loop, percentile
+from tests.acceptance.kills import kill_in_a_loop
 from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
 
@@ -32,12 +32,11 @@ def test_the_daemon_is_killed_alone_again_and_again(
     path = daemon.write("work.yml", work(server))
     daemon.start()
     with Load(daemon, path) as load:
-        kills = kill_in_a_loop(daemon, load, daemon.kill, times=KILLS, moments=random.Random(SEED))
+        kill_in_a_loop(daemon, load, daemon.kill, times=KILLS, moments=random.Random(SEED))
     daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert len(load.accepted) >= KILLS
     assert set(found.count()) == {"succeeded"}, found.count()
-    assert percentile([kill.seconds_to_answer for kill in kills], 0.5) < 2.0, kills
     assert set(load.answers) <= {"202", "away"}, load.answers
 
 
