@@ -32,7 +32,8 @@ from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.step import Secret
 from flow_processor.store import Store
-from flow_processor.store.runs import RunRow, record_signal, request_cancel
+from flow_processor.store.daemon_rows import record_signal, request_cancel
+from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.engine")
 

@@ -25,8 +25,9 @@ from flow_processor.journal import (
 )
 from flow_processor.run import RunStatus
 from flow_processor.store import Connection, Store
+from flow_processor.store.daemon_rows import end_run
 from flow_processor.store.journal import history_rows
-from flow_processor.store.runs import RunRow, count_bytes, end_run, move_run
+from flow_processor.store.runs import RunRow, count_bytes, move_run
 
 logger = logging.getLogger("octospool.engine")
 

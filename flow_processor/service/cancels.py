@@ -15,7 +15,8 @@ from flow_processor.run import RunStatus
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.turns import Turns
 from flow_processor.store import Connection, Store
-from flow_processor.store.runs import RunRow, end_run, request_cancel
+from flow_processor.store.daemon_rows import end_run, request_cancel
+from flow_processor.store.runs import RunRow
 
 RECORD_SECONDS = 10.0
 """How long a cancel (a signal, a resume) waits until it is recorded; it takes effect all the same."""

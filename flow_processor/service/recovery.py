@@ -20,8 +20,9 @@ from flow_processor.service.left_workers import LeftWorkers, end_overdue
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.turns import Turns
 from flow_processor.store import Store
+from flow_processor.store.daemon_rows import end_run
 from flow_processor.store.journal import history_rows
-from flow_processor.store.runs import ParkedRun, RunRow, end_run
+from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")
 

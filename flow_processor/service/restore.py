@@ -31,7 +31,7 @@ from flow_processor.service.placement import (
 )
 from flow_processor.settings import Settings
 from flow_processor.store import Connection, Store
-from flow_processor.store.runs import end_run
+from flow_processor.store.daemon_rows import end_run
 
 ASIDE = "before-restore"
 """The folder for what a restore takes away, and for what it unpacks. No step may reach it: secrets may be in it."""

@@ -21,7 +21,8 @@ from flow_processor.service.run_guards import RunGuards
 from flow_processor.service.turns import Turns
 from flow_processor.spec.step import OnInterrupt
 from flow_processor.store import Store
-from flow_processor.store.runs import RunRow, reopen_run
+from flow_processor.store.daemon_rows import reopen_run
+from flow_processor.store.runs import RunRow
 
 
 class ResumeMode(StrEnum):

@@ -13,7 +13,8 @@ from flow_processor.engine.handover import Handovers
 from flow_processor.journal import DISPATCH_SPAN, OUTSIDE_SPAN
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.store import Store
-from flow_processor.store.runs import RunRow, insert_run, move_run, record_signal, reopen_run
+from flow_processor.store.daemon_rows import record_signal, reopen_run
+from flow_processor.store.runs import RunRow, insert_run, move_run
 
 RUN = "20261121T074006123-k7x2maqa"
 START = DISPATCH_SPAN

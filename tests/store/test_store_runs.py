@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from flow_processor.journal import Event, fold, from_wire
 from flow_processor.run import (
@@ -20,12 +21,12 @@ from flow_processor.run import (
     new_run_id,
 )
 from flow_processor.store import Store
+from flow_processor.store.daemon_rows import end_run, record_signal, reopen_run, request_cancel
 from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import (
     RunFilter,
     RunRow,
     count_bytes,
-    end_run,
     insert_flow_version,
     insert_run,
     move_run,
@@ -235,6 +236,24 @@ def test_what_a_run_takes_is_added_up(store: Store) -> None:
     found = store.runs.get(run.id)
     assert found is not None
     assert found.bytes == len("null") + 120
+
+
+def test_what_a_run_is_told_counts_too(store: Store) -> None:
+    """A signal or a given result may be as large as anything a step says."""
+    run = a_run()
+    insert_all(store, [run])
+    text = "x" * 1000
+
+    def tell(connection: Connection) -> None:
+        record_signal(connection, run.id, name="paid", data=text, by="erp", at=1.0)
+        request_cancel(connection, run.id, reason=text, at=2.0)
+        end_run(connection, run.id, RunStatus.INTERRUPTED, at=3.0, error={"message": text})
+        assert reopen_run(connection, run.id, by="ann", steps=[("a", 1)], mode="value", value=text, at=4.0)
+
+    store.writer.run(tell)
+    found = store.runs.get(run.id)
+    assert found is not None
+    assert 4000 < found.bytes < 4500
 
 
 # The journal.
