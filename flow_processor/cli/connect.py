@@ -124,6 +124,17 @@ def daemon_of(settings: Settings) -> Daemon | None:
     return daemon
 
 
+def way_to_a_daemon(settings: Settings) -> str:
+    """What a person does, where no daemon has the folder, so that one has it and runs can be told something."""
+    holder = DataFolderLock(settings.data_path).holder()
+    start = "start a daemon (octospool serve)"
+    if holder is None:
+        return start
+    # Ctrl-C would cancel the run that the process shows.
+    pid = holder.get("pid", "unknown")
+    return f"end the `octospool run` that has the folder (kill -9 {pid}; its run stays as it is), {start}"
+
+
 @contextmanager
 def reading(settings: Settings) -> Iterator[Spooler]:
     """The daemon, or the store read by a service that is not started: no scheduler, no workers."""

@@ -38,12 +38,15 @@ class Progress:
         *,
         items_of: Callable[[str, RunDetail], int | None],
         zone: tzinfo = UTC,
+        first: str = "",
         live: bool | None = None,
     ):
         """`items_of(path of a loop, run)` tells how many items it has, if it can; moments are shown in `zone`;
+        `first` must be done before the run can be told something;
         `live`: is stderr a terminal whose last line may be rewritten (default: find out)."""
         self._items_of = items_of
         self._zone = zone
+        self._first = first
         self._live = sys.stderr.isatty() if live is None else live
         self._said: set[tuple[str, int]] = set()
         self._waits: set[str] = set()
@@ -79,7 +82,7 @@ class Progress:
         for wait in run.waiting:
             if wait.kind in ("signal", "approval") and wait.path not in self._waits:
                 self._waits.add(wait.path)
-                for line in wait_lines(run.run_id, wait, zone=self._zone):
+                for line in wait_lines(run.run_id, wait, zone=self._zone, first=self._first):
                     self._say(f"  {line}")
 
     def close(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,8 +42,8 @@ def show_list(runs: Sequence[RunSummary], *, zone: tzinfo, empty: str) -> None:
     table(heads, rows, empty=empty)
 
 
-def show_run(run: RunDetail, *, zone: tzinfo) -> None:
-    """A run's facts, then a line for each attempt of a step."""
+def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
+    """A run's facts, then a line for each attempt of a step. `first`: what must be done before it can be told."""
     facts = {
         "run": run.run_id,
         "flow": run.flow,
@@ -62,7 +63,7 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
         if value:
             click.echo(f"{name:<10} {escape(value)}")
     for wait in run.waiting:
-        for line in wait_lines(run.run_id, wait, zone=zone):
+        for line in wait_lines(run.run_id, wait, zone=zone, first=first):
             click.echo(escape(line))
     click.echo("")
     if any(event.event not in _USUAL for event in run.events):
@@ -85,13 +86,13 @@ def show_run(run: RunDetail, *, zone: tzinfo) -> None:
         say(f"and {run.steps_total - len(run.steps)} more steps")
 
 
-def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo) -> list[str]:
-    """What a run waits for, and the command that ends it."""
+def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo, first: str = "") -> list[str]:
+    """What a run waits for, and the command that ends it; `first` is what must be done before that."""
     until = "" if wait.until is None else f" until {moment(wait.until, zone)}"
     if wait.kind == "signal":
         return [
             f"waits for signal '{wait.signal}'{until} (step {wait.path})",
-            f"  send it: octospool runs signal {run_id} {shlex.quote(wait.signal or '')}",
+            f"  {first}send it: octospool runs signal {run_id} {shlex.quote(wait.signal or '')}",
         ]
     if wait.kind != "approval":
         return [f"waits{until} (step {wait.path})"]
@@ -101,16 +102,22 @@ def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo) -> list[str]:
     lines = [f"waits for an answer{until} (step {wait.path}): {wait.prompt}"]
     for name, field in wait.form.items():
         what = f", one of {', '.join(field['options'])}" if field.get("options") else ""
-        need = "" if field.get("required") else ", may be left out"
+        need = "" if field.get("required") else _if_left_out(field)
         about = f": {field['description']}" if field.get("description") else ""
         lines.append(f"  field {name} ({field['type']}{what}{need}){about}")
     if wait.default is not None:
         lines.append(f"  if nobody answers: {wait.default}")
     answers = "|".join(wait.answers)
     lines.append(
-        f"  answer it: octospool runs answer {run_id} {answers}{fields} --step {shlex.quote(wait.path)}"
+        f"  {first}answer it: octospool runs answer {run_id} {answers}{fields} --step {shlex.quote(wait.path)}"
     )
     return lines
+
+
+def _if_left_out(field: dict[str, Any]) -> str:
+    if field.get("default") is None:
+        return ", may be left out"
+    return f", default {json.dumps(field['default'], ensure_ascii=False)}"
 
 
 def log_line(line: LogLine, *, zone: tzinfo) -> str:

@@ -49,21 +49,23 @@ def _daemon_for(run_id: str, data_path: Path | None, verb: str) -> Iterator[Daem
 
 
 def _no_daemon(run: RunDetail, settings: Settings, verb: str) -> Conflict:
+    from flow_processor.cli.connect import way_to_a_daemon
     from flow_processor.locks import DataFolderLock
 
     where = {"run_id": run.run_id}
     if run.status.is_terminal and verb == "cancel":
         return RunHasEnded(f"run {run.run_id} has ended: {run.status.value}", details=where)
     holder = DataFolderLock(settings.data_path).holder()
-    start = f"Start one (octospool serve), then {verb} it"
-    message = f"run {run.run_id} is at rest: no daemon has it. {start}"
+    what_to_do = f"{way_to_a_daemon(settings)}, then try again"
     if run.status.is_terminal:
-        message = f"run {run.run_id} has ended ({run.status.value}), and no daemon is there to go on with it. {start}"
-    elif holder is not None:
-        pid = holder.get("pid", "unknown")
-        message = f"run {run.run_id} is in the hands of `octospool run` (pid {pid}); press Ctrl-C there"
-        if verb != "cancel":
-            message += f" twice (the run stays as it is), start a daemon (octospool serve), then {verb} it"
+        is_what = f"has ended ({run.status.value})"
+    elif holder is None:
+        is_what = "is at rest"
+    else:
+        is_what = f"is in the hands of `octospool run` (pid {holder.get('pid', 'unknown')})"
+        if verb == "cancel":
+            what_to_do = "press Ctrl-C there"
+    message = f"no daemon has run {run.run_id}, which {is_what}. To {verb} it: {what_to_do}"
     return Conflict(message, code="no_daemon", details=where)
 
 
@@ -146,18 +148,29 @@ def answer(
     """
     form = typed_pairs(pairs, hint="--field")
     with _daemon_for(run_id, data_path, "answer") as daemon:
-        path = step or _only_approval(daemon.run(run_id, max_steps=0))
+        path = _approval(daemon.run(run_id, max_steps=0), step)
         content = {"answer": answer, "form": form} if form else {"answer": answer}
         run = daemon.signal_run(run_id, path, data=content, by=by or _login_name())
     _tell(run, as_json=as_json, text=f"'{path}' is answered: {answer}")
 
 
-def _only_approval(run: RunDetail) -> str:
+def _approval(run: RunDetail, step: str | None) -> str:
+    """The path of the approval that `step` means (None: the only one). The daemon would keep anything else, as a
+    signal for a step that comes later; whoever answers must not be told that all is well then."""
+    from flow_processor.service.resumes import step_name
+
+    if run.status.is_terminal:
+        raise RunHasEnded(f"run {run.run_id} has ended: {run.status.value}")
     paths = [wait.path for wait in run.waiting if wait.kind == "approval"]
+    named = ", ".join(f"'{path}'" for path in paths)
+    waits = f"it waits for an answer to {named}" if paths else "it waits for no answer now"
+    look = f"octospool runs show {run.run_id}"
+    if step is not None:
+        if step not in paths and step not in map(step_name, paths):
+            raise NotWaiting(f"run {run.run_id} does not wait for an answer to '{step}'; {waits}: {look}")
+        return step
     if not paths:
-        if run.status.is_terminal:
-            raise RunHasEnded(f"run {run.run_id} has ended: {run.status.value}")
-        raise NotWaiting(f"run {run.run_id} waits for no answer now: octospool runs show {run.run_id}")
+        raise NotWaiting(f"run {run.run_id} waits for no answer now: {look}")
     if len(paths) > 1:
         raise click.UsageError(f"several approvals wait; say --step with one of: {', '.join(paths)}")
     return paths[0]

@@ -128,18 +128,19 @@ def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
     Example:
       octospool runs show 20261121T074006123-k7x2m9qa
     """
-    from flow_processor.cli.connect import reading
+    from flow_processor.cli.connect import reading, way_to_a_daemon
     from flow_processor.cli.daemon import Daemon
     from flow_processor.locks import DataFolderLock
 
     settings = existing_settings(data_path)
     with reading(settings) as spooler:
         run = spooler.run(run_id)
+        first = "" if isinstance(spooler, Daemon) else f"{way_to_a_daemon(settings)}, then "
         is_alone = not isinstance(spooler, Daemon) and DataFolderLock(settings.data_path).holder() is None
     if as_json:
         echo_json(run.model_dump(mode="json"))
         return
-    show_run(run, zone=settings.zone)
+    show_run(run, zone=settings.zone, first=first)
     if is_alone and not run.status.is_terminal:
         say("no daemon has the data folder; the run goes on when one starts: octospool serve")
 

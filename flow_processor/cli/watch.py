@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flow_processor.cli.connect import Spooler, daemon_of
+from flow_processor.cli.connect import Spooler, daemon_of, way_to_a_daemon
 from flow_processor.cli.daemon import Daemon
 from flow_processor.cli.output import say
 from flow_processor.cli.progress import Progress
@@ -36,7 +36,9 @@ def watch(
     by_daemon = isinstance(spooler, Daemon)
     where = "goes on in the daemon" if by_daemon else "goes on with the next `octospool serve` or `run`"
     interrupts.second_says = f"left; run {run.run_id} {where}"
-    progress = Progress(items_of=_LoopSizes(run.flow, settings).items_of, zone=settings.zone)
+    first = "" if by_daemon else f"{way_to_a_daemon(settings)}, then "
+    items_of = _LoopSizes(run.flow, settings).items_of
+    progress = Progress(items_of=items_of, zone=settings.zone, first=first)
     pause, asked = FIRST_PAUSE_SECONDS, False
     try:
         while True:

@@ -32,7 +32,10 @@ APPROVAL = """steps:
     wait:
       approval:
         prompt: Deploy {{ __input__ }}?
-        form: {ticket: {type: str, required: true, description: Of the change}, count: {type: int}}
+        form:
+          ticket: {type: str, required: true, description: Of the change}
+          count: {type: int, default: 3}
+          note: {}
         expires_seconds: 3600
         default: reject
   - {name: paid, type: wait, wait: {signal: "paid {{ __input__ }}"}}
@@ -75,17 +78,25 @@ def test_what_show_says_about_an_approval_answers_it(
     assert "waits for an answer until" in text
     assert "(step go_ahead): Deploy v7?" in text
     assert "field ticket (str): Of the change" in text
-    assert "field count (int, may be left out)" in text
+    assert "field count (int, default 3)" in text
+    assert "field note (str, may be left out)" in text
     assert "if nobody answers: reject" in text
     command = text.partition("answer it: octospool ")[2].splitlines()[0]
     missing = octospool("runs", "answer", run_id, "maybe")
     assert missing.exit_code == 2
     assert "approve, reject" in missing.output
     assert "ticket" in missing.output
+    stray = octospool("runs", "answer", run_id, "approve", "--step", "paid")
+    assert stray.exit_code == 1
+    assert "not_waiting" in stray.output
+    assert "'go_ahead'" in stray.output, "it names the question that is open"
     words = shlex.split(command.replace("approve|reject", "approve").replace("=…", "=C-1"))
     answered = octospool(*words, "--field", "count:=2", "--by", "ann")
     assert answered.exit_code == 0, answered.output
     until_waiting(octospool, run_id, "paid")
+    late = octospool("runs", "answer", run_id, "reject", "--step", "go_ahead")
+    assert late.exit_code == 1
+    assert "not_waiting" in late.output
     text = octospool("runs", "show", run_id).stdout
     command = text.partition("send it: octospool ")[2].splitlines()[0]
     assert octospool(*shlex.split(command), "--data", '{"euro": 7}').exit_code == 0
@@ -94,11 +105,40 @@ def test_what_show_says_about_an_approval_answers_it(
     assert follower.wait(SECONDS) == 0, said
     data = json.loads(out)
     given = data["go_ahead"]
-    assert (given["answer"], given["form"], given["by"]) == ("approve", {"ticket": "C-1", "count": 2}, "ann")
+    assert (given["answer"], given["form"], given["by"]) == (
+        "approve",
+        {"ticket": "C-1", "count": 2, "note": None},
+        "ann",
+    )
     assert data["paid"]["data"] == {"euro": 7}
     again = octospool("runs", "answer", run_id, "approve")
     assert again.exit_code == 1
     assert "run_has_ended" in again.output
+
+
+def test_without_a_daemon_the_hint_says_first_how_there_is_one(
+    start: Any, serve: Serve, flow: WriteFlow, octospool: Octospool
+) -> None:
+    """And what it says is true: the run stays as it is, and the daemon takes the answer."""
+    flow("ask.yml", APPROVAL)
+    run_id, alone = launch(octospool, start, "ask")
+    assert alone.stderr is not None
+    hint = next(line for line in alone.stderr if "answer it:" in line)
+    way = f"kill -9 {alone.pid}; its run stays as it is), start a daemon (octospool serve), then answer it: "
+    assert way in hint
+    assert way in octospool("runs", "show", run_id).stdout
+    refused = octospool("runs", "answer", run_id, "approve")
+    assert refused.exit_code == 1
+    assert way.partition(", then")[0] in refused.output
+    alone.kill()
+    alone.wait(SECONDS)
+    assert "  start a daemon (octospool serve), then answer it: " in octospool("runs", "show", run_id).stdout
+    serve()
+    command = hint.partition("answer it: octospool ")[2]
+    words = shlex.split(command.replace("approve|reject", "approve").replace("=…", "=C-1"))
+    answered = octospool(*words)
+    assert answered.exit_code == 0, answered.output
+    until_waiting(octospool, run_id, "paid")
 
 
 def test_a_failed_run_is_tried_again_with_the_corrected_flow(
