@@ -126,7 +126,7 @@ class KillSoak:
             "daemon alone" if self._kind == "alone" else "daemon with workers",
             str(len(self._kills)),
             str(len(self._accepted)),
-            str(accounted),
+            str(accounted) if self._found.runs else "not checked",
             ", ".join(f"{count} {status}" for status, count in counts),
             f"0 (and {more} that a person wanted)" if more and violation is None else str(more),
             _spread([kill.seconds_to_answer for kill in self._kills]),

@@ -66,11 +66,16 @@ class Person:
         """How many signals of each run were answered 202."""
         self.answers: Counter[str] = Counter()
         """How often it was told `signalled`, `resumed`, or a code of what was refused."""
+        self._known: set[str] = set()
+        """Runs that were noted."""
         self._looked_at: set[str] = set()
 
     def note(self, path: str, run_id: str) -> None:
         """A run was accepted."""
         with self._guard:
+            if run_id in self._known:
+                return
+            self._known.add(run_id)
             if path == "paid.yml":
                 self._open.append((run_id, "paid", {"amount": 7}))
             elif path == "asked.yml":
@@ -86,13 +91,22 @@ class Person:
         self._working.result()
 
     def _work(self) -> None:
-        while not self._stop.wait(PAUSE_SECONDS) or self._open:
+        has_looked = False
+        while not self._stop.wait(PAUSE_SECONDS) or self._open or not has_looked:
             try:
+                if self._stop.is_set() and not has_looked:
+                    self._note_unknown()
+                    has_looked = True
                 self._answer_one()
                 if self._chance.random() < 0.05:
                     self._resume()
             except requests.RequestException:
                 continue
+
+    def _note_unknown(self) -> None:
+        """Runs that were accepted by a daemon that died before it could say so."""
+        for run in self._daemon.live_runs():
+            self.note(run["flow"], run["run_id"])
 
     def _answer_one(self) -> None:
         with self._guard:
