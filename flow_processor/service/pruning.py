@@ -31,6 +31,9 @@ MAX_ROWS = 1000
 DECIDED = TERMINAL_STATUSES - {RunStatus.INTERRUPTED}
 """An interrupted run waits for a person, who decides how it goes on; only its age may take it."""
 
+YOUNG_SECONDS = 3600.0
+"""A run with a younger id may be about to be accepted."""
+
 ROWS_PER_RUN = 5
 """A run's own row stands in so many indexes that deleting it costs about as much as this many journal rows."""
 
@@ -93,6 +96,12 @@ class Pruning:
                 if RUN_ID_PATTERN.fullmatch(run_id):  # a damaged row may name anything
                     self._files.delete(run_id)
             yield partial(clear, run_ids=run_ids, rows=self.rows)
+
+    def delete_stray_files(self) -> None:
+        """Delete result files of runs that never came to be: a crash between a retry's files and its acceptance."""
+        young = bound_of(self._clock.now().timestamp() - YOUNG_SECONDS)
+        for run_id in self._store.removals.unknown(run_id for run_id in self._files.runs() if run_id < young):
+            self._files.delete(run_id)
 
     def _runs(self, *, by_age: bool) -> Iterator[Step]:
         for flow in self._store.removals.flows():

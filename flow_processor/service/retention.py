@@ -59,6 +59,7 @@ class Retention:
             try:
                 if not has_begun:
                     self._doubt.begin(self._store.removals.newest())
+                    self._pruning.delete_stray_files()
                     has_begun = True
                 self._pass()
             except StoreUnavailable as error:

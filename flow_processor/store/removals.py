@@ -6,9 +6,10 @@ A run that is deleted gets a row in `removals` in the transaction that takes its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, select
@@ -113,6 +114,14 @@ class RemovalReader:
         """How many deleted runs have something left."""
         with reading(self._engine) as connection:
             return connection.scalar(select(func.count()).select_from(removals)) or 0
+
+    def unknown(self, run_ids: Iterable[str]) -> Iterator[str]:
+        """Those of these runs that are not there."""
+        remaining = iter(run_ids)
+        while page := list(islice(remaining, WALK_PAGE)):
+            with reading(self._engine) as connection:
+                there = set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(page))))
+            yield from (run_id for run_id in page if run_id not in there)
 
     def newest(self) -> datetime | None:
         """When the newest run was accepted; None if there is none."""

@@ -303,3 +303,17 @@ def test_a_row_of_what_can_be_no_run_does_not_end_the_retention(folder: Folder) 
     until(lambda: folder.left() == [young], "the old run is deleted")
     until(lambda: folder.service.store.removals.count() == 0, "nothing is left over")
     assert (folder.data / "evil").exists()
+
+
+def test_result_files_of_a_run_that_never_came_to_be_are_deleted_after_a_start(folder: Folder) -> None:
+    """A retry keeps files before it is accepted; a crash may come in between. A new one may be about to be."""
+    files = folder.service.result_files
+    known, lost, new = (
+        folder.add(1),
+        new_run_id(datetime.now(UTC) - timedelta(days=1)),
+        new_run_id(datetime.now(UTC)),
+    )
+    for run_id in (known, lost, new):
+        files.keep(run_id, '"large"')
+    folder.start(Hurried()).until_passed()
+    assert list(files.runs()) == [known, new]
