@@ -30,6 +30,6 @@ def healthz() -> Response:
 )
 @handler
 def readyz() -> Response:
-    """Say whether the daemon can do its work: store writable, scheduler ticking, workers answering."""
+    """Say whether the daemon can do its work: new runs taken, store writable, scheduler ticking, workers answering."""
     readiness = service().readiness()
     return answer(readiness, 200 if readiness.ready else 503)

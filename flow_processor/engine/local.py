@@ -182,6 +182,11 @@ class LocalEngine:
         with self._roster.lock:
             return len(self._roster.assignments), len(self._dispatcher)
 
+    def parked_count(self) -> int:
+        """How many runs wait without a worker."""
+        with self._roster.lock:
+            return len(self._parked)
+
     def _take_frame(self, worker: WorkerProcess, frame: Frame) -> None:
         if "rows" in frame:
             self._reports.take_rows(worker, frame)

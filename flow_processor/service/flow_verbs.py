@@ -9,6 +9,7 @@ from flow_processor.errors import LockNotFound, Problem
 from flow_processor.flow_files import FileStatus
 from flow_processor.locks import HeldLock
 from flow_processor.service.health import (
+    check_accepting,
     check_autostart,
     check_folders,
     check_scheduler,
@@ -73,8 +74,9 @@ class FlowVerbs(Parts):
         return replace(file, valid=not problems, problems=problems) if problems else file
 
     def readiness(self) -> Readiness:
-        """Store and data folder writable, scheduler ticking, workers answering."""
+        """New runs taken, store and data folder writable, scheduler ticking, workers answering."""
         checks = [
+            check_accepting(self.launcher),
             check_store(self.store),
             check_folders(self.settings.lock_path, self.settings.data_path),
             check_scheduler(self.scheduler, self.clock),

@@ -13,8 +13,9 @@ from pathlib import Path
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.errors import StoreUnavailable
+from flow_processor.errors import ShuttingDown, StoreUnavailable
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
+from flow_processor.service.launcher import Launcher
 from flow_processor.service.views import Check
 from flow_processor.store import Store
 
@@ -23,6 +24,15 @@ MAX_SCHEDULER_SILENCE_SECONDS = 10.0
 
 STORE_CHECK_SECONDS = 5.0
 """How long readiness waits for a commit."""
+
+
+def check_accepting(launcher: Launcher) -> Check:
+    """Does it take new runs? Once it stops a load balancer must ask somebody else."""
+    try:
+        launcher.check_open()
+    except ShuttingDown as stopping:
+        return Check(name="accepting", ok=False, message=stopping.message)
+    return Check(name="accepting", ok=True, message="takes new runs")
 
 
 def check_store(store: Store) -> Check:
@@ -67,8 +77,11 @@ def check_scheduler(scheduler: FlowScheduler, clock: Clock) -> Check:
 def check_workers(pool: WorkerPool, engine: LocalEngine) -> Check:
     """Do workers answer?"""
     problem = pool.problem()
-    busy, waiting = engine.counts()
-    message = problem or f"{busy} runs under way, {waiting} waiting"
+    busy, queued = engine.counts()
+    counts = (
+        f"{busy} runs under way, {queued} queued for a worker, {engine.parked_count()} waiting without one"
+    )
+    message = problem or counts
     return Check(name="workers", ok=problem is None, message=message)
 
 

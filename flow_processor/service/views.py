@@ -246,7 +246,7 @@ class Check(View):
     """One thing that readiness looks at."""
 
     name: str
-    """store, data, scheduler, workers or autostart."""
+    """accepting, store, data, scheduler, workers or autostart."""
     ok: bool
     """False: see `message`."""
     message: str

@@ -152,6 +152,9 @@ def test_while_it_stops_nothing_new_is_accepted_and_after_the_grace_it_leaves(
             body = {"path": "hello.yml"} if "launch" in call else None
             refused = requests.post(f"{url}{call}", headers=TOKEN, json=body, timeout=LONG)
             assert (refused.status_code, refused.json()["code"]) == (503, "shutting_down")
+        ready = requests.get(f"{url}/readyz", headers=TOKEN, timeout=LONG)
+        assert ready.status_code == 503, "a load balancer asks somebody else"
+        assert [check["name"] for check in ready.json()["checks"] if not check["ok"]] == ["accepting"]
         assert process.wait(LONG) == 0
         assert 2.9 < time.monotonic() - began < 15
         log = octospool("runs", "logs", run_id)
