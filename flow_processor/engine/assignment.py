@@ -19,6 +19,8 @@ ABORT_GRACE_SECONDS = 3.0
 STEP_GRACE_SECONDS = 0.25
 """A step that watches its own time limit (rest, sleep) has so long to say so itself."""
 
+_STARTED, _WAITING = Event.STARTED.value, Event.WAITING.value
+
 MAX_SEEN_CHARACTERS = 256 * 1024
 """Of a run with more data than this the outcome is read from the store."""
 
@@ -96,8 +98,9 @@ class Assignment:
         """
         details_of = checked_rows(rows, dispatch=self.dispatch)
         check_lines(logs, dispatch=self.dispatch)
-        for seq in (*(row[0] for row in rows), *(line[0] for line in logs)):
-            self.last_seq = max(self.last_seq, seq)
+        # Numbers rise, apart in rows and in lines.
+        last = max(rows[-1][0] if rows else 0, logs[-1][0] if logs else 0)
+        self.last_seq = max(self.last_seq, last)
         self.size += size_of(rows, logs)
         if not self.unsent_rows and not self.unsent_logs:
             self.unsent_since = now
@@ -106,12 +109,12 @@ class Assignment:
         to_write = self.unsent_rows
         for row, details in zip(rows, details_of, strict=True):
             key, event = (row[1], row[2]), row[3]
-            if event == Event.STARTED:
+            if event == _STARTED:
                 is_once = "once" in details
                 self.watches[key] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
                 if not is_once:
                     continue
-            elif event == Event.WAITING:
+            elif event == _WAITING:
                 self._begin_wait(key, details)
             else:
                 self.watches.pop(key, None)

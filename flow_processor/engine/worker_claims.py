@@ -12,13 +12,24 @@ from typing import Any
 from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, WireLog, WireRow
 from flow_processor.run import RunStatus
 
-STEP_EVENTS = frozenset({Event.STARTED, Event.WAITING, Event.SUCCEEDED, Event.FAILED, Event.SKIPPED})
-RUN_EVENTS = frozenset({Event.PARKED, Event.ENDED})
+# As plain texts: every row of every run is compared with them, and an enumeration's members take their time.
+_STARTED, _FAILED, _PARKED, _ENDED = (
+    event.value for event in (Event.STARTED, Event.FAILED, Event.PARKED, Event.ENDED)
+)
+_STEP_EVENTS = frozenset({_STARTED, _FAILED, Event.WAITING.value, Event.SUCCEEDED.value, Event.SKIPPED.value})
+_RUN_EVENTS = frozenset({_PARKED, _ENDED})
 
 END_STATUSES = frozenset(status for status in RunStatus if status.is_terminal) - {RunStatus.SKIPPED}
 
 LAST_MOMENT = 253_402_300_799.0
 """The end of the year 9999, in seconds since 1970: no calendar shows what comes after."""
+
+
+_MOMENTS = {"started_at", "until", "wake_at"}
+"""What in a row's data says when, in seconds since 1970, or null."""
+
+_decode = json.JSONDecoder().raw_decode
+"""A worker's texts have no blanks around them."""
 
 
 def checked_rows(rows: Sequence[WireRow], *, dispatch: int) -> list[dict[str, Any]]:
@@ -29,25 +40,35 @@ def checked_rows(rows: Sequence[WireRow], *, dispatch: int) -> list[dict[str, An
 def _checked(row: WireRow, dispatch: int) -> dict[str, Any]:
     seq, path, attempt, event, at, data = row
     _check_number(seq, dispatch)
-    is_typed = isinstance(path, str) and type(attempt) is int and isinstance(data, str | None)
-    if not is_typed or not _is_moment(at) or event not in (STEP_EVENTS if path else RUN_EVENTS):
+    is_typed = type(path) is str and type(attempt) is int and (data is None or type(data) is str)
+    if not is_typed or not _is_moment(at) or event not in (_STEP_EVENTS if path else _RUN_EVENTS):
         raise ValueError(f"not a journal row: {str((seq, path, attempt, event, at))[:200]}")
-    details = json.loads(data) if data else {}
-    if not isinstance(details, dict) or not _is_readable(Event(event), details):
+    if data is None and event == _STARTED:
+        return {}
+    details = {} if data is None else _parsed(data)
+    if not _is_readable(event, details):
         raise ValueError(f"not the data of a row '{event}': {str(data)[:200]}")
     return details
 
 
-def _is_readable(event: Event, details: dict[str, Any]) -> bool:
-    if event is Event.ENDED:
+def _parsed(data: str) -> dict[str, Any]:
+    try:
+        details, end = _decode(data)
+    except ValueError:
+        details, end = None, 0
+    if end != len(data) or type(details) is not dict:
+        raise ValueError(f"not a JSON object: {data[:200]}")
+    return details
+
+
+def _is_readable(event: str, details: dict[str, Any]) -> bool:
+    if event == _FAILED and not _is_error(details.get("error")):
+        return False
+    if event == _ENDED:
         error = details.get("error")
         return details.get("status") in END_STATUSES and (error is None or _is_error(error))
-    if event is Event.PARKED or event is Event.WAITING:
-        moment = details.get("wake_at" if event is Event.PARKED else "until")
-        return moment is None or _is_moment(moment)
-    if event is Event.FAILED and not _is_error(details.get("error")):
-        return False
-    return "started_at" not in details or _is_moment(details["started_at"])
+    moments = _MOMENTS & details.keys()
+    return all(details[name] is None or _is_moment(details[name]) for name in moments)
 
 
 def check_lines(lines: Sequence[WireLog], *, dispatch: int) -> None:

@@ -76,7 +76,7 @@ def test_what_workers_say_passes_and_can_be_folded(said: Any) -> None:
 
 @pytest.mark.parametrize("said", WRONG)
 def test_anything_else_is_refused(said: Any) -> None:
-    with pytest.raises(ValueError, match=r"not |no number|Expecting"):
+    with pytest.raises(ValueError, match=r"not |no number"):
         checked_rows([RIGHT[0], said], dispatch=2)
 
 
