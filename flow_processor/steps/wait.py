@@ -36,11 +36,7 @@ answer means is for the next steps to say: `when: go_ahead.answer == 'approve'`.
 
 When nothing came within `expires_seconds` the `default` holds, `expired` is true and `by` is null. Without a default
 the step fails (`signal_expired`, `approval_expired`), which `on_error_goto` catches, and `ignore_errors` by the text
-that both messages have:
-
-```yaml
-ignore_errors: expires_seconds
-```
+that both messages have: `ignore_errors: expires_seconds`.
 """
 
 from __future__ import annotations

@@ -125,7 +125,12 @@ class PulledDisk:
 
     def come_back(self) -> None:
         """Power is back: mounted again, with what had reached the disk. Nobody may have files open there."""
-        run("umount", str(self._folder))
+        # A process that was killed a moment ago may still be on its way out.
+        command = ["umount", str(self._folder)]
+        until(
+            lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
+            "nobody has files open on the disk",
+        )
         self._mount()
 
     def remove(self) -> None:

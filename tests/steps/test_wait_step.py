@@ -204,7 +204,7 @@ def test_a_wait_that_had_begun_goes_on_as_it_was(context: Any, run_step: RunStep
     context.signal = Signal(5, "step", "yes", "ann", 0.0)
     assert run_step(type="wait", wait={"approval": {"prompt": "{{ gone }}"}}).value["answer"] == "yes"
     assert context.waits == [context.begun_wait]
-    assert context.lines == [], "it is announced once"
+    assert context.lines == [("info", "answered by ann: yes")], "it is announced once"
 
 
 @pytest.mark.parametrize(
