@@ -14,7 +14,7 @@ RUN_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 ARGS ?=
 # The whole suite on all cores; what is named by ARGS in one process, as pytest itself does it.
-PARALLEL ?= $(if $(ARGS),,--numprocesses auto --maxprocesses 4 --dist worksteal)
+PARALLEL ?= $(if $(ARGS),,--numprocesses 4 --dist worksteal)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint fix docs soak bench bench-million clean

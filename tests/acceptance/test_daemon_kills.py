@@ -14,8 +14,8 @@ from tests.acceptance.kills import kill_in_a_loop
 from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
 
-KILLS = 6
-KILLS_WITH_WORKERS = 3
+KILLS = 4
+KILLS_WITH_WORKERS = 2
 """`make soak` has the long form."""
 SEED = 20261121
 """The same moments in each run of the test."""

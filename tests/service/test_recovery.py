@@ -87,6 +87,7 @@ def world(tmp_path: Path) -> World:
     return world
 
 
+@pytest.mark.soak
 def test_a_thousand_runs_under_way_and_ten_thousand_that_wait_are_back_in_five_seconds(world: World) -> None:
     left_behind(world, waiting=WAITING, under_way=UNDER_WAY)
     began = time.monotonic()
