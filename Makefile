@@ -13,7 +13,7 @@ BIN := .venv/bin
 RUN_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev
 ARGS ?=
-# The whole suite on all cores; what is named by ARGS in one process, as pytest itself does it.
+# The whole suite in four processes, for many tests wait; what is named by ARGS in one, as pytest itself does it.
 PARALLEL ?= $(if $(ARGS),,--numprocesses 4 --dist worksteal)
 
 .DEFAULT_GOAL := help

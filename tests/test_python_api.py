@@ -164,6 +164,8 @@ def test_ctrl_c_cancels_the_run_and_is_raised(data_folder: Path) -> None:
         "  - {name: bye, type: file, file: {path: bye.txt, mode: write, type: text, data_key: __run_id__}}\n"
     )
     code = (
+        # Who starts the tests in the background of a shell has them ignore it.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from flow_processor import Flow\n"
         "flow = Flow.load('slow', data_folder='data')\n"
         "try:\n    flow.run()\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
