@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flow_processor.journal import StepRecord, StepStatus
+from flow_processor.run_state import StepRecord, StepStatus
 
 
 def fold_data(data: dict[str, Any], record: StepRecord) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 
 JsonValue = Any
 """None, bool, int, float, str, list or dict with text keys: what flow data is made of."""

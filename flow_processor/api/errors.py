@@ -85,7 +85,7 @@ STATUS_OF: dict[type[OctospoolError], int] = {
 class ErrorAnswer(BaseModel):
     """What every error looks like; some carry more, such as `problems` or `run_id`."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", defer_build=True, use_attribute_docstrings=True)
 
     error: str
     """What is wrong and what to do, for people."""

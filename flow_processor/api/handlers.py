@@ -34,7 +34,9 @@ SERVICE_KEY = "octospool.service"
 class Body(BaseModel):
     """Base of request bodies: no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, defer_build=True, use_attribute_docstrings=True
+    )
 
 
 class OptionalBody(Body):
@@ -44,7 +46,7 @@ class OptionalBody(Body):
 class Parameters(BaseModel):
     """Base of query and path parameters: texts that are read as what the field says, no unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, use_attribute_docstrings=True)
 
 
 def service() -> Service:

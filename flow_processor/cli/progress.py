@@ -15,8 +15,8 @@ import click
 
 from flow_processor.cli.output import duration, say
 from flow_processor.cli.run_text import wait_lines
-from flow_processor.journal import StepStatus
 from flow_processor.logs import escape
+from flow_processor.run_state import StepStatus
 
 if TYPE_CHECKING:
     from flow_processor.service.views import RunDetail, StepView

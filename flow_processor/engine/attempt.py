@@ -11,7 +11,8 @@ from flow_processor.engine.signals import FlowFailed, Orphaned, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
-from flow_processor.journal import Event, StepRecord, StepStatus
+from flow_processor.journal import Event
+from flow_processor.run_state import StepRecord, StepStatus
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
 

@@ -15,7 +15,8 @@ from flow_processor.engine.run_journal import RunJournal
 from flow_processor.errors import StepError, StepTimeout
 from flow_processor.expressions import data_key, jq
 from flow_processor.expressions.jinja import Templates
-from flow_processor.journal import Event, Signal
+from flow_processor.journal import Event
+from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait, WaitKind
 

@@ -20,7 +20,7 @@ from flow_processor.engine.signals import FlowFailed, Interrupted, Stopped
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_data import child_data, fold_data
-from flow_processor.journal import StepRecord
+from flow_processor.run_state import StepRecord
 from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import Exit, FlowOutcome, Goto, StepResult, Wait
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from flow_processor.engine.parked import must_go_on
 from flow_processor.engine.sizes import size_of
 from flow_processor.errors import StoreUnavailable
-from flow_processor.journal import Event, WireLog, WireRow, fold, from_wire
+from flow_processor.journal import Event, WireLog, WireRow, from_wire
 from flow_processor.run import RunStatus
+from flow_processor.run_state import fold
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import history_rows, read_rows
 from flow_processor.store.runs import count_bytes, move_run

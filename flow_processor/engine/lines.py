@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from flow_processor.clock import Clock
 from flow_processor.engine.signals import Parked, Stopped
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 
 PARK_SECONDS = 2.0
 """A run that goes on sooner keeps its worker: parking it costs two hand-overs and a replay of its journal."""

@@ -6,18 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from flow_processor.engine.assignment import Assignment
-from flow_processor.journal import (
-    Event,
-    JournalRow,
-    RunState,
-    StepRecord,
-    StepStatus,
-    WireRow,
-    dispatch_of,
-    fold,
-    from_wire,
-    to_wire,
-)
+from flow_processor.journal import Event, JournalRow, WireRow, dispatch_of, from_wire, to_wire
+from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
 
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""

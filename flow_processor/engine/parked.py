@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from flow_processor.clock import Clock
 from flow_processor.engine.roster import Roster
-from flow_processor.journal import RunState
+from flow_processor.run_state import RunState
 
 LOOK_SECONDS = 1.0
 """The wall clock is read so often at least: it may be set, and a suspended machine stops all other clocks."""

@@ -11,8 +11,9 @@ from flow_processor.engine.grants import Grants
 from flow_processor.engine.losses import MAX_LOSSES_OF_RUN, error_record, rows_of_poison
 from flow_processor.engine.order import CLOSING_SECONDS, RunOrder
 from flow_processor.engine.records import Recorder
-from flow_processor.journal import DISPATCH_SPAN, RunState, WireRow, fold, from_wire
+from flow_processor.journal import DISPATCH_SPAN, WireRow, from_wire
 from flow_processor.run import RunStatus
+from flow_processor.run_state import RunState, fold
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow
 

@@ -15,14 +15,7 @@ from flow_processor.engine.losses import error_record
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.worker_process import WorkerProcess
-from flow_processor.journal import (
-    DISPATCH_SPAN,
-    Event,
-    JournalRow,
-    WireLog,
-    WireRow,
-    to_wire,
-)
+from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, WireLog, WireRow, to_wire
 from flow_processor.run import RunStatus
 from flow_processor.store import Connection, Store
 from flow_processor.store.daemon_rows import end_run

@@ -13,17 +13,9 @@ from flow_processor.engine.frames import Frame
 from flow_processor.engine.order import RunOrder
 from flow_processor.engine.row_text import as_text
 from flow_processor.engine.signals import Interrupted, Orphaned
-from flow_processor.journal import (
-    DISPATCH_SPAN,
-    Event,
-    RunState,
-    StepRecord,
-    WireLog,
-    WireRow,
-    fold,
-    from_wire,
-)
+from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, from_wire
 from flow_processor.result_files import RESULT_FILE_BYTES, ResultFiles, ResultLost
+from flow_processor.run_state import RunState, StepRecord, fold
 from flow_processor.secrets.redaction import Redactor
 
 ACK_EVERY_ROWS = 256

@@ -39,10 +39,11 @@ from flow_processor.errors import StepError
 from flow_processor.expressions import jq
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_files import parse_flow
-from flow_processor.journal import Event, Signal
+from flow_processor.journal import Event
 from flow_processor.locks import LockFile
 from flow_processor.result_files import ResultFiles
 from flow_processor.run import RunStatus
+from flow_processor.run_state import Signal
 from flow_processor.secrets.redaction import Redactor
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.step import Folders

@@ -13,9 +13,10 @@ from typing import Any
 from flow_processor.clock import Clock, from_epoch
 from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
-from flow_processor.journal import RunState, StepRecord, StepStatus, WireRow, fold, from_wire
+from flow_processor.journal import WireRow, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
+from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
 from flow_processor.service.run_events import run_events
 from flow_processor.service.told import open_waits
 from flow_processor.service.views import (

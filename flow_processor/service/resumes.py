@@ -11,8 +11,9 @@ from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StoreUnavailable
 from flow_processor.flow_files import Bundle
-from flow_processor.journal import StepRecord, StepStatus, fold, from_wire
+from flow_processor.journal import from_wire
 from flow_processor.run import RunStatus
+from flow_processor.run_state import StepRecord, StepStatus, fold
 from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.launcher import Launcher, flow_is_running

@@ -16,7 +16,8 @@ from flow_processor.errors import (
     RunNotFound,
 )
 from flow_processor.flow_files import Bundle
-from flow_processor.journal import RunState, StepRecord, fold, from_wire
+from flow_processor.journal import from_wire
+from flow_processor.run_state import RunState, StepRecord, fold
 from flow_processor.service.cancels import wait_until_recorded
 from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.resumes import step_name

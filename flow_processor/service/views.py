@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from flow_processor.clock import to_text
-from flow_processor.journal import Event, StepStatus
+from flow_processor.journal import Event
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.step import WaitKind
 
 Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used="json")]
@@ -19,7 +20,7 @@ Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used
 class View(BaseModel):
     """Base of all answers."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, use_attribute_docstrings=True)
 
 
 class ErrorView(View):

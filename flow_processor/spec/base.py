@@ -12,6 +12,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
+        defer_build=True,
         extra="forbid",
         use_attribute_docstrings=True,
         validate_default=True,

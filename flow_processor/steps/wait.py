@@ -52,7 +52,7 @@ from flow_processor.clock import from_epoch, to_text
 from flow_processor.errors import StepError
 from flow_processor.expressions.rendered import checked
 from flow_processor.factory import step_type
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 from flow_processor.spec.base import Pause, Seconds, Spec, Templated
 from flow_processor.spec.params import ParamSpec
 from flow_processor.step import JsonValue, StepContext, StepResult, Wait, WaitKind

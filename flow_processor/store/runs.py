@@ -11,9 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, insert, select, update
 
 from flow_processor.clock import from_epoch
-from flow_processor.journal import (
-    WireRow,
-)
+from flow_processor.journal import WireRow
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import read_rows

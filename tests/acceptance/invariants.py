@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from flow_processor.journal import DISPATCH_SPAN, RunState, fold, from_wire
+from flow_processor.journal import DISPATCH_SPAN, from_wire
 from flow_processor.locks import LockFile
 from flow_processor.run import RUN_ID_PATTERN
+from flow_processor.run_state import RunState, fold
 from tests.acceptance.found import Found, Row, RunFacts, read
 
 TERMINAL = {"succeeded", "failed", "exited", "cancelled", "interrupted", "skipped"}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flow_processor.cli.progress import Progress
-from flow_processor.journal import StepStatus
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.service.views import ErrorView, RunDetail, StepView
 
 NOW = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)

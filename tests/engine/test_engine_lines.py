@@ -12,7 +12,7 @@ from flow_processor.clock import SystemClock
 from flow_processor.engine.lines import PARK_SECONDS, Lines
 from flow_processor.engine.signals import Parked, Stopped
 from flow_processor.errors import StepCancelled, StepError
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 
 
 class HeldClock(SystemClock):

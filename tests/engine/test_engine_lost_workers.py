@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flow_processor.journal import Event, StepStatus
+from flow_processor.journal import Event
 from flow_processor.run import RunStatus
+from flow_processor.run_state import StepStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, outline, until
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from flow_processor.engine.run_journal import MAX_RUN_LOG_BYTES
-from flow_processor.journal import Event, StepStatus
+from flow_processor.journal import Event
 from flow_processor.result_files import RESULT_FILE_BYTES
 from flow_processor.run import RunStatus
+from flow_processor.run_state import StepStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, until
 

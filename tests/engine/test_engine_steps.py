@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from flow_processor.journal import Event, StepStatus
+from flow_processor.journal import Event
 from flow_processor.run import RunStatus
+from flow_processor.run_state import StepStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, names, outline
 

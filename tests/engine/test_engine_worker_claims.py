@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flow_processor.engine.worker_claims import check_last_word, check_lines, checked_rows
-from flow_processor.journal import DISPATCH_SPAN, Event, fold, from_wire
+from flow_processor.journal import DISPATCH_SPAN, Event, from_wire
+from flow_processor.run_state import fold
 
 FIRST = 2 * DISPATCH_SPAN + 1
 

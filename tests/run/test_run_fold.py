@@ -10,17 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_processor.flow_data import first_data, fold_data
-from flow_processor.journal import (
-    DISPATCH_SPAN,
-    Event,
-    JournalRow,
-    RunState,
-    StepStatus,
-    fold,
-    from_wire,
-    to_wire,
-)
+from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, from_wire, to_wire
 from flow_processor.run import TERMINAL_STATUSES, RunStatus
+from flow_processor.run_state import RunState, StepStatus, fold
 from flow_processor.store import Store
 from flow_processor.store.journal import history_rows
 from tests.run.journals import TICK, Story, journals, stories

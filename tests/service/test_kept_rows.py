@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.errors import InvalidRequest
-from flow_processor.journal import Event, JournalRow, fold
+from flow_processor.journal import Event, JournalRow
+from flow_processor.run_state import fold
 from flow_processor.service.kept_rows import Kept, kept_rows
 
 

@@ -21,7 +21,7 @@ from flow_processor.engine.lines import Lines
 from flow_processor.errors import StepError
 from flow_processor.expressions import data_key, jq
 from flow_processor.expressions.jinja import Templates
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from flow_processor.errors import StepError
-from flow_processor.journal import Signal
+from flow_processor.run_state import Signal
 from flow_processor.step import StepResult, Wait, WaitKind
 
 RunStep = Callable[..., StepResult]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from flow_processor.journal import Event, fold, from_wire
+from flow_processor.journal import Event, from_wire
 from flow_processor.run import (
     LEGAL_TRANSITIONS,
     LIVE_STATUSES,
@@ -20,6 +20,7 @@ from flow_processor.run import (
     Trigger,
     new_run_id,
 )
+from flow_processor.run_state import fold
 from flow_processor.store import Store
 from flow_processor.store.daemon_rows import end_run, record_signal, reopen_run, request_cancel
 from flow_processor.store.journal import history_rows
