@@ -1,5 +1,7 @@
 """Writes the generated pages of docs/: flow.schema.json, flow-file.md, settings.md, errors.md and steps/*.md.
 
+The schema is also written beside the sample flows, whose first lines name it: who copies data/ has it all.
+
 python docs/generate.py           write them
 python docs/generate.py --check   exit with 1 if one of them is not what the code says
 """
@@ -56,8 +58,10 @@ written must not run. A file that has become wrong keeps its last good version i
 
 def pages() -> dict[str, str]:
     """Every generated file: path below docs/ -> text."""
+    schema = json.dumps(flow_schema(), indent=2, ensure_ascii=False) + "\n"
     found = {
-        "flow.schema.json": json.dumps(flow_schema(), indent=2, ensure_ascii=False) + "\n",
+        "flow.schema.json": schema,
+        "../data/flow.schema.json": schema,
         "flow-file.md": _flow_page(),
         "settings.md": _settings_page(),
         "errors.md": _errors_page(),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shipped import ROOT, SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
+from shipped import SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
 
 from tests.engine.world import until
 
@@ -33,7 +33,7 @@ def test_each_flow_names_its_schema_and_explains_itself(path: str):
     first, second, third, *_ = file.read_text(encoding="utf-8").splitlines()
     schema = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
     assert schema is not None
-    assert (file.parent / schema[1]).resolve() == ROOT / "docs" / "flow.schema.json"
+    assert (file.parent / schema[1]).resolve() == SHIPPED / "flow.schema.json"
     assert second == "#"
     assert third.startswith("# ")
 

@@ -22,7 +22,8 @@ SCHEMA_FILE = "flow.schema.json"
 def command(folder: Path) -> None:
     """Make a data folder in DIR: settings, an example for secrets, a flow that works.
 
-    What is there already is kept as it is.
+    What is there already is kept as it is; only flow.schema.json, from which editors complete and check, is
+    brought up to date.
 
     \b
     Example:
@@ -34,6 +35,7 @@ def command(folder: Path) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             say(f"{'made' if _write_new(target, content) else 'kept'}  {target}")
+        say(f"{_write_schema(folder / SCHEMA_FILE)}  {folder / SCHEMA_FILE}")
     except OSError as error:
         raise InvalidRequest(f"cannot make {folder}: {error}", code="folder_unwritable") from error
     option = "" if folder.resolve() == Path("data").resolve() else f' --data-path "{folder}"'
@@ -44,8 +46,7 @@ def command(folder: Path) -> None:
 
 
 def _starter_files() -> Iterator[tuple[PurePosixPath, bytes]]:
-    yield from _walk(files("flow_processor") / "starter", PurePosixPath())
-    yield PurePosixPath(SCHEMA_FILE), _schema()
+    return _walk(files("flow_processor") / "starter", PurePosixPath())
 
 
 def _walk(folder: Traversable, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -56,10 +57,18 @@ def _walk(folder: Traversable, below: PurePosixPath) -> Iterator[tuple[PurePosix
             yield below / entry.name, entry.read_bytes()
 
 
-def _schema() -> bytes:
+def _write_schema(path: Path) -> str:
+    """Make the file say what this version takes; what was done about it."""
+    from flow_processor.paths import write_atomic
     from flow_processor.schema import flow_schema
 
-    return json.dumps(flow_schema(), indent=2).encode() + b"\n"
+    wanted = json.dumps(flow_schema(), indent=2, ensure_ascii=False).encode() + b"\n"
+    if _write_new(path, wanted):
+        return "made"
+    if path.read_bytes() == wanted:
+        return "kept"
+    write_atomic(path.absolute(), wanted)
+    return "renewed"
 
 
 def _write_new(path: Path, content: bytes) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
 from click.testing import Result
 
@@ -18,6 +20,7 @@ from flow_processor.cli.app import COMMANDS
 from flow_processor.cli.app import octospool as main_command
 from flow_processor.cli.exits import ExitCode
 from flow_processor.cli.output import show_error
+from flow_processor.documents import parse
 from flow_processor.run import TERMINAL_STATUSES
 from flow_processor.version import VERSION
 
@@ -143,7 +146,27 @@ def test_init_makes_a_folder_whose_flow_is_valid(octospool: Octospool, folder: P
     assert "run hello --data-path" in made.stderr
     checked = octospool("check", "--data-path", "demo", "--json")
     assert json.loads(checked.stdout) == {"checked": ["hello.yml"], "problems": []}
-    assert json.loads(Path("demo/flow.schema.json").read_text())["$schema"].endswith("2020-12/schema")
+
+
+def test_flows_of_init_name_a_schema_that_is_there_and_takes_them(octospool: Octospool, folder: Path) -> None:
+    octospool("init", "demo")
+    for file in Path("demo/flows").rglob("*.yml"):
+        text = file.read_text(encoding="utf-8")
+        named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+        assert named is not None
+        schema = (file.parent / named[1]).resolve()
+        assert schema == Path("demo/flow.schema.json").resolve()
+        jsonschema.validate(parse(text, file=file.name).data, json.loads(schema.read_text()))
+
+
+def test_init_brings_the_schema_up_to_date(octospool: Octospool, folder: Path) -> None:
+    octospool("init", "demo")
+    schema = Path("demo/flow.schema.json")
+    newest = schema.read_text()
+    assert f"kept  {schema}" in octospool("init", "demo").stderr
+    schema.write_text("{}")
+    assert f"renewed  {schema}" in octospool("init", "demo").stderr
+    assert schema.read_text() == newest
 
 
 def test_init_overwrites_nothing(octospool: Octospool, folder: Path) -> None:
