@@ -18,7 +18,7 @@ from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
 
 if TYPE_CHECKING:
     from flow_processor.engine.context import AttemptContext
-    from flow_processor.engine.flow_frame import FlowFrame
+    from flow_processor.engine.step_list import StepList
 
 
 class Attempt:
@@ -26,29 +26,31 @@ class Attempt:
 
     def __init__(
         self,
-        frame: FlowFrame,
+        steps: StepList,
         step: StepSpec,
         *,
         path: str,
         number: int,
+        data: dict[str, Any],
         deadline: float | None,
         key: str | None,
         record: StepRecord | None = None,
     ) -> None:
-        """`record` is what an earlier worker left of it."""
-        self._frame = frame
-        self._journal = frame.journal
-        self._clock = frame.clock
+        """`data` is what the step sees; `record` is what an earlier worker left of it."""
+        self._steps = steps
+        self._journal = steps.journal
+        self._clock = steps.clock
         self._step = step
         self._kind = step_type_of(step)
         self._path = path
         self._number = number
+        self._data = data
         self._key = key
         self._record = record
         self._goes_on = record is not None and (record.waiting is not None or record.parked)
         """It was left to wait: it goes on, and does not begin anew."""
         since = record.started_at if record is not None and self._goes_on else None
-        self._deadline = frame.deadline_of(step, deadline, since=since)
+        self._deadline = steps.deadline_of(step, deadline, since=since)
         self._once = not self._kind.repeatable(step.options)
         self._errors: list[dict[str, Any]] = []
         self._context: AttemptContext | None = None
@@ -92,7 +94,7 @@ class Attempt:
             self._journal.log(self._path, "warning", text)
         asks_when = self._number == 1 and self._step.when is not None
         self._announce(once=self._once and not asks_when)
-        if asks_when and not holds(self._step.when, self._frame.data, self._frame.templates):
+        if asks_when and not holds(self._step.when, self._data, self._steps.templates):
             return False
         if asks_when and self._once:
             self._announce(once=True)
@@ -134,10 +136,11 @@ class Attempt:
 
     def _call(self) -> tuple[StepResult, Any]:
         waiting = None if self._record is None or not self._goes_on else self._record.waiting
-        context = self._frame.context(
+        context = self._steps.context(
             self._step,
             path=self._path,
             attempt=self._number,
+            data=self._data,
             deadline=self._deadline,
             begun_wait=None if waiting is None else Wait.from_record(waiting),
         )

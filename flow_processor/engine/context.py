@@ -33,20 +33,31 @@ class Tools:
 
 
 class Surroundings(Protocol):
-    """The flow frame that an attempt belongs to, as far as its context needs it."""
-
-    data: dict[str, Any]
+    """The list of steps that an attempt belongs to, as far as its context needs it."""
 
     def stop_reason(self) -> StepError | None:
         """Why steps must end now (cancel, the flow's time limit); None while they need not."""
 
     def run_child(
-        self, path: str, *, payload: Any, loop_index: int | None, below: str, deadline: float | None
+        self,
+        path: str,
+        *,
+        payload: Any,
+        loop_index: int | None,
+        below: str,
+        data: dict[str, Any],
+        deadline: float | None,
     ) -> FlowOutcome:
-        """Run a sub-flow; `below` is the path of the step that calls it."""
+        """Run a sub-flow; `below` is the path of the step that calls it, and `data` what that step sees."""
 
     def run_inside(
-        self, step: StepSpec, *, path: str, deadline: float | None, errors: list[dict[str, Any]]
+        self,
+        step: StepSpec,
+        *,
+        path: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        errors: list[dict[str, Any]],
     ) -> StepResult:
         """Run one step that stands inside another; what it adds to `__errors__` goes to `errors`."""
 
@@ -56,11 +67,12 @@ class AttemptContext:
 
     def __init__(
         self,
-        frame: Surroundings,
+        steps: Surroundings,
         step: StepSpec,
         *,
         path: str,
         attempt: int,
+        data: dict[str, Any],
         deadline: float | None,
         stop: threading.Event,
         begun_wait: Wait | None,
@@ -69,10 +81,11 @@ class AttemptContext:
         tools: Tools,
         fetch_secret: Callable[[str], Secret],
     ) -> None:
-        self._frame = frame
+        self._steps = steps
         self._step = step
         self._path = path
         self._attempt = attempt
+        self._data = data
         self._below = path if attempt == 1 else f"{path}[attempt {attempt}]"
         """What the paths of inner steps begin with; each attempt has its own, for it begins anew."""
         self._deadline = deadline
@@ -92,7 +105,7 @@ class AttemptContext:
     @property
     def data(self) -> Mapping[str, Any]:
         """The flow's shared data."""
-        return self._frame.data
+        return self._data
 
     @property
     def step_name(self) -> str:
@@ -178,7 +191,7 @@ class AttemptContext:
     def _check(self) -> None:
         """May the attempt go on waiting?"""
         self._journal.check_daemon()
-        reason = self._frame.stop_reason()
+        reason = self._steps.stop_reason()
         if reason is not None:
             raise reason
 
@@ -188,15 +201,15 @@ class AttemptContext:
 
     def lookup(self, key: str) -> Any:
         """The value of a `data_key`."""
-        return data_key.lookup(self._frame.data, key)
+        return data_key.lookup(self._data, key)
 
     def render(self, value: Any) -> Any:
         """Templates in `value` rendered once against the data."""
-        return self._tools.templates.render(value, self._frame.data)
+        return self._tools.templates.render(value, self._data)
 
     def render_template(self, *, path: str | None, text: str | None, extra: Mapping[str, Any]) -> str:
         """A template file or text, rendered with `extra` on top of the data."""
-        data = {**self._frame.data, **extra}
+        data = {**self._data, **extra}
         return self._tools.templates.render_template(path=path, text=text, data=data)
 
     def jq(self, expression: str, value: Any) -> Any:
@@ -209,14 +222,21 @@ class AttemptContext:
 
     def run_flow(self, path: str, *, payload: Any, loop_index: int | None = None) -> FlowOutcome:
         """Run a sub-flow in this run."""
-        return self._frame.run_child(
-            path, payload=payload, loop_index=loop_index, below=self._below, deadline=self._deadline
+        return self._steps.run_child(
+            path,
+            payload=payload,
+            loop_index=loop_index,
+            below=self._below,
+            data=self._data,
+            deadline=self._deadline,
         )
 
     def run_nested(self, step: StepSpec, label: str) -> StepResult:
         """Run a step that stands inside this one."""
         path = f"{self._below}/{label}"
-        return self._frame.run_inside(step, path=path, deadline=self._deadline, errors=self.errors)
+        return self._steps.run_inside(
+            step, path=path, data=self._data, deadline=self._deadline, errors=self.errors
+        )
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +11,11 @@ from flow_processor.engine.lines import Lines
 from flow_processor.engine.order import RunOrder
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import Interrupted, Stopped
+from flow_processor.engine.stops import Stops
 from flow_processor.errors import StepError
 from flow_processor.run import RunStatus
 from flow_processor.spec.flow import FlowSpec
-from flow_processor.step import Secret
+from flow_processor.step import FlowOutcome, Secret
 
 
 class RunInterpreter:
@@ -35,31 +35,28 @@ class RunInterpreter:
         self.tools = tools
         self.spec_of = spec_of
         self.fetch_secret = fetch_secret
-        self.stop = threading.Event()
-        """Set when steps must end."""
-        self.reason: StepError | None = None
-        """Why: a cancel or the flow's time limit."""
         # Not while the run is being ended: its finally steps are all that is left, and somebody waits for its end.
         self.lines = Lines(
-            tools.clock, signals=journal.before.open_signals(), may_park=lambda: self.reason is None
+            tools.clock, signals=journal.before.open_signals(), may_park=lambda: self.stops.reason is None
         )
+        self.stops = Stops(self.lines.look_up)
+        """A cancel or the flow's time limit ends all steps by it."""
         if journal.before.cancel_requested or journal.before.flow_timed_out:
             code = "cancelled" if journal.before.cancel_requested else "flow_timeout"
             self.stop_for(StepError(journal.before.stop_reason, code=code))
 
     def stop_for(self, reason: StepError) -> None:
         """End the steps under way and start no other; finally_step still runs."""
-        if self.reason is None:
-            self.reason = reason
-            self.stop.set()
-            self.lines.look_up()
+        self.stops.stop_for(reason)
 
     def execute(self) -> tuple[RunStatus, dict[str, Any] | None]:
         """Run to the end; the terminal status and, unless all went well, the error.
 
         Raises Parked where all that is left to do is to wait, and Orphaned.
         """
-        frame = FlowFrame(self, self.order.flow, prefix="", data=self.order.data, deadline=None)
+        frame = FlowFrame(
+            self, self.order.flow, prefix="", data=self.order.data, deadline=None, stops=self.stops
+        )
         try:
             outcome = frame.execute()
         except Stopped as stopped:
@@ -71,3 +68,19 @@ class RunInterpreter:
         if frame.exit_message is not None:
             error = {"code": "exited", "message": frame.exit_message, "details": {}}
         return RunStatus(outcome.status), error
+
+    def run_flow(
+        self,
+        flow: str,
+        *,
+        prefix: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        stops: Stops,
+        closing: bool,
+    ) -> FlowOutcome:
+        """Run a sub-flow; see `FlowFrame`."""
+        frame = FlowFrame(
+            self, flow, prefix=prefix, data=data, deadline=deadline, stops=stops, closing=closing
+        )
+        return frame.execute()

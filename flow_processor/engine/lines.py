@@ -32,6 +32,8 @@ class _Place:
     deadline: float | None
     signal: str | None
     taken: Signal | None = None
+    must_look: bool = True
+    """It has yet to ask whether it must end; until then the run is not parked."""
     woken: threading.Event = field(default_factory=threading.Event)
 
 
@@ -71,7 +73,6 @@ class Lines:
                 return place.taken
             self._busy -= 1
             self._places.append(place)
-            self._park_if_idle()
         try:
             self._stay(place, check)
         except BaseException:
@@ -88,7 +89,10 @@ class Lines:
         while place.taken is None:
             if self._is_parked:
                 raise Parked(self._wake_at)
+            place.must_look = False
             check()
+            with self._lock:
+                self._park_if_idle()
             left = self._left(place)
             if left <= 0:
                 return
@@ -117,9 +121,11 @@ class Lines:
         return None
 
     def _park_if_idle(self) -> None:
-        """Called when a line begins to wait or ends; the lock is held."""
+        """Called when a line waits or ends; the lock is held."""
         # Once is enough: lines that are being left say nothing new.
         if self._is_parked or self._busy or not self._places or not self._may_park():
+            return
+        if any(place.must_look for place in self._places):
             return
         seconds = min(self._left(place) for place in self._places)
         if seconds <= PARK_SECONDS:
@@ -149,6 +155,7 @@ class Lines:
         """Who waits is to `check`: the run must end, or its daemon is gone."""
         with self._lock:
             for place in self._places:
+                place.must_look = True
                 place.woken.set()
 
     def side_by_side(self, works: Sequence[Callable[[], None]], *, limit: int) -> None:

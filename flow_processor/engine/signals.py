@@ -13,9 +13,11 @@ from flow_processor.errors import StepError
 class FlowFailed(Exception):
     """A step failed and its policy lets the flow fail; `error` is the journal's record, with the step's path."""
 
-    def __init__(self, error: dict[str, Any]):
+    def __init__(self, error: dict[str, Any], *, told: dict[str, Any] | None = None):
         super().__init__(error["message"])
         self.error = error
+        self.told = told
+        """What `__errors__` has got of it."""
 
 
 class Stopped(BaseException):

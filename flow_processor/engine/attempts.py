@@ -1,0 +1,133 @@
+"""The attempts of one step: until it succeeds, or its policy has had enough.
+
+Before an attempt is made the journal is asked, and what it has of it is taken as it is. So a run that was cut off
+goes on after its last finished step, in sub-flows, loops and blocks too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flow_processor.engine.attempt import Attempt
+from flow_processor.engine.context import earlier
+from flow_processor.engine.policies import Then, decide
+from flow_processor.engine.signals import FlowFailed, Interrupted, Stopped
+from flow_processor.engine.stops import SIBLING_FAILED
+from flow_processor.errors import StepError
+from flow_processor.run_state import StepRecord
+from flow_processor.spec.step import OnInterrupt, StepSpec
+
+if TYPE_CHECKING:
+    from flow_processor.engine.step_list import StepList
+
+NAMED_IN_DOUBT = 3
+"""So many steps in doubt are named; the others are counted."""
+
+
+class Attempts:
+    """The attempts of one visit of one step."""
+
+    def __init__(
+        self,
+        steps: StepList,
+        step: StepSpec,
+        *,
+        path: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        key: str | None,
+    ) -> None:
+        """`data` is what the step sees. `key` takes the result; None for a step that stands inside another
+        (a case of `switch`), whose outcome is the outer step's business."""
+        self._steps = steps
+        self._step = step
+        self._path = path
+        self._data = data
+        self._deadline = deadline
+        self._key = key
+        self._journal = steps.journal
+
+    def run(self) -> StepRecord:
+        """Try the step; its last attempt. Raises FlowFailed where the policy says so, and Stopped."""
+        attempt = 1
+        while True:
+            record = self._journal.past(self._path, attempt)
+            if record is None or record.is_under_way:
+                self.check(record)
+                record = self._attempt(attempt, record).run()
+            elif record.error is not None and record.then is None:
+                # Ended from outside (a time limit, a lost worker): the policy has not been asked yet.
+                record = self._attempt(attempt, None).fail(_error_of(record), record.started_at)
+            if self._key is not None:
+                self._steps.take(record)
+            if record.then == Then.RETRY:
+                self._pause(record)
+                attempt += 1
+                continue
+            if record.then == Then.FAIL:
+                raise self._failure(record)
+            return record
+
+    def _attempt(self, number: int, record: StepRecord | None) -> Attempt:
+        return Attempt(
+            self._steps,
+            self._step,
+            path=self._path,
+            number=number,
+            data=self._data,
+            deadline=self._deadline,
+            key=self._key,
+            record=record,
+        )
+
+    def _failure(self, record: StepRecord) -> FlowFailed | Stopped:
+        error = _error_of(record)
+        reason = self._steps.stop_reason()
+        if reason is None and error.code == SIBLING_FAILED:
+            reason = error  # of an earlier worker: nobody has ended the steps in this one yet
+        if reason is not None:
+            return Stopped(reason)
+        told = record.errors[-1] if record.errors else None
+        return FlowFailed({**(record.error or {}), "step": self._path}, told=told)
+
+    def check(self, record: StepRecord | None) -> None:
+        """May an attempt begin, or go on? `record` is what an earlier worker left of it."""
+        once = record is not None and record.once
+        is_in_doubt = once and self._step.on_interrupt is not OnInterrupt.RERUN
+        if record is not None and not is_in_doubt and (record.waiting or record.parked):
+            # If the run must end, what waits inside is to see that for itself: so sub-flows run their finally steps.
+            self._journal.check_daemon()
+            return
+        self._steps.check_run()
+        if record is not None and is_in_doubt:
+            raise Interrupted(record.path, self._doubt(record.path))
+
+    def _doubt(self, path: str) -> str:
+        """What the run's end says; of a loop several elements may have been under way."""
+        under_way = self._journal.before.under_way()
+        others = [record.path for record in under_way if record.once and record.path != path]
+        named = ", ".join(f"'{one}'" for one in [path, *others][:NAMED_IN_DOUBT])
+        more = len(others) + 1 - NAMED_IN_DOUBT
+        return (
+            f"in doubt: {named}{f' and {more} more' if more > 0 else ''}: under way when the worker died, so nobody "
+            "knows whether it took effect. Look, then say so: octospool runs resume "
+            f"{self._journal.run_id} --mode rerun|skip|value (if repeating is always safe, say on_interrupt: rerun "
+            "in the step)"
+        )
+
+    def _pause(self, failed: StepRecord) -> None:
+        """Wait before the next attempt; what has passed of the pause since the failure counts."""
+        if self._journal.past(failed.path, failed.attempt + 1) is not None:
+            return
+        steps = self._steps
+        delay = decide(self._step, failed.attempt, _error_of(failed)).delay_seconds
+        passed = steps.clock.now().timestamp() - (failed.ended_at or 0.0)
+        if delay > passed:
+            end = steps.clock.monotonic() + delay - max(0.0, passed)
+            steps.lines.wait(deadline=earlier(self._deadline, end), check=steps.check_run)
+
+
+def _error_of(record: StepRecord) -> StepError:
+    """The recorded error as the error that it was."""
+    error = record.error or {}
+    return StepError(error.get("message", ""), code=error.get("code"), details=error.get("details"))

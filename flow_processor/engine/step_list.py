@@ -1,0 +1,171 @@
+"""One execution of a list of steps over its data: those of a flow, of a sub-flow, or of a block inside a step."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flow_processor.clock import Clock
+from flow_processor.engine.attempt import control_of
+from flow_processor.engine.attempts import Attempts
+from flow_processor.engine.context import AttemptContext, earlier
+from flow_processor.engine.in_order import run_in_order
+from flow_processor.engine.lines import Lines
+from flow_processor.engine.run_journal import RunJournal
+from flow_processor.engine.signals import Stopped
+from flow_processor.engine.stops import Stops
+from flow_processor.errors import StepError
+from flow_processor.expressions.jinja import Templates
+from flow_processor.flow_data import child_data, fold_data
+from flow_processor.run_state import StepRecord
+from flow_processor.spec.step import StepSpec
+from flow_processor.step import Exit, FlowOutcome, Goto, StepResult, Wait
+
+if TYPE_CHECKING:
+    from flow_processor.engine.interpreter import RunInterpreter
+
+FINALLY_SECONDS = 60.0
+"""Time limit of a finally_step that runs after a cancel or time limit and has none of its own."""
+
+
+class StepList:
+    """The steps of a list, over data of their own."""
+
+    def __init__(
+        self,
+        run: RunInterpreter,
+        steps: Sequence[StepSpec],
+        *,
+        prefix: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        max_jumps: int,
+        stops: Stops,
+        closing: bool = False,
+    ) -> None:
+        """`prefix` stands before the paths of the steps; `data` is what the first of them sees."""
+        self._run = run
+        self._visits: Counter[str] = Counter()
+        self.journal: RunJournal = run.journal
+        self.clock: Clock = run.tools.clock
+        self.templates: Templates = run.tools.templates
+        self.lines: Lines = run.lines
+        self.steps = steps
+        self.prefix = prefix
+        self.data = data
+        self.deadline = deadline
+        self.max_jumps = max_jumps
+        """How many times these steps may jump by goto."""
+        self.stops = stops
+        self.closing = closing
+        """True while steps run that a cancel does not stop."""
+        self.finished: set[str] = set()
+        """Names of the steps that have run, whatever came of it."""
+
+    def run(self) -> Exit | None:
+        """Run the steps; what an `exit` said if one ended them early. Raises FlowFailed and Stopped."""
+        return run_in_order(self)
+
+    def visit(self, step: StepSpec, *, data: dict[str, Any] | None = None) -> Goto | Exit | None:
+        """Run a step of the list and take its outcome into the data. `data`: what it sees, if not the list's own."""
+        number = self._visits[step.name] + 1
+        path = self.prefix + step.name + (f"#{number}" if number > 1 else "")
+        seen = self.data if data is None else data
+        attempts = Attempts(self, step, path=path, data=seen, deadline=self.deadline, key=step.key)
+        if self.journal.past(path, 1) is None:
+            attempts.check(None)
+        self._visits[step.name] = number
+        try:
+            return control_of(attempts.run())
+        finally:
+            self.finished.add(step.name)
+
+    def take(self, record: StepRecord) -> None:
+        """Take what an attempt of a step of the list came to into the data."""
+        fold_data(self.data, record)
+
+    def check_run(self) -> None:
+        """Raises what ends the run, or its stay in this worker."""
+        self.journal.check_daemon()
+        reason = self.stop_reason()
+        if reason is not None:
+            raise Stopped(reason)
+
+    def stop_reason(self) -> StepError | None:
+        """Why steps must end now."""
+        return None if self.closing else self.stops.reason
+
+    def deadline_of(self, step: StepSpec, outer: float | None, *, since: float | None = None) -> float | None:
+        """When an attempt must have ended (monotonic seconds) that begins now, or `since` (seconds since 1970)."""
+        limit = step.timeout_seconds
+        if limit is None and self.closing and self.stops.reason is not None:
+            limit, since = FINALLY_SECONDS, None
+        if limit is None:
+            return outer
+        passed = 0.0 if since is None else max(0.0, self.clock.now().timestamp() - since)
+        return earlier(self.clock.monotonic() + limit - passed, outer)
+
+    def context(
+        self,
+        step: StepSpec,
+        *,
+        path: str,
+        attempt: int,
+        data: dict[str, Any],
+        deadline: float | None,
+        begun_wait: Wait | None,
+    ) -> AttemptContext:
+        """The context of an attempt."""
+        return AttemptContext(
+            self,
+            step,
+            path=path,
+            attempt=attempt,
+            data=data,
+            deadline=deadline,
+            # A cancel does not stop what finally steps do.
+            stop=threading.Event() if self.closing else self.stops.event,
+            begun_wait=begun_wait,
+            lines=self.lines,
+            journal=self.journal,
+            tools=self._run.tools,
+            fetch_secret=self._run.fetch_secret,
+        )
+
+    def run_child(
+        self,
+        path: str,
+        *,
+        payload: Any,
+        loop_index: int | None,
+        below: str,
+        data: dict[str, Any],
+        deadline: float | None,
+    ) -> FlowOutcome:
+        """Run a sub-flow; `below` is the path of the step that calls it, and `data` what that step sees."""
+        item = "" if loop_index is None else f"[{loop_index}]"
+        own = child_data(data, flow=path, payload=payload, loop_index=loop_index)
+        return self._run.run_flow(
+            path,
+            prefix=f"{below}{item}/",
+            data=own,
+            deadline=deadline,
+            stops=self.stops,
+            closing=self.closing,
+        )
+
+    def run_inside(
+        self,
+        step: StepSpec,
+        *,
+        path: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        errors: list[dict[str, Any]],
+    ) -> StepResult:
+        """Run one step that stands inside another; its failure is the outer step's, and so are its `errors`."""
+        record = Attempts(self, step, path=path, data=data, deadline=deadline, key=None).run()
+        errors.extend(record.errors)
+        return StepResult(record.result, control_of(record))
