@@ -33,11 +33,16 @@ class Grants:
 
 
 def _secrets_in(value: Any) -> Iterator[str]:
-    """Every `secret: NAME` among a step's options."""
+    """Every `secret: NAME`, and all of `secrets: {…: NAME}`, among a step's options."""
     if isinstance(value, BaseModel):
         for key in type(value).model_fields:
             inner = getattr(value, key)
             if key == "secret" and isinstance(inner, str):
                 yield inner
+            elif key == "secrets" and isinstance(inner, dict):
+                yield from inner.values()
             else:
                 yield from _secrets_in(inner)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _secrets_in(inner)

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
-from flow_processor.engine.process_tree import (
+from flow_processor.process_tree import (
     LOOK_SECONDS,
     WORKER_MARK,
     ask_descendants,
@@ -26,20 +26,9 @@ from flow_processor.engine.process_tree import (
     kill_strays,
     wait_for_end,
 )
+from flow_processor.programs import passed_on
 
 logger = logging.getLogger("octospool.engine")
-
-PASSED_ON = frozenset(
-    {
-        *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "USERPROFILE"),
-        *("SYSTEMROOT", "WINDIR", "COMSPEC"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-        *("LD_PRELOAD", "LD_LIBRARY_PATH"),
-    }
-)
-"""What a worker inherits of the daemon's environment; everything else (tokens, passwords, URLs) stays out."""
-
 
 TERMINATE_GRACE_SECONDS = 2.0
 """What a step has started, and is told to end, is killed after so long."""
@@ -47,7 +36,7 @@ TERMINATE_GRACE_SECONDS = 2.0
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker."""
-    kept = {name: value for name, value in environment.items() if name in PASSED_ON or name.startswith("LC_")}
+    kept = passed_on(environment)
     # The package may be run from a source tree that is not installed.
     kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     kept["PYTHONUTF8"] = "1"

@@ -7,8 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
-from flow_processor.engine.process_tree import kill_process, kill_strays
 from flow_processor.locks import LockFile
+from flow_processor.process_tree import kill_process, kill_strays
 from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")

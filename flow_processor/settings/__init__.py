@@ -14,12 +14,27 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flow_processor.errors import Problem, SettingsError
-from flow_processor.settings.config_file import ApiSettings, AutostartEntry
+from flow_processor.own_code.folders import CODE_FOLDERS
+from flow_processor.settings.config_file import (
+    ApiSettings,
+    AutostartEntry,
+    OwnCodeSettings,
+    ShellSettings,
+)
 from flow_processor.settings.sources import Sources
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 from flow_processor.spec.retention import RetentionSettings
 
-__all__ = ["VARIABLES", "ApiSettings", "AutostartEntry", "Settings", "Variable", "is_loopback"]
+__all__ = [
+    "VARIABLES",
+    "ApiSettings",
+    "AutostartEntry",
+    "OwnCodeSettings",
+    "Settings",
+    "ShellSettings",
+    "Variable",
+    "is_loopback",
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,10 @@ class Settings:
     """CORS origins, largest body (bytes) and threads; from config.yml only."""
     retention: RetentionSettings
     """How long runs are kept; from config.yml only."""
+    own_code: OwnCodeSettings
+    """Is the data folder's own Python used? From config.yml only."""
+    shell: ShellSettings
+    """May flows run programs? From config.yml only."""
     autostart: tuple[AutostartEntry, ...]
     """From config.yml only."""
     autostart_problems: tuple[Problem, ...]
@@ -85,6 +104,8 @@ class Settings:
             **values,
             api=sources.api,
             retention=sources.retention,
+            own_code=sources.own_code,
+            shell=sources.shell,
             autostart=sources.autostart,
             autostart_problems=sources.autostart_problems,
             environment=dict(environ),
@@ -122,6 +143,13 @@ class Settings:
         return self.data_path / "results"
 
     @property
+    def switched_off(self) -> dict[str, str]:
+        """What flows may not use -> the key of config.yml that says so."""
+        switches = {"python": self.own_code.enabled, "shell": self.shell.enabled}
+        keys = {"python": "own_code.enabled", "shell": "shell.enabled"}
+        return {name: keys[name] for name, is_on in switches.items() if not is_on}
+
+    @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
         keys = (self.tls_cert, self.tls_key)
@@ -131,6 +159,7 @@ class Settings:
         )
         return (
             self.flows_path,
+            *(self.data_path / name for name in CODE_FOLDERS),
             self.secrets_path,
             self.config_file,
             self.lock_path,

@@ -42,6 +42,20 @@ class ApiSettings(Spec):
     """Threads that answer requests; a request that waits for a run's outcome takes one."""
 
 
+class OwnCodeSettings(Spec):
+    """Your own Python, under `own_code:` in config.yml."""
+
+    enabled: bool = True
+    """May flows use what is in callers/, steps/ and filters/ of the data folder? Without it nothing there is read."""
+
+
+class ShellSettings(Spec):
+    """The shell step, under `shell:` in config.yml."""
+
+    enabled: bool = True
+    """May flows run programs by the step type `shell`?"""
+
+
 class AutostartSpec(Spec):
     """A flow that is added to the scheduler at start, perhaps with a rule that replaces its own."""
 
@@ -90,10 +104,15 @@ class _Base(Spec):
     """Settings of the API that stand only here."""
     retention: RetentionSettings | None = None
     """How long runs are kept."""
+    own_code: OwnCodeSettings | None = None
+    """Is your own Python used?"""
+    shell: ShellSettings | None = None
+    """May flows run programs?"""
 
 
 ConfigFile: type[Any] = create_model("ConfigFile", __base__=_Base, __doc__=_Base.__doc__, **_FROM_TABLE)
-"""The spec of config.yml: all variables in lower case, `autostart`, `api` and `retention`."""
+"""The spec of config.yml: all variables in lower case, `autostart`, `api`, `retention`,
+`own_code` and `shell`."""
 
 
 def read_config(document: Document) -> Any:

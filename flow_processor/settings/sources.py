@@ -14,6 +14,8 @@ from flow_processor.errors import Problem, SpecError
 from flow_processor.settings.config_file import (
     ApiSettings,
     AutostartEntry,
+    OwnCodeSettings,
+    ShellSettings,
     read_autostart,
     read_config,
 )
@@ -36,6 +38,8 @@ class Sources:
         self.problems: list[Problem] = []
         self.api = ApiSettings()
         self.retention = RetentionSettings()
+        self.own_code = OwnCodeSettings()
+        self.shell = ShellSettings()
         self.autostart: tuple[AutostartEntry, ...] = ()
         self.autostart_problems: tuple[Problem, ...] = ()
         for key in self._overrides.keys() - BY_KEY.keys():
@@ -98,6 +102,8 @@ class Sources:
             self._config = read_config(self._document)
             self.api = self._config.api or self.api
             self.retention = self._config.retention or self.retention
+            self.own_code = self._config.own_code or self.own_code
+            self.shell = self._config.shell or self.shell
         except SpecError as error:
             self.problems += error.problems
 

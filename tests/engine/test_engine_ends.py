@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flow_processor.engine.process_tree import kill_process
 from flow_processor.journal import Event
+from flow_processor.process_tree import kill_process
 from flow_processor.run import RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, outline, until

@@ -26,6 +26,9 @@ KILL_LOOKS = 200
 WORKER_MARK = "OCTOSPOOL_WORKER"
 """In the environment of a worker, and so of all that it starts: its id."""
 
+PROGRAM_MARK = "OCTOSPOOL_PROGRAM"
+"""In the environment of a step's program, and so of all that it starts: what tells it from other programs."""
+
 _ENDED = frozenset("ZX")
 """States of processes that have ended and that nobody has asked for yet."""
 
@@ -122,7 +125,12 @@ def kill_group(pid: int) -> None:
 
 def kill_strays(worker_ids: Collection[str]) -> None:
     """End what workers that died have left behind: found by the mark in its environment."""
-    marks = {f"{WORKER_MARK}={worker_id}".encode() for worker_id in worker_ids}
+    kill_marked({f"{WORKER_MARK}={worker_id}" for worker_id in worker_ids})
+
+
+def kill_marked(variables: Collection[str]) -> None:
+    """End every process that has one of these (`NAME=value`) in its environment."""
+    marks = {variable.encode() for variable in variables}
     for _ in range(KILL_LOOKS if marks else 0):
         strays = [
             process for process in _all() if not marks.isdisjoint(_environment(process.pid).split(b"\0"))

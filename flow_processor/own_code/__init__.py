@@ -1,0 +1,1 @@
+"""Your own Python in the data folder."""

@@ -1,0 +1,230 @@
+"""A program that a step runs: with a clean environment, its output taken line by line, and ended with all it started.
+
+A program leads a process group, and whatever it starts carries a mark in its environment. When it ends, and when it
+is ended, nothing of it goes on: first its group is ended, then what is found by the mark (see process_tree.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.process_tree import (
+    PROGRAM_MARK,
+    WORKER_MARK,
+    ask_descendants,
+    has_children,
+    kill_group,
+    kill_marked,
+    kill_process,
+)
+
+_PASSED_ON = frozenset(
+    {
+        *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "USERPROFILE"),
+        *("SYSTEMROOT", "WINDIR", "COMSPEC"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        *("LD_PRELOAD", "LD_LIBRARY_PATH"),
+    }
+)
+
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+"""So much of what a program prints may become a result; a program that prints more is ended."""
+
+LAST_LINES = 20
+"""So many lines of a program's output an error shows."""
+
+CANCEL_GRACE_SECONDS = 2.0
+"""A program that is asked to end is killed after so long; the worker itself has a second more."""
+
+TIMEOUT_GRACE_SECONDS = 0.1
+"""The same where its time is over: by then the daemon is about to end the worker."""
+
+MAX_LOGGED_LINES = 20_000
+"""Of a program that prints more, the first ones."""
+
+_PIECE_BYTES = 64 * 1024
+"""A line that is longer is logged in pieces."""
+
+_MAX_LOOK_SECONDS = 0.02
+_READ_SECONDS = 2.0
+"""How long the rest of the output is waited for once the program and all it started have ended."""
+
+# What the worker is limited to is not meant for programs: address space would stop Java or Node at their start.
+_LIFT_LIMITS = 'ulimit -S -v unlimited 2>/dev/null; ulimit -S -t unlimited 2>/dev/null; exec "$@"'
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What workers and programs inherit; everything else (tokens, passwords, URLs) stays out."""
+    return {
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith("LC_")
+    }
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a program came to."""
+
+    exit_code: int
+    """Below 0: it was ended by the signal of that number."""
+    stdout: bytes
+    stderr: bytes
+    last_lines: list[str]
+    """Of both, as they came."""
+
+
+class Program:
+    """One program. `on_line(text, is_error)` is called for each line it prints, from threads."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: bytes | None,
+        on_line: Callable[[str, bool], None],
+    ) -> None:
+        """Start it. `env` comes on top of what is passed on. Raises OSError."""
+        mark = secrets.token_hex(8)
+        self._mark = f"{PROGRAM_MARK}={mark}"
+        marks = {name: os.environ[name] for name in (WORKER_MARK,) if name in os.environ}
+        is_posix = sys.platform != "win32"
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _LIFT_LIMITS, "sh", *command] if is_posix else list(command),
+            env={**passed_on(os.environ), **env, **marks, PROGRAM_MARK: mark},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=is_posix,
+        )
+        self._on_line = on_line
+        self._guard = threading.Lock()
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._kept: dict[bool, list[bytes]] = {False: [], True: []}
+        self._room = MAX_OUTPUT_BYTES
+        self._lines_left = MAX_LOGGED_LINES
+        self._is_over = False
+        self._threads = [
+            threading.Thread(target=self._read, args=(pipe, is_error), daemon=True)
+            for pipe, is_error in ((self._process.stdout, False), (self._process.stderr, True))
+        ]
+        if stdin is not None:
+            self._threads.append(threading.Thread(target=self._write, args=(stdin,), daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, *, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> Ended:
+        """Wait for its end; then nothing of it is left.
+
+        Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, StepError `output_too_large`.
+        """
+        try:
+            self._watch(stop, remaining_seconds)
+        except BaseException as error:
+            self._end(TIMEOUT_GRACE_SECONDS if isinstance(error, StepTimeout) else CANCEL_GRACE_SECONDS)
+            raise
+        finally:
+            self._clear_up()
+        self._check_output()
+        return Ended(
+            self._process.returncode,
+            b"".join(self._kept[False]),
+            b"".join(self._kept[True]),
+            list(self._last),
+        )
+
+    def _watch(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
+        pause = 0.001
+        while self._process.poll() is None:
+            if stop.wait(pause):
+                raise StepCancelled("the program was ended, for the run is being ended")
+            if remaining_seconds() == 0:
+                raise StepTimeout("the program did not end within its time limit and was ended")
+            self._check_output()
+            pause = min(pause * 2, _MAX_LOOK_SECONDS)
+
+    def _check_output(self) -> None:
+        if self._room < 0:
+            message = f"the program printed more than {MAX_OUTPUT_BYTES >> 20} MiB and was ended"
+            raise StepError(message, code="output_too_large")
+
+    def _end(self, grace_seconds: float) -> None:
+        """Ask it, and all that it has started, to end; kill what has not ended in time."""
+        ask_descendants(self._process.pid)
+        with contextlib.suppress(OSError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            kill_process(self._process.pid)
+            self._process.wait()
+
+    def _clear_up(self) -> None:
+        """End what it has left behind, and take the rest of its output."""
+        if sys.platform != "win32":
+            kill_group(self._process.pid)
+        # Whose parent has ended is a child of this process now (engine/orphans.py).
+        if has_children(os.getpid()):
+            kill_marked([self._mark])
+        for thread in self._threads:
+            thread.join(_READ_SECONDS)
+        with self._guard:
+            self._is_over = True
+
+    def _read(self, pipe: IO[bytes] | None, is_error: bool) -> None:
+        if pipe is None:
+            return
+        rest = b""
+        with contextlib.suppress(OSError, ValueError), pipe:
+            while piece := cast(io.BufferedReader, pipe).read1(_PIECE_BYTES):
+                if not self._keep(piece, is_error):
+                    return
+                *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > _PIECE_BYTES:
+                    lines, rest = [*lines, rest], b""
+                self._tell(lines, is_error)
+        if rest:
+            self._tell([rest], is_error)
+
+    def _keep(self, piece: bytes, is_error: bool) -> bool:
+        with self._guard:
+            self._room -= len(piece)
+            if self._room >= 0:
+                self._kept[is_error].append(piece)
+            return not self._is_over
+
+    def _tell(self, lines: Sequence[bytes], is_error: bool) -> None:
+        with self._guard:
+            self._last.extend(_text(line) for line in lines[-LAST_LINES:])
+            told = lines[: max(0, self._lines_left)]
+            self._lines_left -= len(lines)
+        for line in told:
+            self._on_line(_text(line), is_error)
+        if told and self._lines_left < 0:
+            self._on_line(f"further lines are not logged: there are more than {MAX_LOGGED_LINES}", True)
+
+    def _write(self, text: bytes) -> None:
+        pipe = self._process.stdin
+        if pipe is not None:
+            # It need not read it all.
+            with contextlib.suppress(OSError), pipe:
+                pipe.write(text)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
