@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "Run the daemon: API, schedules, workers.",
     "run": "Run one flow here and now.",
     "check": "Say what is wrong in flow files, secrets and config.",
+    "graph": "Draw the steps of a flow: text, Mermaid, SVG.",
     "flows": "List the flow files and the schedules in force.",
     "runs": "List, show, follow or cancel runs.",
     "locks": "List or remove the locks of running flows.",

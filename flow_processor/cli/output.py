@@ -10,11 +10,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 import click
 
-from flow_processor.errors import FlowRunning, OctospoolError, SpecError
+from flow_processor.errors import FlowRunning, InvalidRequest, OctospoolError, SpecError
 from flow_processor.logs import escape
 
 
@@ -50,6 +51,20 @@ def echo_json(value: Any) -> None:
         # A lone surrogate (jq can make one) cannot be written as UTF-8, but JSON can say it.
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     click.echo(text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write what a command was told to write with --output; its folder must be there. Raises InvalidRequest."""
+    from flow_processor.paths import write_atomic
+
+    if not path.absolute().parent.is_dir():
+        raise InvalidRequest(f"there is no folder {path.absolute().parent}", code="folder_unwritable")
+    try:
+        write_atomic(path.absolute(), text.encode())
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}"
+        raise InvalidRequest(message, code="folder_unwritable") from error
+    say(f"written  {path}")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

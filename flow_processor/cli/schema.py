@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from flow_processor.cli.output import say
-from flow_processor.errors import InvalidRequest
+from flow_processor.cli.output import write_file
 
 
 @click.command("schema")
@@ -24,7 +23,6 @@ def command(output: Path | None) -> None:
     Example:
       octospool schema --output data/flow.schema.json
     """
-    from flow_processor.paths import write_atomic
     from flow_processor.schema import flow_schema
 
     # ASCII: the text is right whatever encoding the shell's redirection makes of it.
@@ -32,11 +30,4 @@ def command(output: Path | None) -> None:
     if output is None:
         click.echo(text)
     else:
-        if not output.absolute().parent.is_dir():
-            raise InvalidRequest(f"there is no folder {output.absolute().parent}", code="folder_unwritable")
-        try:
-            write_atomic(output.absolute(), text.encode() + b"\n")
-        except OSError as error:
-            message = f"cannot write {output}: {error.strerror or error}"
-            raise InvalidRequest(message, code="folder_unwritable") from error
-        say(f"written  {output}")
+        write_file(output, text + "\n")
