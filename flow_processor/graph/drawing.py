@@ -143,9 +143,12 @@ def _block(
     nodes = tuple(_node(step, sub_flows, is_finally=step.name == finally_step) for step in steps)
     names = {step.name for step in steps}
     edges = [*_order(steps), *(edge for step in steps for edge in _jumps(step, steps[0].name))]
-    return Block(
-        title, nodes, tuple(e for e in dict.fromkeys(edges) if e.target in names or e.target in ENDS)
-    )
+    inside = tuple(edge for edge in dict.fromkeys(edges) if edge.target in names or edge.target in ENDS)
+    return Block(title, nodes, inside, is_ordered=not _is_graph(steps))
+
+
+def _is_graph(steps: Sequence[StepSpec]) -> bool:
+    return any(getattr(step, "needs", None) is not None for step in steps)
 
 
 def _order(steps: Sequence[StepSpec]) -> Iterator[Edge]:
