@@ -38,9 +38,21 @@ def first_data(
 
 
 def child_data(
-    parent: Mapping[str, Any], *, flow: str, payload: Any, loop_index: int | None
+    parent: Mapping[str, Any],
+    *,
+    flow: str,
+    payload: Any,
+    loop_index: int | None,
+    params: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The data of a sub-flow before its first step; `loop_index` counts the items of a loop from 1."""
-    own = {"__input__": payload, "__errors__": [], "__loop_index__": loop_index, "__flow_path__": flow}
+    """The data of a sub-flow before its first step; `loop_index` counts the items of a loop from 1. `params` are the
+    values of its parameters, None where it declares none."""
+    own: dict[str, Any] = {
+        "__input__": payload,
+        "__errors__": [],
+        "__loop_index__": loop_index,
+        "__flow_path__": flow,
+    }
     shared = ("__timestamp__", "__run_id__", "__job_id__", "__api_url__")
-    return {**own, **{key: parent[key] for key in shared}}
+    given = {} if params is None else {"params": dict(params)}
+    return {**own, **{key: parent[key] for key in shared}, **given}

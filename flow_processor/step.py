@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from flow_processor.errors import StepError
 from flow_processor.run_state import Signal
 
 JsonValue = Any
@@ -49,6 +50,49 @@ class FlowOutcome:
     """The child's whole data."""
     error: dict[str, Any] | None = None
     """`{"code", "message", "details", "step"}` when it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A list of steps that stands inside a step, as it is to be run once."""
+
+    label: str
+    """What names it in the journal: `3` for `loop[3]/…`. Unlike those of the step's other blocks."""
+    steps: Sequence[Any]
+    """The steps, as the step's options hold them."""
+    data: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What they see on top of the flow data."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What a block came to."""
+
+    results: dict[str, JsonValue]
+    """The results of its steps by their keys; of those that succeeded."""
+    error: dict[str, Any] | None = None
+    """`{"code", "message", "details", "step"}` when it failed; `step` is the path of the step that did."""
+    control: Exit | None = None
+    """What an `exit` inside said."""
+    ended_at: float | None = None
+    """When its last step ended, in seconds since 1970, if that was in an earlier worker."""
+
+    def failure(self, **details: JsonValue) -> StepError:
+        """Its error as that of the step around it, with `details` beside its own."""
+        error = self.error or {}
+        more = {**error["details"], **details, "step": error["step"]}
+        return StepError(error["message"], code=error["code"], details=more)
+
+
+class OnFailure(Enum):
+    """What a block that fails does to those beside it."""
+
+    GO_ON = "go_on"
+    """Nothing."""
+    BEGIN_NO_MORE = "begin_no_more"
+    """Those under way end by themselves."""
+    END_ALL = "end_all"
+    """Those under way are ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +233,9 @@ class StepContext(Protocol):
     def lookup(self, data_key: str) -> JsonValue:
         """The value of a `data_key`: `.` is the whole data; raises DataKeyMissing."""
 
-    def render(self, value: JsonValue) -> JsonValue:
-        """Templates in a text, or in all texts of a list or mapping, rendered once against the data.
+    def render(self, value: JsonValue, *, extra: Mapping[str, JsonValue] | None = None) -> JsonValue:
+        """Templates in a text, or in all texts of a list or mapping, rendered once against the data, with `extra` on
+        top of it.
 
         A text that is exactly one expression keeps the expression's type.
         """
@@ -204,11 +249,50 @@ class StepContext(Protocol):
     def secret(self, name: str) -> Secret:
         """The named secret; raises StepError `secret_not_found`."""
 
-    def run_flow(self, path: str, *, payload: JsonValue, loop_index: int | None = None) -> FlowOutcome:
-        """Run a sub-flow in this run, with `payload` as its `__input__`. Safe to call from threads."""
+    def run_flow(
+        self,
+        path: str,
+        *,
+        payload: JsonValue,
+        params: Mapping[str, JsonValue] | None = None,
+        loop_index: int | None = None,
+    ) -> FlowOutcome:
+        """Run a sub-flow in this run, with `payload` as its `__input__`. Safe to call from threads.
+
+        Values that its `params` do not take give a failed outcome, code `params_invalid`.
+        """
 
     def run_nested(self, step: Any, label: str) -> StepResult:
         """Run a step that stands inside this one (a case of `switch`); `label` names it in the journal."""
+
+    def run_blocks(
+        self, blocks: Sequence[Block], *, limit: int = 1, on_failure: OnFailure = OnFailure.GO_ON
+    ) -> list[BlockOutcome | None]:
+        """Run lists of steps that stand inside this one, begun in their order, at most `limit` at once.
+
+        What they came to, in their order; None for those that never began or were ended by another's failure. What
+        they added to `__errors__` joins the flow's, but for the failures in the outcomes. After an `exit` no further
+        one begins.
+        """
+
+    def holds(
+        self, condition: Any, *, extra: Mapping[str, JsonValue] | None = None, word: str = "when"
+    ) -> bool:
+        """Whether a condition like `when` holds over the data, with `extra` on top; `word` names it in errors."""
+
+    def pause(self, seconds: float, *, since: float | None) -> None:
+        """Wait until so many seconds have passed since that moment (seconds since 1970; None: now).
+
+        As often as needed, and unlike `wait_for` without telling people; a long one may leave this worker too.
+        """
+
+    def call(
+        self, function: str, arguments: JsonValue, *, secrets: Mapping[str, Secret] | None = None
+    ) -> JsonValue:
+        """What a function of the data folder's callers/ gives; raises StepError. What it prints is logged."""
+
+    def run_own(self, step_type: str, options: JsonValue) -> StepResult:
+        """Run a step type of the data folder's steps/, with its options as the flow file has them."""
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

@@ -39,6 +39,8 @@ class AddBody(Body):
 
     path: FlowPath
     """The flow file below the flows folder; it says itself when it runs."""
+    params: dict[str, Any] | None = None
+    """Values for the flow's parameters, on top of those of its schedule."""
 
 
 class FlowIdPath(Parameters):
@@ -123,7 +125,7 @@ def launch(body: LaunchBody) -> Response:
 @handler
 def add(body: AddBody) -> Response:
     """Put a flow into the scheduler, by the schedule in its file. It survives a restart."""
-    added = service().add_flow(body.path)
+    added = service().add_flow(body.path, body.params)
     return answer(FlowAdded.model_construct(**dict(added), status="added"), 201)
 
 

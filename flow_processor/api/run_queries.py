@@ -144,6 +144,8 @@ class RetryBody(OptionalBody):
     """True: with the flow file as it is now; else as it was at launch."""
     data: Any = None
     """The new run's `__input__`; left out: that of the old run."""
+    params: dict[str, Any] | None = None
+    """All values of the new run's parameters; left out: those of the old run."""
     trigger: Literal["api", "cli"] = "api"
     """Who tries again, for the history: a program, or a person with `octospool`."""
     by: By = "api"

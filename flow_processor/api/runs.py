@@ -172,6 +172,7 @@ def retry(path: RunPath, body: RetryBody) -> Response:
         use_current_flow=body.use_current_flow,
         has_data="data" in body.model_fields_set,
         data=body.data,
+        params=body.params,
     )
     run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=body.by)
     return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})

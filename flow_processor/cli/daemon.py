@@ -149,7 +149,7 @@ class Daemon:
         self, run_id: str, wish: RetryWish, *, trigger: Trigger = Trigger.CLI, by: str
     ) -> RunSummary:
         """Try a run again. Never sent twice, like `launch`."""
-        body = {
+        body: dict[str, Any] = {
             "from": wish.from_step,
             "use_current_flow": wish.use_current_flow,
             "trigger": trigger.value,
@@ -157,6 +157,8 @@ class Daemon:
         }
         if wish.has_data:
             body["data"] = wish.data
+        if wish.params is not None:
+            body["params"] = wish.params
         return self._post_to_run(run_id, "retry", body)
 
     def _post_to_run(self, run_id: str, verb: str, body: dict[str, Any]) -> RunSummary:

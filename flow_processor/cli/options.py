@@ -38,6 +38,17 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")(command)
 
 
+def params_options(command: _Command) -> _Command:
+    """`--param K=V`, passed as `pairs`, and `--params JSON|@FILE|@-`, passed as `params`: see `values.params_given`."""
+    whole = click.option(
+        "--params", metavar="JSON|@FILE|@-", help="Parameters as a JSON object; --param wins."
+    )
+    one = click.option(
+        "--param", "-p", "pairs", multiple=True, metavar="K=V", help="A parameter; K:=V for JSON. Repeatable."
+    )
+    return one(whole(command))
+
+
 def load_settings(data_path: Path | None, **overrides: Any) -> Settings:
     """The settings from environment and config.yml, with what the command line says on top.
 

@@ -9,9 +9,9 @@ import click
 
 from flow_processor.cli import exits
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import data_path_option, existing_settings
+from flow_processor.cli.options import data_path_option, existing_settings, params_options
 from flow_processor.cli.output import duration, echo_json, say
-from flow_processor.cli.values import json_value, typed_pairs
+from flow_processor.cli.values import json_value, params_given
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ LAUNCH_FAILED_HELP = "; ".join(f"{code.value} {code.name.lower().replace('_', ' 
 @click.command("run", epilog=f"Exit codes: {LAUNCH_FAILED_HELP}.")
 @click.argument("flow")
 @click.option("--data", "-d", metavar="JSON|@FILE|@-", help="The flow's __input__; @- reads it from stdin.")
-@click.option(
-    "--param", "-p", "pairs", multiple=True, metavar="K=V", help="A parameter; K:=V for JSON. Repeatable."
-)
+@params_options
 @click.option("--no-wait", is_flag=True, help="Leave with 75 if another `octospool run` has the data folder.")
 @click.option("--quiet", "-q", is_flag=True, help="No step lines.")
 @data_path_option
@@ -35,6 +33,7 @@ def command(
     flow: str,
     data: str | None,
     pairs: tuple[str, ...],
+    params: str | None,
     no_wait: bool,
     quiet: bool,
     data_path: Path | None,
@@ -50,7 +49,7 @@ def command(
       octospool run hello --data '{"name": "Ada"}'
       octospool run report --data @input.json --param day=2026-11-21 > report.json
     """
-    payload, params = json_value(data, hint="--data"), typed_pairs(pairs, hint="--param")
+    payload, given = json_value(data, hint="--data"), params_given(pairs, params)
     from flow_processor.cli.connect import running
     from flow_processor.cli.daemon import Daemon
     from flow_processor.cli.interrupts import Interrupts
@@ -66,7 +65,7 @@ def command(
         if spooler is None or interrupts.asked:
             say("cancelled before anything was started")
             ctx.exit(ExitCode.CANCELLED)
-        run = spooler.launch(path, data=payload, params=params, trigger=Trigger.CLI, by="cli")
+        run = spooler.launch(path, data=payload, params=given, trigger=Trigger.CLI, by="cli")
         where = f" in the daemon at {spooler.url}" if isinstance(spooler, Daemon) else ""
         say(f"run {run.run_id} of {run.flow}{where}")
         ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)

@@ -42,6 +42,18 @@ def show_list(runs: Sequence[RunSummary], *, zone: tzinfo, empty: str) -> None:
     table(heads, rows, empty=empty)
 
 
+def _params(values: dict[str, Any] | None) -> str | None:
+    """The values as `--param` takes them."""
+    if not values:
+        return None
+    shown = (
+        f"{name}={value}" if isinstance(value, str) else f"{name}:={json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+        if value is not None
+    )
+    return "  ".join(shown)
+
+
 def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
     """A run's facts, then a line for each attempt of a step. `first`: what must be done before it can be told."""
     facts = {
@@ -49,6 +61,7 @@ def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
         "flow": run.flow,
         "status": run.status.value,
         "trigger": run.trigger.value,
+        "params": _params(run.params),
         "accepted": moment(run.created_at, zone),
         "started": moment(run.started_at, zone),
         "ended": moment(run.ended_at, zone),

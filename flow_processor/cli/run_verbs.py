@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flow_processor.cli.options import data_path_option, existing_settings, json_option
+from flow_processor.cli.options import data_path_option, existing_settings, json_option, params_options
 from flow_processor.cli.output import echo_json, say
-from flow_processor.cli.values import json_value, typed_pairs
+from flow_processor.cli.values import json_value, params_given, typed_pairs
 from flow_processor.errors import Conflict, NotWaiting, RunHasEnded
 from flow_processor.run import Trigger
 
@@ -225,6 +225,7 @@ def resume(
 @click.option(
     "--data", "-d", metavar="JSON|@FILE|@-", help="Another __input__; default: that of the old run."
 )
+@params_options
 @_by_option
 @data_path_option
 @json_option
@@ -233,11 +234,15 @@ def retry(
     from_step: str | None,
     current_flow: bool,
     data: str | None,
+    pairs: tuple[str, ...],
+    params: str | None,
     by: str | None,
     data_path: Path | None,
     as_json: bool,
 ) -> None:
     """Try a run again from where it failed: a new run that keeps what succeeded.
+
+    Where a parameter is given, all of them are: the old run's values count only where none is.
 
     \b
     Example:
@@ -245,7 +250,8 @@ def retry(
     """
     from flow_processor.service.retries import RetryWish
 
-    wish = RetryWish(from_step, current_flow, data is not None, json_value(data, hint="--data"))
+    payload, given = json_value(data, hint="--data"), params_given(pairs, params)
+    wish = RetryWish(from_step, current_flow, data is not None, payload, given)
     with _daemon_for(run_id, data_path, "retry") as daemon:
         run = daemon.retry_run(run_id, wish, trigger=Trigger.CLI, by=by or _login_name())
     _tell(run, as_json=as_json, text=f"tries {run_id} again (attempt {run.attempt})")

@@ -38,6 +38,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
 
 
+def params_given(pairs: tuple[str, ...], params: str | None) -> dict[str, Any] | None:
+    """What `--params` and, on top of it, `--param` say; None where neither is given."""
+    values = json_value(params, hint="--params")
+    if params is not None and not isinstance(values, dict):
+        raise click.BadParameter('must be a JSON object: {"name": value}', param_hint="--params")
+    given = typed_pairs(pairs, hint="--param")
+    return None if values is None and given is None else {**(values or {}), **(given or {})}
+
+
 def typed_pairs(pairs: tuple[str, ...], *, hint: str) -> dict[str, Any] | None:
     """The values of a repeatable option: `k=v` is a text, `k:=v` is JSON. None if there are none."""
     params: dict[str, Any] = {}

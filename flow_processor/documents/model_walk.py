@@ -48,6 +48,10 @@ class Spot:
 
 def walk(model: type[BaseModel], data: Any, error_loc: tuple[int | str, ...]) -> Spot:
     """The spot that an error's location means."""
+    # Of a mapping whose key itself is wrong; the key is what was found.
+    is_about_key = error_loc[-1:] == ("[key]",)
+    if is_about_key:
+        error_loc = error_loc[:-1]
     annotation: Any = model
     spot = Spot((), data)
     owner: type[BaseModel] | None = None
@@ -86,6 +90,8 @@ def walk(model: type[BaseModel], data: Any, error_loc: tuple[int | str, ...]) ->
         spot.takes_text = info is not None and _is_list_or_text(info.annotation, info.metadata)
         annotation = _annotation_of(info) if info else _inner(annotation)
     _describe_keys(spot, owner, outer)
+    if is_about_key:
+        spot.data = spot.loc[-1]
     return spot
 
 
@@ -231,7 +237,7 @@ def _inner(annotation: Any) -> Any:
 
 
 def _names(model: type[BaseModel]) -> list[str]:
-    return list(model.model_fields)
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _describe_keys(spot: Spot, owner: type[BaseModel] | None, outer: type[BaseModel] | None) -> None:

@@ -13,12 +13,22 @@ from flow_processor.clock import Clock
 from flow_processor.engine.lines import PARK_SECONDS, Lines
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.errors import StepError, StepTimeout
-from flow_processor.expressions import data_key, jq
+from flow_processor.expressions import data_key, jq, when
 from flow_processor.expressions.jinja import Templates
 from flow_processor.journal import Event
 from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait, WaitKind
+from flow_processor.step import (
+    Block,
+    BlockOutcome,
+    FlowOutcome,
+    Folders,
+    OnFailure,
+    Secret,
+    StepResult,
+    Wait,
+    WaitKind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Surroundings(Protocol):
         path: str,
         *,
         payload: Any,
+        params: Mapping[str, Any],
         loop_index: int | None,
         below: str,
         data: dict[str, Any],
@@ -60,6 +71,20 @@ class Surroundings(Protocol):
         errors: list[dict[str, Any]],
     ) -> StepResult:
         """Run one step that stands inside another; what it adds to `__errors__` goes to `errors`."""
+
+    def run_blocks(
+        self,
+        blocks: Sequence[Block],
+        *,
+        below: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        errors: list[dict[str, Any]],
+        begin: Callable[[], None],
+        limit: int,
+        on_failure: OnFailure,
+    ) -> list[BlockOutcome | None]:
+        """Run lists of steps that stand inside a step."""
 
 
 class AttemptContext:
@@ -203,9 +228,10 @@ class AttemptContext:
         """The value of a `data_key`."""
         return data_key.lookup(self._data, key)
 
-    def render(self, value: Any) -> Any:
-        """Templates in `value` rendered once against the data."""
-        return self._tools.templates.render(value, self._data)
+    def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
+        """Templates in `value` rendered once against the data, with `extra` on top of it."""
+        data = {**self._data, **extra} if extra else self._data
+        return self._tools.templates.render(value, data)
 
     def render_template(self, *, path: str | None, text: str | None, extra: Mapping[str, Any]) -> str:
         """A template file or text, rendered with `extra` on top of the data."""
@@ -220,11 +246,19 @@ class AttemptContext:
         """The named secret."""
         return self._fetch_secret(name)
 
-    def run_flow(self, path: str, *, payload: Any, loop_index: int | None = None) -> FlowOutcome:
+    def run_flow(
+        self,
+        path: str,
+        *,
+        payload: Any,
+        params: Mapping[str, Any] | None = None,
+        loop_index: int | None = None,
+    ) -> FlowOutcome:
         """Run a sub-flow in this run."""
         return self._steps.run_child(
             path,
             payload=payload,
+            params=params or {},
             loop_index=loop_index,
             below=self._below,
             data=self._data,
@@ -237,6 +271,38 @@ class AttemptContext:
         return self._steps.run_inside(
             step, path=path, data=self._data, deadline=self._deadline, errors=self.errors
         )
+
+    def run_blocks(
+        self, blocks: Sequence[Block], *, limit: int = 1, on_failure: OnFailure = OnFailure.GO_ON
+    ) -> list[BlockOutcome | None]:
+        """Run lists of steps that stand inside this one."""
+        return self._steps.run_blocks(
+            blocks,
+            below=self._below,
+            data=self._data,
+            deadline=self._deadline,
+            errors=self.errors,
+            begin=self._check_time,
+            limit=limit,
+            on_failure=on_failure,
+        )
+
+    def holds(self, condition: Any, *, extra: Mapping[str, Any] | None = None, word: str = "when") -> bool:
+        """Whether a condition holds."""
+        return when.holds(condition, {**self._data, **(extra or {})}, self._tools.templates, word=word)
+
+    def pause(self, seconds: float, *, since: float | None) -> None:
+        """Wait until so many seconds have passed."""
+        clock = self._tools.clock
+        passed = 0.0 if since is None else max(0.0, clock.now().timestamp() - since)
+        if seconds > passed:
+            end = clock.monotonic() + seconds - passed
+            self._lines.wait(deadline=earlier(self._deadline, end), check=self._check)
+            self._check_time()
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and self._tools.clock.monotonic() >= self._deadline:
+            raise timeout_error(self._step)
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.attempt import control_of
 from flow_processor.engine.attempts import Attempts
+from flow_processor.engine.blocks import Blocks
 from flow_processor.engine.context import AttemptContext, earlier
 from flow_processor.engine.in_order import run_in_order
 from flow_processor.engine.lines import Lines
@@ -19,9 +20,19 @@ from flow_processor.engine.stops import Stops
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_data import child_data, fold_data
-from flow_processor.run_state import StepRecord
+from flow_processor.run_state import StepRecord, StepStatus
+from flow_processor.spec.params import params_error, read_values
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import Exit, FlowOutcome, Goto, StepResult, Wait
+from flow_processor.step import (
+    Block,
+    BlockOutcome,
+    Exit,
+    FlowOutcome,
+    Goto,
+    OnFailure,
+    StepResult,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter
@@ -63,6 +74,10 @@ class StepList:
         """True while steps run that a cancel does not stop."""
         self.finished: set[str] = set()
         """Names of the steps that have run, whatever came of it."""
+        self.results: dict[str, Any] = {}
+        """The results of the steps that succeeded, by their keys."""
+        self.ended_at: float | None = None
+        """When the step that ended last did so (seconds since 1970), if that was in an earlier worker."""
 
     def run(self) -> Exit | None:
         """Run the steps; what an `exit` said if one ended them early. Raises FlowFailed and Stopped."""
@@ -85,6 +100,9 @@ class StepList:
     def take(self, record: StepRecord) -> None:
         """Take what an attempt of a step of the list came to into the data."""
         fold_data(self.data, record)
+        self.ended_at = record.ended_at
+        if record.status is StepStatus.SUCCEEDED and record.key is not None:
+            self.results[record.key] = record.result
 
     def check_run(self) -> None:
         """Raises what ends the run, or its stay in this worker."""
@@ -139,6 +157,7 @@ class StepList:
         path: str,
         *,
         payload: Any,
+        params: Mapping[str, Any],
         loop_index: int | None,
         below: str,
         data: dict[str, Any],
@@ -146,7 +165,13 @@ class StepList:
     ) -> FlowOutcome:
         """Run a sub-flow; `below` is the path of the step that calls it, and `data` what that step sees."""
         item = "" if loop_index is None else f"[{loop_index}]"
-        own = child_data(data, flow=path, payload=payload, loop_index=loop_index)
+        specs = self._run.spec_of(path).params
+        values, problems = read_values(specs, params, where="params")
+        own = child_data(
+            data, flow=path, payload=payload, loop_index=loop_index, params=values if specs else None
+        )
+        if problems:
+            return FlowOutcome("failed", own, params_error(problems))
         return self._run.run_flow(
             path,
             prefix=f"{below}{item}/",
@@ -169,3 +194,40 @@ class StepList:
         record = Attempts(self, step, path=path, data=data, deadline=deadline, key=None).run()
         errors.extend(record.errors)
         return StepResult(record.result, control_of(record))
+
+    def inner(
+        self,
+        steps: Sequence[StepSpec],
+        *,
+        prefix: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        stops: Stops,
+    ) -> StepList:
+        """A list of steps that stands inside a step of this one."""
+        return StepList(
+            self._run,
+            steps,
+            prefix=prefix,
+            data=data,
+            deadline=deadline,
+            max_jumps=self.max_jumps,
+            stops=stops,
+            closing=self.closing,
+        )
+
+    def run_blocks(
+        self,
+        blocks: Sequence[Block],
+        *,
+        below: str,
+        data: dict[str, Any],
+        deadline: float | None,
+        errors: list[dict[str, Any]],
+        begin: Callable[[], None],
+        limit: int,
+        on_failure: OnFailure,
+    ) -> list[BlockOutcome | None]:
+        """Run lists of steps that stand inside a step of this one; see `Blocks`."""
+        runner = Blocks(self, below=below, data=data, deadline=deadline, errors=errors, begin=begin)
+        return runner.run(blocks, limit=limit, on_failure=on_failure)

@@ -110,6 +110,37 @@ def expression_problem(expression: str) -> tuple[int, str] | None:
 _CHECKER = strict(None)
 
 
+def attributes_of(name: str, text: str, *, is_expression: bool = False) -> list[str]:
+    """Which parts of the variable `name` a template names: `{{ name.a + name["b"] }}` gives a and b.
+
+    Only those that it needs (none of `name.a is defined`, `name.a | default(1)`), and none at all where the text makes
+    a variable of that name itself or is wrong. Only parses.
+    """
+    try:
+        tree: nodes.Node = _parse_expression(_CHECKER, text) if is_expression else _CHECKER.parse(text)
+    except (TemplateSyntaxError, RecursionError):
+        return []
+    names = [node for node in [tree, *tree.find_all(nodes.Name)] if isinstance(node, nodes.Name)]
+    if any(node.name == name and node.ctx != "load" for node in names):
+        return []
+    asked = [
+        node.node
+        for node in [tree, *tree.find_all((nodes.Test, nodes.Filter))]
+        if isinstance(node, nodes.Test | nodes.Filter) and node.name in _ASK_FOR_PRESENCE
+    ]
+    found: list[str] = []
+    for node in [tree, *tree.find_all((nodes.Getattr, nodes.Getitem))]:
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or any(node is one for one in asked):
+            continue
+        if isinstance(node.node, nodes.Name) and node.node.name == name:
+            part = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+            found += [part] if isinstance(part, str) else []
+    return found
+
+
+_ASK_FOR_PRESENCE = frozenset({"defined", "undefined", "default", "d"})
+
+
 def _problem(parse: Callable[[], nodes.Template]) -> tuple[int, str] | None:
     try:
         tree = parse()

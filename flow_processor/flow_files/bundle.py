@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from flow_processor.documents import in_file_order, parse, problem_at
 from flow_processor.errors import FlowNotFound, InvalidRequest, Problem, SpecError
-from flow_processor.flow_files.checks import Loc, placed_steps
+from flow_processor.flow_files.param_checks import wrong_params
 from flow_processor.flow_files.parsing import LoadedFlow
+from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.step import StepSpec
 
 MAX_SUB_FLOW_DEPTH = 20
 """Flows that may stand inside each other; deeper is taken for a mistake."""
@@ -47,8 +49,9 @@ class _Walk:
         self.texts[flow.path] = flow.text
         self.paths.add(flow.path)
         height = 1
-        for loc, called in _calls(flow.spec):
-            height = max(height, 1 + self._follow(flow, loc, called, chain=chain))
+        for loc, step in _calls(flow.spec):
+            height = max(height, 1 + self._follow(flow, loc, step.options.path, chain=chain))
+            self._check_params(flow, loc, step)
         self.heights[flow.path] = height
         return height
 
@@ -77,13 +80,25 @@ class _Walk:
             self._too_deep(flow, loc)
         return height
 
+    def _check_params(self, flow: LoadedFlow, loc: Loc, step: StepSpec) -> None:
+        try:
+            child = self.load(step.options.path)
+        except (FlowNotFound, InvalidRequest, SpecError):  # told by `_follow`
+            return
+        given = step.options.params
+        for key, code, message, hint in wrong_params(child.spec, given, whose=f"'{child.path}'"):
+            place = (*loc[:-1], "params", key) if key else (*loc[:-1], "params") if given else loc
+            self._problem(flow, place, code, message, hint=hint)
+
     def _too_deep(self, flow: LoadedFlow, loc: Loc) -> None:
         message = f"more than {MAX_SUB_FLOW_DEPTH} flows stand inside each other"
         self._problem(flow, loc, "flow_depth", message)
 
-    def _problem(self, flow: LoadedFlow, loc: Loc, code: str, message: str) -> None:
+    def _problem(
+        self, flow: LoadedFlow, loc: Loc, code: str, message: str, *, hint: str | None = None
+    ) -> None:
         document = parse(flow.text, file=f"{self.folder_name}/{flow.path}")
-        self.problems.append(problem_at(document, loc, code, message, of_value=True))
+        self.problems.append(problem_at(document, loc, code, message, hint=hint, of_value=True))
 
 
 def make_bundle(root: LoadedFlow, load: Callable[[str], LoadedFlow], *, folder_name: str) -> Bundle:
@@ -102,10 +117,10 @@ def make_bundle(root: LoadedFlow, load: Callable[[str], LoadedFlow], *, folder_n
     return Bundle(root.path, root.spec, walk.texts, digest.hexdigest(), frozenset(walk.paths))
 
 
-def _calls(spec: FlowSpec) -> list[tuple[Loc, str]]:
-    """Every call of another flow: (its place in the file, path as it is written)."""
+def _calls(spec: FlowSpec) -> list[tuple[Loc, StepSpec]]:
+    """Every step that calls another flow, with the place of the called path."""
     return [
-        ((*loc, step.options_key, "path"), step.options.path)
+        ((*loc, step.options_key, "path"), step)
         for loc, step in placed_steps(spec)
         if step.options_key in ("flow", "flow_loop")
     ]

@@ -11,20 +11,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flow_processor.documents import Document, did_you_mean, problem_at
+from flow_processor.documents import Document, problem_at
 from flow_processor.errors import Problem
 from flow_processor.expressions import jinja, patterns
 from flow_processor.expressions.jq_words import denied_word
 from flow_processor.expressions.when import truth
+from flow_processor.flow_files.order_checks import check_order
+from flow_processor.flow_files.param_checks import check_params
+from flow_processor.flow_files.step_lists import Loc, placed_steps, placed_texts
 from flow_processor.spec.cron import CronRule
-from flow_processor.spec.flow import GOTO_MARKS, FlowSpec
+from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 
-Loc = tuple[str | int, ...]
 ExpressionCheck = Callable[[FlowSpec], list[tuple[Loc, str, str]]]
 """A further check: (place, problem code, message) of everything it finds."""
 
-_NOT_TEMPLATED = frozenset({"jq", "goto", "flow", "flow_loop", "switch"})
+_NOT_TEMPLATED = frozenset({"jq", "goto", "switch"})
 """Step types whose options no template is read in; the step inside a switch is looked at by itself."""
 
 
@@ -33,35 +35,13 @@ _wrong_template = lru_cache(maxsize=4096)(jinja.syntax_problem)
 _wrong_expression = lru_cache(maxsize=4096)(jinja.expression_problem)
 
 
-def placed_steps(spec: FlowSpec) -> Iterator[tuple[Loc, StepSpec]]:
-    """Every step of the flow with its place in the file, also those that stand inside others (switch)."""
-    for index, step in enumerate(spec.steps):
-        yield from _with_inner(("steps", index), step)
-
-
-def _with_inner(loc: Loc, step: StepSpec) -> Iterator[tuple[Loc, StepSpec]]:
-    yield loc, step
-    yield from _steps_in((*loc, step.options_key), step.options)
-
-
-def _steps_in(loc: Loc, value: Any) -> Iterator[tuple[Loc, StepSpec]]:
-    if isinstance(value, StepSpec):
-        yield from _with_inner(loc, value)
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _steps_in((*loc, name), getattr(value, name))
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _steps_in((*loc, index), item)
-
-
 def check_flow(spec: FlowSpec, document: Document) -> list[Problem]:
     """All problems, in no particular order."""
     return [
         *_check_schedule(spec, document),
-        *_check_names(spec, document),
+        *check_order(spec, document),
         *(problem for loc, step in placed_steps(spec) for problem in _check_step(loc, step, document)),
-        *_check_targets(spec, document),
+        *check_params(spec, list(placed_steps(spec)), document),
     ]
 
 
@@ -78,39 +58,6 @@ def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
                 CronRule.parse(cron)
         except ValueError as error:
             yield problem_at(document, loc, "invalid_cron", str(error), of_value=True)
-
-
-def _check_names(spec: FlowSpec, document: Document) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for index, step in enumerate(spec.steps):
-        if step.name in first:
-            place = document.position(("steps", first[step.name], "name"))
-            where = f" (first in line {place[0]})" if place else ""
-            message = f"two steps have the name '{step.name}'{where}"
-            hint = "goto, journal and data tell steps apart by name"
-            yield problem_at(
-                document, ("steps", index, "name"), "duplicate_step", message, hint=hint, of_value=True
-            )
-        first.setdefault(step.name, index)
-
-
-def _check_targets(spec: FlowSpec, document: Document) -> Iterator[Problem]:
-    names = [step.name for step in spec.steps]
-    if spec.finally_step is not None and spec.finally_step not in names:
-        yield _no_target(("finally_step",), spec.finally_step, known=names, document=document)
-    for loc, step in placed_steps(spec):
-        targets: list[tuple[Loc, str | None]] = [((*loc, "on_error_goto"), step.on_error_goto)]
-        if step.options_key == "goto":
-            targets.append(((*loc, "goto", "step_name"), step.options.step_name))
-        for place, target in targets:
-            if target is not None and target not in names and target not in GOTO_MARKS:
-                yield _no_target(place, target, known=[*names, *GOTO_MARKS], document=document)
-
-
-def _no_target(loc: Loc, target: str, *, known: list[str], document: Document) -> Problem:
-    hint = did_you_mean(target, known) or f"there are: {', '.join(known)}"
-    message = f"there is no step '{target}'"
-    return problem_at(document, loc, "unknown_step", message, hint=hint, of_value=True)
 
 
 def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
@@ -130,9 +77,9 @@ def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Proble
 
 
 def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
-    found: list[tuple[Loc, str]] = _listed((*loc, "ignore_errors"), step.ignore_errors, document)
+    found: list[tuple[Loc, str]] = placed_texts((*loc, "ignore_errors"), step.ignore_errors, document)
     if step.retry is not None and step.retry.on is not None:
-        found += _listed((*loc, "retry", "on"), step.retry.on, document)
+        found += placed_texts((*loc, "retry", "on"), step.retry.on, document)
     if step.options_key == "switch":
         for index, case in enumerate(step.options.cases):
             found.append(((*loc, "switch", "cases", index, "when"), case.when))
@@ -145,7 +92,7 @@ def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Pr
 def _check_when(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
     if step.when is None or isinstance(step.when, bool):
         return
-    for place, text in _listed(loc, step.when, document):
+    for place, text in placed_texts(loc, step.when, document):
         if truth(text) is not None:
             continue
         wrong = _wrong_template(text) if jinja.is_template(text) else _wrong_expression(text)
@@ -180,16 +127,3 @@ def _in_template(loc: Loc, line: int, message: str, *, document: Document) -> Pr
     shown = problem_at(document, loc, "template_error", message)
     row, column = place or (None, None)
     return Problem(shown.code, shown.file, row, column, shown.key, shown.message, shown.hint)
-
-
-def _listed(loc: Loc, texts: tuple[str, ...], document: Document) -> list[tuple[Loc, str]]:
-    """Each text with its place, whether the file has a list of them or a single one."""
-    data: Any = document.data
-    for part in loc:
-        # A step's options may stand under an alias of its type's name; then the place is the step's.
-        data = (
-            data.get(part) if isinstance(data, dict) else data[int(part)] if isinstance(data, list) else None
-        )
-    if isinstance(data, list):
-        return [((*loc, index), text) for index, text in enumerate(texts)]
-    return [(loc, text) for text in texts]

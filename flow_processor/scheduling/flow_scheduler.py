@@ -7,15 +7,16 @@ if the clock went back, slots are looked at again from there, and the store refu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flow_processor.clock import Clock
 from flow_processor.errors import OctospoolError, ScheduleNotFound, Unavailable
 from flow_processor.scheduling.agenda import Agenda, Entry
-from flow_processor.scheduling.rule_book import RuleBook, counts_anew
+from flow_processor.scheduling.rule_book import RuleBook, counts_anew, values_of
 from flow_processor.scheduling.slots import ON_TIME_SECONDS, due_slots
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
 from flow_processor.spec.schedule import ScheduleSpec
@@ -40,6 +41,8 @@ class ScheduledLaunch:
     slot: datetime
     timeout_seconds: float | None
     """The run's time limit; None for the flow's own."""
+    params: Mapping[str, Any]
+    """Values for the flow's parameters."""
     is_missed: bool
     """True for a slot that is made up for (`catchup`): it should wait for its turn where another run of the
     flow is live, because others of the same gap are handed over together with it."""
@@ -55,6 +58,8 @@ class AddedSchedule:
     cron: str | None
     every_seconds: float | None
     timezone: str
+    params: Mapping[str, Any]
+    """What its runs are given for the flow's parameters; defaults come on top."""
     next_slot: datetime | None
     last_slot: datetime | None
     last_run_id: str | None
@@ -71,6 +76,7 @@ class FlowScheduler:
         *,
         launch: Callable[[ScheduledLaunch], object],
         rule_of: Callable[[str], ScheduleSpec | None],
+        check_params: Callable[[str, Mapping[str, Any]], None] = lambda flow, params: None,
         clock: Clock,
         zone: ZoneInfo,
         changed: Callable[[], Collection[str]] = frozenset,
@@ -81,12 +87,13 @@ class FlowScheduler:
             the claim fails. Raises Unavailable to be called again later; any other error is recorded as the
             slot's reason.
         rule_of: a flow file's own schedule, None if it has none; raises OctospoolError where the file is bad.
+        check_params: raises OctospoolError where the flow does not take these values for its parameters.
         zone: where `cron` is read unless the schedule names a zone.
         changed: paths of flows whose files changed since the last call.
         """
         self._schedules = schedules
         self._launch = launch
-        self._rules = RuleBook(schedules, rule_of, zone)
+        self._rules = RuleBook(schedules, rule_of, check_params, zone)
         self._clock = clock
         self._zone = zone
         self._changed = changed
@@ -118,17 +125,21 @@ class FlowScheduler:
         *,
         rule: ScheduleSpec | None = None,
         timeout_seconds: float | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> str:
-        """Add a flow by its normal path (as `changed` says it); `rule` replaces the flow file's own. Returns the id.
+        """Add a flow by its normal path (as `changed` says it); `rule` replaces the flow file's own, and
+        `params` lie on top of the rule's. Returns the id.
 
-        By API: raises FlowAlreadyAdded, what `rule_of` raises, or InvalidRequest (no_schedule). An autostart
-        entry is taken in any case, and what is wrong with it is its `problem` until its file is mended; one
-        that a person removed stays out.
+        By API: raises FlowAlreadyAdded, what `rule_of` and `check_params` raise, or InvalidRequest (no_schedule).
+        An autostart entry is taken in any case, and what is wrong with it is its `problem` until its file is
+        mended; one that a person removed stays out.
         """
         now = self._clock.now()
         if origin is Origin.API:
-            self._rules.rule(path, rule, anchor=now)
-        row = self._schedules.add(path, origin, override=rule, timeout_seconds=timeout_seconds, at=now)
+            self._rules.rule(path, rule, params=params, anchor=now)
+        row = self._schedules.add(
+            path, origin, override=rule, timeout_seconds=timeout_seconds, params=params, at=now
+        )
         if not row.active:
             logger.warning(
                 "autostart: somebody removed this flow; add it again to have it back", extra={"flow": path}
@@ -167,6 +178,7 @@ class FlowScheduler:
             cron=spec.cron if spec else None,
             every_seconds=spec.every_seconds if spec else None,
             timezone=(spec.timezone if spec else None) or self._zone.key,
+            params=values_of(spec, row.params) if spec else row.params or {},
             next_slot=entry.next_slot(),
             last_slot=row.last_slot,
             last_run_id=row.last_run_id,
@@ -226,9 +238,9 @@ class FlowScheduler:
                 return
             late = (now - slot).total_seconds() > ON_TIME_SECONDS
             is_missed = late or slot != due.start[-1]
-            self._launch(
-                ScheduledLaunch(entry.row.id, entry.row.flow, slot, entry.row.timeout_seconds, is_missed)
-            )
+            params = values_of(spec, entry.row.params)
+            limit = entry.row.timeout_seconds
+            self._launch(ScheduledLaunch(entry.row.id, entry.row.flow, slot, limit, params, is_missed))
             entry.handled_until = slot
             entry.problem = None
 

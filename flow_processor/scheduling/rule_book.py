@@ -6,9 +6,10 @@ remembered in the store, so it also holds for a flow file that was edited while 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flow_processor.errors import InvalidRequest, OctospoolError
@@ -25,25 +26,33 @@ class RuleBook:
         self,
         schedules: ScheduleStore,
         rule_of: Callable[[str], ScheduleSpec | None],
+        check_params: Callable[[str, Mapping[str, Any]], None],
         zone: ZoneInfo,
     ):
         self._schedules = schedules
         self._rule_of = rule_of
+        self._check_params = check_params
         self._zone = zone
 
     def rule(
-        self, flow: str, override: ScheduleSpec | None, *, anchor: datetime
+        self,
+        flow: str,
+        override: ScheduleSpec | None,
+        *,
+        params: Mapping[str, Any] | None,
+        anchor: datetime,
     ) -> tuple[ScheduleSpec, SlotRule]:
         """The rule that counts, its time zone filled in.
 
-        Raises what `rule_of` raises, and InvalidRequest for a flow without a schedule (no_schedule) or a cron
-        text that is wrong (invalid_schedule).
+        Raises what `rule_of` and `check_params` raise, and InvalidRequest for a flow without a schedule
+        (no_schedule) or a cron text that is wrong (invalid_schedule).
         """
         spec = override or self._rule_of(flow)
         if spec is None:
             raise InvalidRequest(
                 f"'{flow}' has no schedule; give it 'cron' or 'every_seconds'", code="no_schedule"
             )
+        self._check_params(flow, values_of(spec, params))
         spec = spec.model_copy(update={"timezone": spec.timezone or self._zone.key})
         try:
             return spec, rule_of_spec(spec, anchor=anchor)
@@ -53,7 +62,7 @@ class RuleBook:
     def entry(self, row: ScheduleRow, handled_until: datetime, *, now: datetime) -> Entry:
         """The entry for a row. Where there is no rule it has a problem instead. Raises StoreUnavailable."""
         try:
-            spec, rule = self.rule(row.flow, row.override, anchor=row.anchor)
+            spec, rule = self.rule(row.flow, row.override, params=row.params, anchor=row.anchor)
         except OctospoolError as error:
             return Entry(row, None, None, handled_until, problem=error.message)
         is_new = row.in_force is None
@@ -65,6 +74,11 @@ class RuleBook:
         self._schedules.set_in_force(row.id, spec, since=since)
         row = replace(row, in_force=spec, anchor=since)
         return Entry(row, spec, rule_of_spec(spec, anchor=since), handled_until)
+
+
+def values_of(spec: ScheduleSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values for the flow's parameters: those of the rule, and on top those of whoever added the flow."""
+    return {**spec.params, **(params or {})}
 
 
 def counts_anew(spec: ScheduleSpec, handled_until: datetime, *, now: datetime) -> bool:

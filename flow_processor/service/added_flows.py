@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flow_processor.clock import from_epoch
 from flow_processor.errors import OctospoolError
@@ -15,6 +16,7 @@ from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.views import AddedFlow
 from flow_processor.settings import AutostartEntry, Settings
+from flow_processor.spec.params import clean_params
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store import Connection
 from flow_processor.store.runs import RunRow
@@ -64,7 +66,8 @@ class AddedFlows:
         flow = entry.path
         try:
             flow = self._library.status(entry.path).path
-            self._scheduler().add(flow, Origin.AUTOSTART, rule=rule, timeout_seconds=entry.timeout_seconds)
+            limit, params = entry.timeout_seconds, entry.params
+            self._scheduler().add(flow, Origin.AUTOSTART, rule=rule, timeout_seconds=limit, params=params)
         except OctospoolError as error:
             self._complain(f"{entry.path}: {error.message}")
         return flow
@@ -82,11 +85,15 @@ class AddedFlows:
         ]
         return [*self._autostart_problems, *stuck]
 
-    def add(self, path: str) -> AddedFlow:
-        """Put a flow into the scheduler by its path."""
+    def add(self, path: str, params: Mapping[str, Any] | None = None) -> AddedFlow:
+        """Put a flow into the scheduler by its path; `params` lie on top of those of its schedule."""
         flow = self._library.status(path).path
-        flow_id = self._scheduler().add(flow, Origin.API)
+        flow_id = self._scheduler().add(flow, Origin.API, params=params)
         return next(added for added in self.all() if added.flow_id == flow_id)
+
+    def check_params(self, flow: str, params: Mapping[str, Any]) -> None:
+        """Raises InvalidRequest (`params_invalid`) where the flow does not take these values."""
+        clean_params(self._library.launchable(flow).spec.params, params)
 
     def all(self) -> list[AddedFlow]:
         """Every flow in the scheduler."""
@@ -100,6 +107,7 @@ class AddedFlows:
             cron=added.cron,
             every_seconds=added.every_seconds,
             timezone=added.timezone,
+            params=dict(added.params),
             next_run=added.next_slot,
             last_run=added.last_slot,
             last_run_id=added.last_run_id,
@@ -131,4 +139,4 @@ class AddedFlows:
             claim=claim,
             waits_its_turn=due.is_missed,
         )
-        self._launcher.launch(due.flow, payload=None, params=None, cause=cause)
+        self._launcher.launch(due.flow, payload=None, params=dict(due.params), cause=cause)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from flow_processor.errors import LockNotFound, Problem
 from flow_processor.flow_files import FileStatus
@@ -23,9 +24,12 @@ from flow_processor.service.views import AddedFlow, FlowFileView, LockView, Read
 class FlowVerbs(Parts):
     """Check and schedule flows, look at locks."""
 
-    def add_flow(self, path: str) -> AddedFlow:
-        """Put a flow into the scheduler. Raises FlowNotFound, SpecError, FlowAlreadyAdded, InvalidRequest."""
-        return self.added.add(path)
+    def add_flow(self, path: str, params: Mapping[str, Any] | None = None) -> AddedFlow:
+        """Put a flow into the scheduler; `params` for its runs lie on top of those of its schedule.
+
+        Raises FlowNotFound, SpecError, FlowAlreadyAdded, InvalidRequest (also `params_invalid`).
+        """
+        return self.added.add(path, params)
 
     def added_flows(self) -> list[AddedFlow]:
         """Flows in the scheduler."""

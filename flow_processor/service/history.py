@@ -87,6 +87,7 @@ class History:
         shown = state.steps[steps_after : steps_after + max_steps]
         return RunDetail(
             **dict(summary),
+            params=row.params,
             flow_hash=row.flow_hash,
             error=error_view(row.error),
             steps=[_step_view(record, now) for record in shown],

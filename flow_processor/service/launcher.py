@@ -20,6 +20,7 @@ from flow_processor.service.cause import Cause
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.turns import Turns
 from flow_processor.spec.flow import OnConflict
+from flow_processor.spec.params import clean_params
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import insert_rows
 from flow_processor.store.runs import RunRow, count_bytes, insert_flow_version, insert_run
@@ -64,11 +65,12 @@ class Launcher:
         """Accept a run of the flow at `path`; it is durable when this returns.
 
         None where `cause.claim` said that somebody else had it. Raises FlowNotFound, SpecError, FlowRunning,
-        ShuttingDown, StoreUnavailable.
+        InvalidRequest (`params_invalid`: all that is wrong with `params`), ShuttingDown, StoreUnavailable.
         """
         self.check_open()
         bundle = self.bundle_of(path)
-        return self.accept(self._new_run(bundle, payload=payload, params=params, cause=cause), bundle, cause)
+        values = clean_params(bundle.spec.params, params or {})
+        return self.accept(self._new_run(bundle, payload=payload, params=values, cause=cause), bundle, cause)
 
     def bundle_of(self, path: str) -> Bundle:
         """The flow at `path` as it would be launched now. Raises FlowNotFound, SpecError."""

@@ -234,6 +234,7 @@ class Parts:
             ScheduleStore(self.store.writer, self.store.engine),
             launch=lambda due: self.added.launch(due),
             rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
+            check_params=lambda flow, params: self.added.check_params(flow, params),
             clock=self.clock,
             zone=self.settings.zone,
             changed=self._changed_flows,

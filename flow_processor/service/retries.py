@@ -18,6 +18,7 @@ from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.spec.params import clean_params
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow, has_ended
 
@@ -35,6 +36,8 @@ class RetryWish:
     has_data: bool = False
     data: Any = None
     """With `has_data`: the new run's `__input__`; else the old run's."""
+    params: dict[str, Any] | None = None
+    """All values of the new run's parameters; None: those of the old run."""
 
 
 class Retries:
@@ -60,8 +63,8 @@ class Retries:
     def retry(self, run_id: str, wish: RetryWish, cause: Cause) -> RunRow:
         """Accept a run that tries another one again; durable when this returns.
 
-        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached),
-        FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict `result_lost`.
+        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached, wrong
+        `params`), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict `result_lost`.
         """
         self._launcher.check_open()
         found = self._store.runs.with_journal(run_id)
@@ -113,7 +116,7 @@ class Retries:
             trigger_by=cause.by,
             status=RunStatus.QUEUED,
             input=wish.data if wish.has_data else old.input,
-            params=old.params,
+            params=_params(old, bundle, wish),
             timeout_seconds=limit,
             created_at=now.timestamp(),
             retry_of=old.id,
@@ -145,6 +148,16 @@ def _check(old: RunRow) -> None:
     if old.status is RunStatus.SKIPPED:
         message = f"run {old.id} was skipped, so it never began; launch its flow again ({old.flow})"
         raise RunWasSkipped(message, details={"run_id": old.id})
+
+
+def _params(old: RunRow, bundle: Bundle, wish: RetryWish) -> dict[str, Any] | None:
+    """The values of the new run. Of kept ones those go that a flow as it is now has no parameter for."""
+    specs = bundle.spec.params
+    if wish.params is not None:
+        return clean_params(specs, wish.params)
+    if not wish.use_current_flow:
+        return old.params
+    return clean_params(specs, {name: value for name, value in (old.params or {}).items() if name in specs})
 
 
 def _not_found(run_id: str) -> RunNotFound:

@@ -120,7 +120,8 @@ class RunVerbs(Parts):
         Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest, FlowLost, FlowNotFound,
         SpecError, FlowRunning, ShuttingDown, Conflict `result_lost`.
         """
-        wish = replace(wish, data=_json(wish.data))
+        params = None if wish.params is None else _json(wish.params)
+        wish = replace(wish, data=_json(wish.data), params=params)
         return self.history.summary(self.retries.retry(run_id, wish, Cause(trigger, by)))
 
     def delete_run(self, run_id: str) -> None:

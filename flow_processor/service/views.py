@@ -129,6 +129,8 @@ class RunEvent(View):
 class RunDetail(RunSummary):
     """One run with its steps and data."""
 
+    params: dict[str, Any] | None = None
+    """The values of the flow's parameters, defaults included; null for a flow that declares none."""
     flow_hash: str
     """SHA-256 of the flow's (and its sub-flows') text as it was at launch."""
     error: ErrorView | None
@@ -197,6 +199,8 @@ class AddedFlow(View):
     """The interval in force, in seconds."""
     timezone: str
     """The zone in which cron is read."""
+    params: dict[str, Any] = {}
+    """What its runs are given for the flow's parameters; those left out have their defaults."""
     next_run: Moment | None
     """The next slot; null if there is none, or the flow file is invalid."""
     last_run: Moment | None

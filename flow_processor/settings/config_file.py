@@ -67,6 +67,8 @@ class AutostartSpec(Spec):
     """Replaces the flow's own schedule: seconds between two starts."""
     timeout_seconds: Seconds | None = None
     """Time limit of the runs started by this entry, in seconds."""
+    params: dict[str, Any] | None = None
+    """Values for the flow's parameters, on top of those of its schedule."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> AutostartSpec:
@@ -86,6 +88,7 @@ class AutostartEntry:
     cron: str | None = None
     every_seconds: float | None = None
     timeout_seconds: float | None = None
+    params: dict[str, Any] | None = None
 
 
 _FROM_TABLE: dict[str, Any] = {
@@ -147,5 +150,7 @@ def read_autostart(document: Document) -> tuple[tuple[AutostartEntry, ...], tupl
             message = f"the flow '{spec.path}' is listed twice; the first entry counts"
             problems.append(problem_at(part, (), "autostart_invalid", message))
             continue
-        entries.append(AutostartEntry(spec.path, spec.cron, spec.every_seconds, spec.timeout_seconds))
+        entries.append(
+            AutostartEntry(spec.path, spec.cron, spec.every_seconds, spec.timeout_seconds, spec.params)
+        )
     return tuple(entries), tuple(problems)

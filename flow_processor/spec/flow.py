@@ -5,15 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from flow_processor.spec.base import Seconds, Spec
+from flow_processor.spec.params import Params
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.spec.step import StepSpec
 
 GOTO_MARKS = ("__start__", "__end__", "__exit__")
 """Targets of goto and on_error_goto that are no steps: first step, after the last step, end as `exited`."""
+
+HANDLERS = ("on_success", "on_failure", "on_cancel", "finally")
+"""Keys of the lists of steps that run when the flow has ended; the journal's paths of their steps begin with them."""
 
 
 class OnConflict(StrEnum):
@@ -37,12 +41,17 @@ class ConcurrencySpec(Spec):
 
 
 class FlowSpec(Spec):
-    """One flow: ordered steps over shared data, and perhaps a schedule."""
+    """One flow: steps over shared data, what follows on their end, and perhaps a schedule."""
+
+    model_config = ConfigDict(populate_by_name=False)
 
     name: str | None = None
     """The flow's title, for people; default: its path."""
     description: str | None = None
     """What the flow is for."""
+    params: Params = Field(default_factory=dict)
+    """What may be given at a launch, by name: `day: {type: date, required: true}`, or short `day: date`. The values
+    stand under `params` in the flow data."""
     cron: str | None = None
     """Short for `schedule: {cron: …}`."""
     every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = None
@@ -60,8 +69,21 @@ class FlowSpec(Spec):
     finally_step: str | None = None
     """Name of a step that also runs after a failure, a cancel or a time limit. In a run without these it
     runs in its place; if it has not come by then, at the end."""
+    max_parallel: Annotated[int, Field(ge=1, le=256)] = 8
+    """How many steps of a list with `needs` are under way at once."""
+    fail_fast: bool = True
+    """In a list with `needs`: does a step that fails for good end those beside it? With `false` they go on, and
+    only what needs the failed step is not started."""
     steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
-    """The steps, run in order."""
+    """The steps. They run in order, or by `needs` where any of them has that."""
+    on_success: tuple[StepSpec, ...] = ()
+    """Steps to run when the flow has succeeded or exited. If they fail, the flow has failed."""
+    on_failure: tuple[StepSpec, ...] = ()
+    """Steps to run when the flow has failed, at its time limit too."""
+    on_cancel: tuple[StepSpec, ...] = ()
+    """Steps to run when the flow was cancelled."""
+    finally_: Annotated[tuple[StepSpec, ...], Field(alias="finally")] = ()
+    """Steps to run last, however the flow ended. If they fail, a flow that went well has failed."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,6 +93,12 @@ class FlowSpec(Spec):
                 if raw.get(key) is not None:
                     raise ValueError(f"give '{key}' either at the top level or under 'schedule', not both")
         return raw
+
+    @property
+    def handlers(self) -> dict[str, tuple[StepSpec, ...]]:
+        """The lists of steps that follow on the flow's end, by the names of HANDLERS."""
+        lists = (self.on_success, self.on_failure, self.on_cancel, self.finally_)
+        return dict(zip(HANDLERS, lists, strict=True))
 
     @property
     def schedule_rule(self) -> ScheduleSpec | None:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime
-from enum import StrEnum
-from typing import Any
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import SchemaError
 
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import InvalidRequest, Problem
 from flow_processor.spec.base import Spec
+from flow_processor.spec.param_types import WORDS, ParamType, read_value
 
-
-class ParamType(StrEnum):
-    """What a value must be."""
-
-    STR = "str"
-    INT = "int"
-    FLOAT = "float"
-    BOOL = "bool"
-    DATE = "date"
-    DATETIME = "datetime"
-    CHOICE = "choice"
-    LIST = "list"
-    MAP = "map"
+_ORDERED = (ParamType.INT, ParamType.FLOAT, ParamType.DATE, ParamType.DATETIME)
+_SIZED = {ParamType.STR: "characters", ParamType.LIST: "elements", ParamType.MAP: "keys"}
+_ELEMENTS = (ParamType.LIST, ParamType.MAP, ParamType.CHOICE)
 
 
 class ParamSpec(Spec):
@@ -43,19 +34,77 @@ class ParamSpec(Spec):
     """The value where none is given."""
     options: tuple[str, ...] = ()
     """What a `choice` chooses from."""
+    min: int | float | str | None = None
+    """The least value of an `int` or `float`; the first moment of a `date` or `datetime`."""
+    max: int | float | str | None = None
+    """The greatest value of an `int` or `float`; the last moment of a `date` or `datetime`."""
+    min_length: Annotated[int, Field(ge=0)] | None = None
+    """The fewest characters of a `str`, elements of a `list`, keys of a `map`."""
+    max_length: Annotated[int, Field(ge=0)] | None = None
+    """The most characters of a `str`, elements of a `list`, keys of a `map`."""
+    pattern: str | None = None
+    """A regular expression that must take the whole of a `str`. It has no look-around and no back-references, so that
+    it is matched in linear time."""
+    items: ParamType | None = None
+    """What each element of a `list` must be; no `list`, `map` or `choice`."""
     description: str | None = None
     """What the value is for."""
 
     @model_validator(mode="after")
     def _fits(self) -> ParamSpec:
-        if (self.type is ParamType.CHOICE) != bool(self.options):
-            raise ValueError("'options' and the type 'choice' belong together")
+        wrong = list(self._misplaced()) or list(self._contradictions())
+        if wrong:
+            raise ValueError("; ".join(wrong))
         if self.default is None:
             return self
         if self.required:
             raise ValueError("a value that is required has no default")
-        self.read(self.default)
+        try:
+            self.read(self.default)
+        except ValueError as error:
+            raise ValueError(f"the default {_short(self.default)} {error}") from None
         return self
+
+    def _misplaced(self) -> Iterator[str]:
+        """Keys that say nothing about a value of this type."""
+        if (self.type is ParamType.CHOICE) != bool(self.options):
+            yield "'options' and the type 'choice' belong together"
+        if self.type not in _ORDERED:
+            yield from (
+                f"'{key}' is for numbers and dates, not for '{self.type}'"
+                for key in ("min", "max")
+                if getattr(self, key) is not None
+            )
+        if self.type not in _SIZED:
+            yield from (
+                f"'{key}' is for str, list and map, not for '{self.type}'"
+                for key in ("min_length", "max_length")
+                if getattr(self, key) is not None
+            )
+        if self.pattern is not None and self.type is not ParamType.STR:
+            yield f"'pattern' is for str, not for '{self.type}'"
+        if self.items is not None and (self.type is not ParamType.LIST or self.items in _ELEMENTS):
+            yield "'items' says what the elements of a list are: str, int, float, bool, date or datetime"
+
+    def _contradictions(self) -> Iterator[str]:
+        if len(set(self.options)) < len(self.options):
+            yield "'options' names one twice"
+        ends: list[Any] = []
+        for key in ("min", "max"):
+            bound = getattr(self, key)
+            try:
+                ends += [] if bound is None else [_comparable(self.type, read_value(self.type, bound))]
+            except ValueError as error:
+                yield f"'{key}' {error}, found {_short(bound)}"
+        if len(ends) == 2 and ends[0] > ends[1]:
+            yield "'min' is greater than 'max'"
+        if None not in (self.min_length, self.max_length) and (self.min_length or 0) > (self.max_length or 0):
+            yield "'min_length' is greater than 'max_length'"
+        if self.pattern is not None:
+            try:
+                _whole(self.pattern)
+            except ValueError as error:
+                yield f"'pattern' is no regular expression: {error}"
 
     def read(self, value: Any) -> Any:
         """The value as the flow data takes it. Raises ValueError, which says what it must be.
@@ -66,7 +115,39 @@ class ParamSpec(Spec):
             if not isinstance(value, str) or value not in self.options:
                 raise ValueError(f"must be one of {', '.join(self.options)}")
             return value
-        return _READERS[self.type](value)
+        value = read_value(self.type, value)
+        if self.items is not None:
+            value = [_read_element(self.items, number, item) for number, item in enumerate(value, 1)]
+        self._check_bounds(value)
+        return value
+
+    def _check_bounds(self, value: Any) -> None:
+        if self.min is not None and _comparable(self.type, value) < self._end(self.min):
+            raise ValueError(f"must be at least {self.min}")
+        if self.max is not None and _comparable(self.type, value) > self._end(self.max):
+            raise ValueError(f"must be at most {self.max}")
+        if self.min_length is not None and len(value) < self.min_length:
+            raise ValueError(f"must have at least {self.min_length} {_SIZED[self.type]}")
+        if self.max_length is not None and len(value) > self.max_length:
+            raise ValueError(f"must have at most {self.max_length} {_SIZED[self.type]}")
+        if self.pattern is not None and not _whole(self.pattern)(value):
+            raise ValueError(f"must match {self.pattern} as a whole")
+
+    def _end(self, bound: Any) -> Any:
+        return _comparable(self.type, read_value(self.type, bound))
+
+
+def _of_short(raw: Any) -> Any:
+    return {"type": raw} if isinstance(raw, str) else raw
+
+
+PARAM_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+Params = dict[
+    Annotated[str, Field(max_length=100, pattern=PARAM_NAME_PATTERN)],
+    Annotated[ParamSpec, BeforeValidator(_of_short, json_schema_input_type=ParamType | ParamSpec)],
+]
+"""The parameters of a flow by name; `day: date` is short for `day: {type: date}`."""
 
 
 def clean_values(specs: Mapping[str, ParamSpec], given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -79,6 +160,25 @@ def clean_values(specs: Mapping[str, ParamSpec], given: Mapping[str, Any], *, wh
         message = "; ".join(str(problem) for problem in problems)
         raise InvalidRequest(message, details={"problems": [asdict(problem) for problem in problems]})
     return values
+
+
+def clean_params(specs: Mapping[str, ParamSpec], given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of a flow's parameters for a run; None for a flow that declares none.
+
+    Raises InvalidRequest `params_invalid` with all problems at once.
+    """
+    values, problems = read_values(specs, given, where="params")
+    if problems:
+        error = params_error(problems)
+        raise InvalidRequest(error["message"], code=error["code"], details=error["details"])
+    return values if specs else None
+
+
+def params_error(problems: Sequence[Problem]) -> dict[str, Any]:
+    """The error of a sub-flow that was given wrong values, as records keep it."""
+    message = "; ".join(str(problem) for problem in problems)
+    details = {"problems": [asdict(problem) for problem in problems]}
+    return {"code": "params_invalid", "message": message, "details": details}
 
 
 def read_values(
@@ -100,7 +200,7 @@ def read_values(
                 text = f"{error}, found {_short(value)}"
                 problems.append(Problem("invalid_value", where, None, None, name, text))
         elif spec.required:
-            text = f"is missing; it {_WORDS[spec.type]}"
+            text = f"is missing; it {WORDS[spec.type]}"
             problems.append(Problem("missing_key", where, None, None, name, text))
         else:
             values[name] = None if spec.default is None else spec.read(spec.default)
@@ -116,105 +216,43 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_WORDS = {
-    ParamType.STR: "must be a text",
-    ParamType.INT: "must be a whole number",
-    ParamType.FLOAT: "must be a number",
-    ParamType.BOOL: "must be true or false",
-    ParamType.DATE: "must be a date such as 2026-11-21",
-    ParamType.DATETIME: "must be a moment such as 2026-11-21T07:40:06+01:00",
-    ParamType.CHOICE: "must be one of its options",
-    ParamType.LIST: "must be a list",
-    ParamType.MAP: "must be a mapping (key: value)",
-}
-
-
-def _wrong(kind: ParamType) -> ValueError:
-    return ValueError(_WORDS[kind])
-
-
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong(ParamType.STR)
-    return value
-
-
-def _int(value: Any) -> int:
-    if isinstance(value, str):
-        text = value.strip()
-        # int() also takes 1_000 and digits of other scripts, which nobody means.
-        if text.isascii() and text.lstrip("+-").isdigit():
-            value = _quietly(int, text)
-    if type(value) is not int:
-        raise _wrong(ParamType.INT)
-    return value
-
-
-def _float(value: Any) -> float:
-    if isinstance(value, str) and value.isascii() and "_" not in value:
-        value = _quietly(float, value)
-    if type(value) not in (int, float):
-        raise _wrong(ParamType.FLOAT)
+def _read_element(kind: ParamType, number: int, item: Any) -> Any:
     try:
-        number = float(value)
-    except OverflowError:
-        raise _wrong(ParamType.FLOAT) from None
-    if not math.isfinite(number):
-        raise _wrong(ParamType.FLOAT)
-    return number
+        return read_value(kind, item)
+    except ValueError as error:
+        raise ValueError(f"must be a list whose element {number} {error}") from None
 
 
-def _bool(value: Any) -> bool:
-    if isinstance(value, str):
-        value = {"true": True, "false": False}.get(value.strip().lower(), value)
-    if type(value) is not bool:
-        raise _wrong(ParamType.BOOL)
+def _comparable(kind: ParamType, value: Any) -> Any:
+    """The value as it is compared with its bounds; a moment that names no zone counts as UTC."""
+    if kind is ParamType.DATE:
+        return date.fromisoformat(value)
+    if kind is ParamType.DATETIME:
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return value
 
 
-def _date(value: Any) -> str:
-    found = _quietly(date.fromisoformat, value.strip()) if isinstance(value, str) else None
-    if not isinstance(found, date):
-        raise _wrong(ParamType.DATE)
-    return found.isoformat()
-
-
-def _datetime(value: Any) -> str:
-    found = _quietly(datetime.fromisoformat, value.strip()) if isinstance(value, str) else None
-    if not isinstance(found, datetime):
-        raise _wrong(ParamType.DATETIME)
-    return found.isoformat()
-
-
-def _list(value: Any) -> list[Any]:
-    found = _quietly(json.loads, value) if isinstance(value, str) else value
-    if not isinstance(found, list | tuple):
-        raise _wrong(ParamType.LIST)
-    return list(found)
-
-
-def _map(value: Any) -> dict[str, Any]:
-    found = _quietly(json.loads, value) if isinstance(value, str) else value
-    if not isinstance(found, Mapping):
-        raise _wrong(ParamType.MAP)
-    return dict(found)
-
-
-def _quietly(read: Callable[[str], Any], text: str) -> Any:
-    """What the text says, or the text itself where it says nothing of that kind."""
+@lru_cache(maxsize=512)
+def _whole(pattern: str) -> Callable[[str], bool]:
+    """Does a text match as a whole? pydantic's own engine: it cannot be made to take exponential time, so the daemon
+    may use it. Raises ValueError for a pattern that it does not know."""
     try:
-        return read(text)
-    except (ValueError, RecursionError):
-        return text
+        adapter = TypeAdapter(Annotated[str, Field(pattern=whole_pattern(pattern))])
+    except SchemaError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise ValueError(said.removeprefix("error: ")) from None
+
+    def matches(text: str) -> bool:
+        try:
+            adapter.validate_python(text)
+        except ValidationError:
+            return False
+        return True
+
+    return matches
 
 
-_READERS: dict[ParamType, Callable[[Any], Any]] = {
-    ParamType.STR: _str,
-    ParamType.INT: _int,
-    ParamType.FLOAT: _float,
-    ParamType.BOOL: _bool,
-    ParamType.DATE: _date,
-    ParamType.DATETIME: _datetime,
-    ParamType.LIST: _list,
-    ParamType.MAP: _map,
-}
+def whole_pattern(pattern: str) -> str:
+    """The pattern as one that is searched for, as JSON Schema has them."""
+    return f"^(?:{pattern})$"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
@@ -47,6 +47,8 @@ class ScheduleSpec(Spec):
     `catchup_max`)."""
     catchup_max: Annotated[int, Field(ge=1, le=1000)] = 100
     """With `catchup: all`: how many missed slots are started at most; the others are recorded as skipped."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Values for the flow's `params`."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScheduleSpec:

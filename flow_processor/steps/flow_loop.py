@@ -11,6 +11,15 @@ list of their data, in the order of the elements. With `on_item_error: continue`
 step: its error joins `__errors__` as `{step, code, error, details, index, flow}`, where `step` is the step that
 failed; what it had gathered until then stands in the result. With `fail` no further one begins, and the step fails
 with the first failed element's error.
+
+`params` gives values for the flow's own `params`. Templates in them are rendered for each element; beside this flow's
+data they see the element as `item` and its number as `__loop_index__`:
+
+```yaml
+- name: reports
+  type: flow_loop
+  flow_loop: {path: sub/report.yml, data_key: days, params: {day: "{{ item }}", limit: 10}}
+```
 """
 
 from __future__ import annotations
@@ -42,6 +51,8 @@ class FlowLoopOptions(Spec):
     """The flow's path, relative to FLOWS_PATH."""
     data_key: str
     """Key of the flow data that holds the list."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Values for the flow's `params`. Templates, rendered for each element, which is `item` there."""
     max_parallel: Annotated[int, Field(ge=1, le=256)] = 8
     """How many elements are under way at once."""
     on_item_error: OnItemError = OnItemError.CONTINUE
@@ -95,9 +106,10 @@ class _Loop:
     def _run_item(self, position: int) -> None:
         if self._has_ended:
             return
-        outcome = self._context.run_flow(
-            self._options.path, payload=self._items[position], loop_index=position + 1
-        )
+        item, number = self._items[position], position + 1
+        extra = {"item": item, "__loop_index__": number}
+        params = self._context.render(self._options.params, extra=extra) if self._options.params else {}
+        outcome = self._context.run_flow(self._options.path, payload=item, params=params, loop_index=number)
         self._outcomes[position] = outcome
         if outcome.error is not None and self._options.on_item_error is OnItemError.FAIL:
             self._has_ended = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -41,6 +41,8 @@ class ScheduleRow:
     in_force: ScheduleSpec | None
     """The rule that was last seen to count, time zone filled in; None if none was seen yet."""
     timeout_seconds: float | None
+    params: Mapping[str, Any] | None
+    """Values for the flow's parameters, where whoever added it gave some; they lie on top of the rule's own."""
     active: bool
     """False: an autostart entry that a person removed; it stays out until it is added again."""
     anchor: datetime
@@ -79,6 +81,7 @@ class ScheduleStore:
         *,
         override: ScheduleSpec | None,
         timeout_seconds: float | None,
+        params: Mapping[str, Any] | None = None,
         at: datetime,
     ) -> ScheduleRow:
         """Put a flow into the scheduler.
@@ -90,14 +93,22 @@ class ScheduleStore:
         def operation(connection: Connection) -> ScheduleRow:
             old = connection.execute(select(schedules).where(schedules.c.flow == flow)).one_or_none()
             if origin is Origin.AUTOSTART and old is not None:
-                return _refresh(connection, old, override=override, timeout_seconds=timeout_seconds)
+                return _refresh(
+                    connection, old, override=override, timeout_seconds=timeout_seconds, params=params
+                )
             if old is not None and old.active:
                 message = f"'{flow}' is in the scheduler already, as {old.id}"
                 raise FlowAlreadyAdded(message, details={"flow_id": old.id})
             if old is not None:
                 _delete(connection, old.id)
             return _insert(
-                connection, flow, origin, override=override, timeout_seconds=timeout_seconds, at=at
+                connection,
+                flow,
+                origin,
+                override=override,
+                timeout_seconds=timeout_seconds,
+                params=params,
+                at=at,
             )
 
         return self._writer.run(operation)
@@ -108,8 +119,8 @@ class ScheduleStore:
         def operation(connection: Connection) -> None:
             mine = schedules.c.id == schedule_id
             text = connection.scalar(select(schedules.c.rule).where(mine))
-            override, _ = _rules(text)
-            values = {"rule": _rules_text(override, rule), "anchor": since.timestamp()}
+            kept = _Rules.read(text)
+            values = {"rule": replace(kept, in_force=rule).text(), "anchor": since.timestamp()}
             connection.execute(update(schedules).where(mine).values(values))
 
         self._writer.run(operation)
@@ -170,14 +181,15 @@ def _rows() -> Any:
 
 
 def _to_row(row: Row[Any]) -> ScheduleRow:
-    override, in_force = _rules(row.rule)
+    rules = _Rules.read(row.rule)
     return ScheduleRow(
         id=row.id,
         flow=row.flow,
         origin=Origin(row.origin),
-        override=override,
-        in_force=in_force,
+        override=rules.override,
+        in_force=rules.in_force,
         timeout_seconds=row.timeout_seconds,
+        params=rules.params,
         active=bool(row.active),
         anchor=from_epoch(row.anchor),
         last_slot=None if row.last_slot is None else from_epoch(row.last_slot),
@@ -192,13 +204,14 @@ def _insert(
     *,
     override: ScheduleSpec | None,
     timeout_seconds: float | None,
+    params: Mapping[str, Any] | None,
     at: datetime,
 ) -> ScheduleRow:
     values = {
         "id": secrets.token_hex(6),
         "flow": flow,
         "origin": origin.value,
-        "rule": _rules_text(override, None),
+        "rule": _Rules(override, None, params).text(),
         "timeout_seconds": timeout_seconds,
         "active": 1,
         "added_at": at.timestamp(),
@@ -209,13 +222,17 @@ def _insert(
 
 
 def _refresh(
-    connection: Connection, old: Row[Any], *, override: ScheduleSpec | None, timeout_seconds: float | None
+    connection: Connection,
+    old: Row[Any],
+    *,
+    override: ScheduleSpec | None,
+    timeout_seconds: float | None,
+    params: Mapping[str, Any] | None,
 ) -> ScheduleRow:
     """Bring an entry up to what config.yml says now; one that is switched off stays so."""
-    _, in_force = _rules(old.rule)
     values = {
         "origin": Origin.AUTOSTART.value,
-        "rule": _rules_text(override, in_force),
+        "rule": _Rules(override, _Rules.read(old.rule).in_force, params).text(),
         "timeout_seconds": timeout_seconds,
     }
     connection.execute(update(schedules).where(schedules.c.id == old.id).values(values))
@@ -231,18 +248,27 @@ def _one(connection: Connection, schedule_id: Any) -> ScheduleRow:
     return _to_row(connection.execute(_rows().where(schedules.c.id == schedule_id)).one())
 
 
-def _rules(text: str | None) -> tuple[ScheduleSpec | None, ScheduleSpec | None]:
-    """Override and rule in force from the column `rule`: JSON `{"override": …, "in_force": …}`."""
-    found = json.loads(text) if text else {}
-    override, in_force = found.get("override"), found.get("in_force")
-    return (
-        None if override is None else ScheduleSpec.model_validate(override),
-        None if in_force is None else ScheduleSpec.model_validate(in_force),
-    )
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The column `rule`: JSON `{"override", "in_force", "params"}`."""
 
+    override: ScheduleSpec | None
+    in_force: ScheduleSpec | None
+    params: Mapping[str, Any] | None
 
-def _rules_text(override: ScheduleSpec | None, in_force: ScheduleSpec | None) -> str:
-    def plain(spec: ScheduleSpec | None) -> Any:
-        return None if spec is None else spec.model_dump(mode="json", exclude_none=True)
+    @classmethod
+    def read(cls, text: str | None) -> _Rules:
+        found = json.loads(text) if text else {}
+        override, in_force = found.get("override"), found.get("in_force")
+        return cls(
+            None if override is None else ScheduleSpec.model_validate(override),
+            None if in_force is None else ScheduleSpec.model_validate(in_force),
+            found.get("params"),
+        )
 
-    return json.dumps({"override": plain(override), "in_force": plain(in_force)})
+    def text(self) -> str:
+        def plain(spec: ScheduleSpec | None) -> Any:
+            return None if spec is None else spec.model_dump(mode="json", exclude_none=True)
+
+        kept = {"override": plain(self.override), "in_force": plain(self.in_force)}
+        return json.dumps(kept if self.params is None else {**kept, "params": self.params})

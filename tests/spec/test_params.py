@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flow_processor.errors import InvalidRequest
-from flow_processor.spec.params import ParamSpec, ParamType, clean_values
+from flow_processor.spec.param_types import ParamType
+from flow_processor.spec.params import ParamSpec, clean_values
 
 COLOURS = ParamSpec(type=ParamType.CHOICE, options=("red", "green"))
 

@@ -75,8 +75,8 @@ class FakeContext:
     def lookup(self, key: str) -> Any:
         return data_key.lookup(self.data, key)
 
-    def render(self, value: Any) -> Any:
-        return self.templates.render(value, self.data)
+    def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
+        return self.templates.render(value, {**self.data, **(extra or {})})
 
     def render_template(self, *, path: str | None, text: str | None, extra: Mapping[str, Any]) -> str:
         return self.templates.render_template(path=path, text=text, data={**self.data, **extra})
@@ -89,7 +89,14 @@ class FakeContext:
             raise StepError(f"no secret '{name}'", code="secret_not_found")
         return self.secrets[name]
 
-    def run_flow(self, path: str, *, payload: Any, loop_index: int | None = None) -> FlowOutcome:
+    def run_flow(
+        self,
+        path: str,
+        *,
+        payload: Any,
+        params: Mapping[str, Any] | None = None,
+        loop_index: int | None = None,
+    ) -> FlowOutcome:
         if path not in self.flows:
             raise StepError(f"there is no flow '{path}'", code="flow_not_found")
         return self.flows[path](payload, loop_index)
