@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, create_model
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 
-from flow_processor.spec.base import Spec
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import StepContext, StepResult
@@ -32,7 +31,7 @@ class StepType:
     """As in `type:`."""
     aliases: tuple[str, ...]
     """Other names that mean the same."""
-    options: type[Spec]
+    options: type[BaseModel]
     """The model of the step's own options."""
     run: RunStep
     """`run(options, context) -> StepResult`."""

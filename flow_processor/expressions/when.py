@@ -12,18 +12,20 @@ _TRUE_TEXTS = frozenset({"true", "1", "yes", "on"})
 _FALSE_TEXTS = frozenset({"false", "0", "no", "off", ""})
 
 
-def holds(when: bool | Sequence[str] | None, data: Mapping[str, Any], templates: Templates) -> bool:
+def holds(
+    when: bool | Sequence[str] | None, data: Mapping[str, Any], templates: Templates, *, word: str = "when"
+) -> bool:
     """Whether the condition holds: an expression, a {{ template }}, or several of which all must hold.
 
-    Later ones are not looked at once one does not hold. Absent (None) it holds. Raises ExpressionError:
-    when_failed, when_not_boolean, template_security.
+    Later ones are not looked at once one does not hold. Absent (None) it holds. `word` is the key it stands under.
+    Raises ExpressionError: when_failed, when_not_boolean, template_security.
     """
     if when is None:
         return True
     if isinstance(when, bool):
         return when
     texts = (when,) if isinstance(when, str) else when
-    return all(_one_holds(text, data, templates) for text in texts)
+    return all(_one_holds(text, data, templates, word) for text in texts)
 
 
 def truth(value: Any) -> bool | None:
@@ -40,7 +42,7 @@ def truth(value: Any) -> bool | None:
     return False if word in _FALSE_TEXTS else None
 
 
-def _one_holds(text: str, data: Mapping[str, Any], templates: Templates) -> bool:
+def _one_holds(text: str, data: Mapping[str, Any], templates: Templates, word: str) -> bool:
     literal = truth(text)
     if literal is not None:
         return literal
@@ -52,12 +54,12 @@ def _one_holds(text: str, data: Mapping[str, Any], templates: Templates) -> bool
         if error.code == "template_security":
             raise
         raise ExpressionError(
-            f"when '{text}' failed: {error.message}", code="when_failed", details={"when": text}
+            f"{word} '{text}' failed: {error.message}", code="when_failed", details={"when": text}
         ) from error
     answer = truth(value)
     if answer is None:
         raise ExpressionError(
-            f"when '{text}' gives the text '{_short(value)}', which is neither true nor false; "
+            f"{word} '{text}' gives the text '{_short(value)}', which is neither true nor false; "
             "compare it, as in \"status == 'open'\"",
             code="when_not_boolean",
             details={"when": text},
