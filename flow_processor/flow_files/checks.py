@@ -26,8 +26,8 @@ from flow_processor.spec.step import StepSpec
 ExpressionCheck = Callable[[FlowSpec], list[tuple[Loc, str, str]]]
 """A further check: (place, problem code, message) of everything it finds."""
 
-_NOT_TEMPLATED = frozenset({"jq", "goto", "switch"})
-"""Step types whose options no template is read in; the step inside a switch is looked at by itself."""
+_NOT_TEMPLATED = frozenset({"jq", "goto", "switch", "until", "parallel"})
+"""Step types whose options no template is read in; steps inside them are looked at by themselves."""
 
 
 # Parsing them is half the time of loading a flow, and an edit leaves most of a file's expressions alone.
@@ -62,7 +62,8 @@ def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
 
 def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
     yield from _check_patterns(loc, step, document)
-    yield from _check_when((*loc, "when"), step, document)
+    for place, condition in _conditions(loc, step):
+        yield from _check_condition(place, condition, document)
     expressions = [((*loc, "jq_expression"), step.jq_expression)]
     if step.options_key == "jq":
         expressions.append(((*loc, "jq", "expression"), step.options.expression))
@@ -89,15 +90,27 @@ def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Pr
             yield problem_at(document, place, "pattern_invalid", message, of_value=True)
 
 
-def _check_when(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
-    if step.when is None or isinstance(step.when, bool):
+def _conditions(loc: Loc, step: StepSpec) -> Iterator[tuple[Loc, bool | tuple[str, ...] | None]]:
+    yield (*loc, "when"), step.when
+    if step.options_key == "switch":
+        for index, case in enumerate(step.options.cases):
+            yield (*loc, "switch", "cases", index, "if"), case.if_
+    elif step.options_key == "until":
+        yield (*loc, "until", "condition"), step.options.condition
+
+
+def _check_condition(
+    loc: Loc, condition: bool | tuple[str, ...] | None, document: Document
+) -> Iterator[Problem]:
+    if condition is None or isinstance(condition, bool):
         return
-    for place, text in placed_texts(loc, step.when, document):
+    word = loc[-1]
+    for place, text in placed_texts(loc, condition, document):
         if truth(text) is not None:
             continue
         wrong = _wrong_template(text) if jinja.is_template(text) else _wrong_expression(text)
         if wrong is not None:
-            yield problem_at(document, place, "template_error", f"when: {wrong[1]}", of_value=True)
+            yield problem_at(document, place, "template_error", f"{word}: {wrong[1]}", of_value=True)
 
 
 def _check_templates(loc: Loc, value: Any, document: Document) -> Iterator[Problem]:
