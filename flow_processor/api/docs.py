@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import flask_openapi3_swagger
 from flask import Blueprint, Response, abort, jsonify, request, send_file
 
-if TYPE_CHECKING:
-    from flask_openapi3.openapi import OpenAPI
+from flow_processor.api.errors import ErrorAnswer
+from flow_processor.api.nouns import Noun, openapi_document
+from flow_processor.version import VERSION
+
+_DESCRIPTION = (
+    "Launch flows, schedule them, look at their runs. Every call needs `Authorization: Bearer <token>` "
+    "(API_TOKEN), but `/healthz`. Every error is `{error, code, …}`; codes are stable."
+)
 
 _OWN = Path(__file__).parent / "static"
 _SWAGGER = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
@@ -31,17 +38,23 @@ PAGE_POLICY = (
 """Swagger UI sets style attributes and shows data: images; scripts come from this daemon only."""
 
 
-def docs_blueprint(app: OpenAPI, *, protocols: Sequence[str]) -> Blueprint:
-    """The documentation of an app; `protocols` (http, https) make the document's servers."""
+def docs_blueprint(nouns: Sequence[Noun], *, protocols: Sequence[str]) -> Blueprint:
+    """The documentation of all these calls; `protocols` (http, https) make the document's servers."""
     blueprint = Blueprint("docs", __name__, url_prefix="/api")
     lock = threading.Lock()
 
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi_document(
+            nouns, title="Octospool", version=VERSION, description=_DESCRIPTION, error=ErrorAnswer
+        )
+
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
-        with lock:  # it is made at the first call, and two first calls would make it in one place
-            document = app.api_doc
+        with lock:  # it is made at the first call; two first calls need not make it twice
+            made = document()
         servers = [{"url": f"{protocol}://{request.host}"} for protocol in protocols]
-        return jsonify({**document, "servers": servers})
+        return jsonify({**made, "servers": servers})
 
     @blueprint.get("/docs")
     def page() -> Response:

@@ -12,7 +12,6 @@ import secrets
 from typing import Any
 
 from flask import Flask, Response, current_app, request
-from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
@@ -98,7 +97,7 @@ def status_of(error: type[OctospoolError]) -> int:
     return next(STATUS_OF[base] for base in error.__mro__ if base in STATUS_OF)
 
 
-def error_answers(*expected: type[OctospoolError]) -> ResponseDict:
+def error_answers(*expected: type[OctospoolError]) -> dict[int, Any]:
     """The error part of a route's OpenAPI description: what it may raise, besides what any call may meet."""
     anywhere: tuple[type[OctospoolError], ...] = (
         errors.InvalidRequest,

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
-from flow_processor.api.handlers import Body, Parameters, answer, handler, noun, service
+from flow_processor.api.handlers import Body, Parameters, answer, handler, service
+from flow_processor.api.nouns import Noun
 from flow_processor.api.waiting import MAX_WAIT_SECONDS, waiting_room
 from flow_processor.run import Trigger
 from flow_processor.service.views import AddedFlow, FlowFileView, RunDetail, RunSummary, View
 
-blueprint = noun("flows", "/api/flows", "Launch, schedule and list flows.")
+noun = Noun("flows", "/api/flows", "Launch, schedule and list flows.")
 
 FlowPath = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -92,7 +93,7 @@ _LAUNCH_ERRORS = error_answers(
 )
 
 
-@blueprint.post(
+@noun.post(
     "/launch",
     description="202 once the run is safely recorded. With `wait`: 200 and the outcome if it ends in time.",
     responses={200: RunDetail, 202: RunSummary, **_LAUNCH_ERRORS},
@@ -115,7 +116,7 @@ def launch(body: LaunchBody) -> Response:
     return answer(summary_of(run), 202, headers=place)
 
 
-@blueprint.post(
+@noun.post(
     "/add",
     responses={
         201: FlowAdded,
@@ -129,14 +130,14 @@ def add(body: AddBody) -> Response:
     return answer(FlowAdded.model_construct(**dict(added), status="added"), 201)
 
 
-@blueprint.get("", responses={200: AddedFlows, **error_answers()})
+@noun.get("", responses={200: AddedFlows, **error_answers()})
 @handler
 def added_flows() -> Response:
     """List the flows of the scheduler, with their next and last run."""
     return answer(AddedFlows.model_construct(flows=service().added_flows()))
 
 
-@blueprint.delete("/<flow_id>", responses={200: FlowRemoved, **error_answers(errors.ScheduleNotFound)})
+@noun.delete("/<flow_id>", responses={200: FlowRemoved, **error_answers(errors.ScheduleNotFound)})
 @handler
 def remove(path: FlowIdPath) -> Response:
     """Take a flow out of the scheduler; it never fires again. A run under way goes on."""
@@ -144,7 +145,7 @@ def remove(path: FlowIdPath) -> Response:
     return answer(FlowRemoved(flow_id=path.flow_id))
 
 
-@blueprint.get("/files", responses={200: FlowFiles, **error_answers()})
+@noun.get("/files", responses={200: FlowFiles, **error_answers()})
 @handler
 def files() -> Response:
     """List every flow file, valid or with its problems."""

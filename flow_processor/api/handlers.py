@@ -1,7 +1,7 @@
 """The two ends of every API handler: the checked request goes in, a view goes out as JSON.
 
 Requests are validated here and not by flask-openapi3 (its way costs a schema per call, and hides where a
-body stops being JSON); the OpenAPI document is made by flask-openapi3 from the same annotations.
+body stops being JSON); the OpenAPI document is made from the same annotations (`nouns`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import pydantic_core
 from flask import Response, current_app, request
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flow_processor.api.errors import InvalidJson
@@ -55,23 +53,6 @@ def service() -> Service:
     return found
 
 
-def noun(name: str, prefix: str, description: str, *, needs_token: bool = True) -> APIBlueprint:
-    """A blueprint for the calls about one noun."""
-    return APIBlueprint(
-        name,
-        __name__,
-        url_prefix=prefix,
-        abp_tags=[Tag(name=name, description=description)],
-        abp_security=[{"token": []}] if needs_token else None,
-        operation_id_callback=_operation_id,
-    )
-
-
-def _operation_id(*, bp_name: str, name: str, path: str, method: str) -> str:
-    """What generated clients call the function: `runs_cancel`."""
-    return f"{bp_name}_{name}"
-
-
 def handler(function: _Handler) -> _Handler:
     """Give a handler its `path`, `query` and `body` as its annotations ask for them.
 
@@ -104,8 +85,6 @@ def handler(function: _Handler) -> _Handler:
             raise InvalidRequest(message, details={"problems": [asdict(problem) for problem in problems]})
         return function(**arguments)
 
-    # flask-openapi3's own mark for "this handler validates for itself".
-    view.__delay_validate_request__ = True  # type: ignore[attr-defined]
     return view  # type: ignore[return-value]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Response
 
 from flow_processor.api.errors import error_answers
-from flow_processor.api.handlers import answer, handler, noun, service
+from flow_processor.api.handlers import answer, handler, service
+from flow_processor.api.nouns import Noun
 from flow_processor.service.views import Readiness, View
 
-blueprint = noun("health", "", "For supervisors and load balancers.", needs_token=False)
+noun = Noun("health", "", "For supervisors and load balancers.", needs_token=False)
 
 
 class Alive(View):
@@ -18,16 +19,14 @@ class Alive(View):
     """Always `ok`."""
 
 
-@blueprint.get("/healthz", responses={200: Alive, **error_answers()})
+@noun.get("/healthz", responses={200: Alive, **error_answers()})
 @handler
 def healthz() -> Response:
     """Say that the daemon is alive. The only call that needs no token."""
     return answer(Alive())
 
 
-@blueprint.get(
-    "/readyz", security=[{"token": []}], responses={200: Readiness, 503: Readiness, **error_answers()}
-)
+@noun.get("/readyz", needs_token=True, responses={200: Readiness, 503: Readiness, **error_answers()})
 @handler
 def readyz() -> Response:
     """Say whether the daemon can do its work: new runs taken, store writable, scheduler ticking, workers answering."""

@@ -6,10 +6,11 @@ from flask import Response
 
 from flow_processor import errors
 from flow_processor.api.errors import error_answers
-from flow_processor.api.handlers import Parameters, answer, handler, noun, service
+from flow_processor.api.handlers import Parameters, answer, handler, service
+from flow_processor.api.nouns import Noun
 from flow_processor.service.views import LockView, View
 
-blueprint = noun("locks", "/api/locks", "Never two runs of a flow at once: the locks that see to it.")
+noun = Noun("locks", "/api/locks", "Never two runs of a flow at once: the locks that see to it.")
 
 
 class LockPath(Parameters):
@@ -26,21 +27,21 @@ class Locks(View):
     """One for each flow."""
 
 
-@blueprint.get("", responses={200: Locks, **error_answers()})
+@noun.get("", responses={200: Locks, **error_answers()})
 @handler
 def locks() -> Response:
     """List the locks that are held."""
     return answer(Locks.model_construct(locks=service().locks()))
 
 
-@blueprint.delete("", responses={200: Locks, **error_answers()})
+@noun.delete("", responses={200: Locks, **error_answers()})
 @handler
 def remove_all() -> Response:
     """Remove every lock and tell which. Their runs go on; others of the same flows may start beside them."""
     return answer(Locks.model_construct(locks=service().remove_locks()))
 
 
-@blueprint.delete("/<path:flow_name>", responses={200: LockView, **error_answers(errors.LockNotFound)})
+@noun.delete("/<path:flow_name>", responses={200: LockView, **error_answers(errors.LockNotFound)})
 @handler
 def remove(path: LockPath) -> Response:
     """Remove the lock of one flow and tell what it said. Its run goes on; another may start beside it."""

@@ -6,7 +6,8 @@ from flask import Response
 
 from flow_processor import errors
 from flow_processor.api.errors import InvalidJson, error_answers
-from flow_processor.api.handlers import answer, handler, noun, service
+from flow_processor.api.handlers import answer, handler, service
+from flow_processor.api.nouns import Noun
 from flow_processor.api.run_queries import (
     CancelQuery,
     LogsQuery,
@@ -23,7 +24,7 @@ from flow_processor.run import Trigger
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary, View
 
-blueprint = noun("runs", "/api/runs", "The history of runs, and the runs under way.")
+noun = Noun("runs", "/api/runs", "The history of runs, and the runs under way.")
 
 
 class Deleted(View):
@@ -33,7 +34,7 @@ class Deleted(View):
     """How many runs."""
 
 
-@blueprint.get("", responses={200: RunPage, **error_answers()})
+@noun.get("", responses={200: RunPage, **error_answers()})
 @handler
 def runs(query: RunsQuery) -> Response:
     """List runs, newest first, page by page."""
@@ -50,7 +51,7 @@ def runs(query: RunsQuery) -> Response:
     )
 
 
-@blueprint.delete("", responses={200: Deleted, **error_answers()})
+@noun.delete("", responses={200: Deleted, **error_answers()})
 @handler
 def delete_runs(query: OldRunsQuery) -> Response:
     """Delete ended runs from history, by age and status. Runs under way are never touched."""
@@ -58,7 +59,7 @@ def delete_runs(query: OldRunsQuery) -> Response:
     return answer(Deleted(deleted=count))
 
 
-@blueprint.get("/<run_id>", responses={200: RunDetail, **error_answers(errors.RunNotFound)})
+@noun.get("/<run_id>", responses={200: RunDetail, **error_answers(errors.RunNotFound)})
 @handler
 def run(path: RunPath, query: RunQuery) -> Response:
     """Show one run: times, error, every attempt of every step, and its data."""
@@ -71,7 +72,7 @@ def run(path: RunPath, query: RunQuery) -> Response:
     return answer(service().run(path.run_id, max_steps=query.max_steps, steps_after=query.steps_after))
 
 
-@blueprint.get("/<run_id>/logs", responses={200: LogPage, **error_answers(errors.RunNotFound)})
+@noun.get("/<run_id>/logs", responses={200: LogPage, **error_answers(errors.RunNotFound)})
 @handler
 def logs(path: RunPath, query: LogsQuery) -> Response:
     """Show a run's log. To follow it, call again with `after=<next_cursor>&wait=30` until `complete`."""
@@ -86,7 +87,7 @@ def logs(path: RunPath, query: LogsQuery) -> Response:
     )
 
 
-@blueprint.post(
+@noun.post(
     "/<run_id>/cancel",
     responses={202: RunSummary, **error_answers(errors.RunNotFound, errors.RunHasEnded)},
 )
@@ -96,7 +97,7 @@ def cancel(path: RunPath, query: CancelQuery) -> Response:
     return answer(service().cancel_run(path.run_id, by=query.by), 202)
 
 
-@blueprint.post(
+@noun.post(
     "/<run_id>/signal",
     responses={
         202: RunSummary,
@@ -116,7 +117,7 @@ def signal(path: RunPath, body: SignalBody) -> Response:
     return answer(service().signal_run(path.run_id, body.name, data=body.data, by=body.by), 202)
 
 
-@blueprint.post(
+@noun.post(
     "/<run_id>/resume",
     responses={
         202: RunSummary,
@@ -145,7 +146,7 @@ def resume(path: RunPath, body: ResumeBody) -> Response:
     return answer(summary, 202)
 
 
-@blueprint.post(
+@noun.post(
     "/<run_id>/retry",
     responses={
         202: RunSummary,
@@ -178,9 +179,7 @@ def retry(path: RunPath, body: RetryBody) -> Response:
     return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})
 
 
-@blueprint.delete(
-    "/<run_id>", responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive)}
-)
+@noun.delete("/<run_id>", responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive)})
 @handler
 def delete_run(path: RunPath) -> Response:
     """Delete one ended run from history."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -21,12 +21,15 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flow_processor.errors import DiskFull, StoreUnavailable
 from flow_processor.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = 2
 """The version that this program writes and reads."""
@@ -118,6 +121,8 @@ def insert_or_ignore(connection: Connection, table: Table) -> sqlite.Insert | po
 def _insert_or_ignore(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
     # Kept: making the statement anew would cost more than running it.
     if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # here, because few stores are one
+
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 

@@ -63,8 +63,7 @@ runs = Table(
     Index(
         "runs_by_retry",
         "retry_of",
-        sqlite_where=text("retry_of IS NOT NULL"),
-        postgresql_where=text("retry_of IS NOT NULL"),
+        sqlite_where=text("retry_of IS NOT NULL"),  # naming another dialect too would load it at each start
     ),
 )
 """Every run that was accepted. `status`, `started_at`, `ended_at`, `error` and `wake_at` repeat what the journal
