@@ -97,9 +97,13 @@ def _flow_model() -> type[FlowSpec]:
         kind.options.model_rebuild(force=True, _types_namespace={"AnyStep": union})
     for member in members:
         member.model_rebuild(force=True)
-    return create_model(
-        "Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, steps=(tuple[union, ...], Field(min_length=1))
-    )
+    steps = FlowSpec.model_fields
+    lists: dict[str, Any] = {
+        name: (tuple[union, ...], steps[name])
+        for name in ("on_success", "on_failure", "on_cancel", "finally_")
+    }
+    lists["steps"] = (tuple[union, ...], Field(min_length=1, description=steps["steps"].description))
+    return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
 
 
 def _default_options(kind: StepType) -> Any:

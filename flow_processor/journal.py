@@ -49,6 +49,8 @@ class Event(StrEnum):
     """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
     SKIPPED = "skipped"
     """Its `when` did not hold. data: {started_at}"""
+    NOT_STARTED = "not_started"
+    """What it needs did not end well, or the steps were ended before it could begin. data: {}"""
     KILLED = "killed"
     """The attempt was ended from outside (time limit, lost worker); the interpreter turns this into
     FAILED by the step's policy when it comes by. data: {error}"""

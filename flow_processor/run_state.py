@@ -26,6 +26,7 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
+    NOT_STARTED = "not_started"
 
 
 @dataclass(slots=True)
@@ -125,9 +126,13 @@ class RunState:
 _OUTCOMES = {
     Event.SUCCEEDED: StepStatus.SUCCEEDED,
     Event.SKIPPED: StepStatus.SKIPPED,
+    Event.NOT_STARTED: StepStatus.NOT_STARTED,
     Event.FAILED: StepStatus.FAILED,
     Event.KILLED: StepStatus.FAILED,
 }
+
+_CODES_OF_CANCELS = ("cancelled", "sibling_failed", "sibling_exited")
+"""Errors of steps that were ended though nothing was wrong with them."""
 
 
 def fold(rows: Iterable[JournalRow]) -> RunState:
@@ -167,7 +172,7 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
         else:
             _fold_outcome(record, row)
     # A quick step's only row is its outcome, which for a loop comes after those of its items.
-    state.steps.sort(key=lambda record: record.started_at or 0.0)
+    state.steps.sort(key=lambda record: record.started_at or record.ended_at or 0.0)
     if state.status is not None:
         _close(state)
     return state
@@ -238,7 +243,7 @@ def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.errors = row.data.get("errors", [])
     if record.then == "ignore":
         record.status = StepStatus.IGNORED
-    if record.error is not None and record.error.get("code") == "cancelled":
+    if record.error is not None and record.error.get("code") in _CODES_OF_CANCELS:
         record.status = StepStatus.CANCELLED
 
 

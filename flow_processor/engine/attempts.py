@@ -12,7 +12,7 @@ from flow_processor.engine.attempt import Attempt
 from flow_processor.engine.context import earlier
 from flow_processor.engine.policies import Then, decide
 from flow_processor.engine.signals import FlowFailed, Interrupted, Stopped
-from flow_processor.engine.stops import SIBLING_FAILED
+from flow_processor.engine.stops import ENDED_BESIDE
 from flow_processor.errors import StepError
 from flow_processor.run_state import StepRecord
 from flow_processor.spec.step import OnInterrupt, StepSpec
@@ -83,7 +83,7 @@ class Attempts:
     def _failure(self, record: StepRecord) -> FlowFailed | Stopped:
         error = _error_of(record)
         reason = self._steps.stop_reason()
-        if reason is None and error.code == SIBLING_FAILED:
+        if reason is None and error.code in ENDED_BESIDE:
             reason = error  # of an earlier worker: nobody has ended the steps in this one yet
         if reason is not None:
             return Stopped(reason)

@@ -1,9 +1,10 @@
-"""Runs a flow: its steps, then finally_step whatever happened."""
+"""Runs a flow: its steps, then what follows on their end whatever happened: finally_step and the handlers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flow_processor.clock import from_epoch
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.engine.step_list import StepList
 from flow_processor.engine.stops import Stops
@@ -11,6 +12,13 @@ from flow_processor.step import FlowOutcome
 
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter
+
+_HANDLER_OF = {
+    "succeeded": "on_success",
+    "exited": "on_success",
+    "failed": "on_failure",
+    "cancelled": "on_cancel",
+}
 
 
 class FlowFrame:
@@ -25,50 +33,95 @@ class FlowFrame:
         data: dict[str, Any],
         deadline: float | None,
         stops: Stops,
-        closing: bool = False,
+        closes: Stops | None = None,
     ) -> None:
         """`prefix` stands before the paths of its steps; `data` is the flow data before the first of them."""
         self._run = run
+        self._flow = flow
         self._spec = run.spec_of(flow)
+        self._prefix = prefix
         self._steps = StepList(
             run,
             self._spec.steps,
             prefix=prefix,
             data=data,
             deadline=deadline,
-            max_jumps=self._spec.max_jumps,
+            flow=self._spec,
             stops=stops,
-            closing=closing,
+            closes=closes,
         )
+        self._steps.comes_later = self._spec.finally_step
+        self._status = "succeeded"
+        self._error: dict[str, Any] | None = None
         self.exit_message: str | None = None
         """What the `exit` step said that ended this flow."""
 
     def execute(self) -> FlowOutcome:
-        """Run the steps, and finally_step whatever happened."""
-        status, error, stopped = "succeeded", None, None
+        """Run the steps, and what follows on their end. Raises Stopped, behind that."""
+        stopped: Stopped | None = None
         try:
             ended = self._steps.run()
             if ended is not None:
-                status, self.exit_message = "exited", ended.message
+                self._status, self.exit_message = "exited", ended.message
         except FlowFailed as failed:
-            status, error = "failed", failed.error
+            self._fail(failed)
         except Stopped as reason:
             stopped = reason
-        try:
-            self._finish()
-        except FlowFailed as failed:
-            if error is None:
-                status, error = "failed", failed.error
+            is_timeout = reason.reason.code == "flow_timeout"
+            self._status, self._error = "failed" if is_timeout else "cancelled", reason.reason.as_record()
+        self._close()
         if stopped is not None:
             raise stopped
-        return FlowOutcome(status, self._steps.data, error)
+        return FlowOutcome(self._status, self._steps.data, self._error)
 
-    def _finish(self) -> None:
-        """finally_step, unless it has run in its place."""
+    def _fail(self, failed: FlowFailed) -> None:
+        """The first error stays."""
+        if self._error is None:
+            self._status, self._error = "failed", failed.error
+
+    def _close(self) -> None:
         name = self._spec.finally_step
-        if name is None or name in self._steps.finished:
+        has_run = name is None or name in self._steps.finished
+        if has_run and not any(self._spec.handlers.values()):
             return
-        self._steps.closing = True
-        if self._run.stops.reason is not None:
-            self._run.journal.flush(closing=True)
-        self._steps.visit(next(step for step in self._spec.steps if step.name == name))
+        self._steps.close()
+        self._run.begin_closing(is_whole=not self._prefix)
+        if not has_run:
+            try:
+                self._steps.visit(next(step for step in self._spec.steps if step.name == name))
+            except FlowFailed as failed:
+                self._fail(failed)
+        self._handle(_HANDLER_OF[self._status])
+        self._handle("finally")
+
+    def _handle(self, name: str) -> None:
+        """Run a handler, on data of its own; it sees that of the flow, and what became of it."""
+        steps = self._spec.handlers[name]
+        if not steps:
+            return
+        handler = StepList(
+            self._run,
+            steps,
+            prefix=f"{self._prefix}{name}/",
+            # The list of errors is the flow's own, which is to have theirs too.
+            data={**self._steps.data, "__run__": self._told()},
+            deadline=self._steps.deadline,
+            flow=self._spec,
+            stops=self._steps.stops,
+            closes=self._steps.closes,
+        )
+        try:
+            handler.run()
+        except FlowFailed as failed:
+            self._fail(failed)
+
+    def _told(self) -> dict[str, Any]:
+        """What `__run__` is."""
+        order = self._run.order
+        return {
+            "id": order.run_id,
+            "flow": self._flow,
+            "status": self._status,
+            "error": self._error,
+            "started_at": from_epoch(order.started_at).isoformat(),
+        }

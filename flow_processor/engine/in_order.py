@@ -25,7 +25,7 @@ def run_in_order(steps: StepList) -> Exit | None:
             if control.step == "__exit__":
                 return Exit()
             jumps += 1
-            if jumps > steps.max_jumps:
+            if jumps > steps.flow.max_jumps:
                 raise _too_many_jumps(steps, step.name)
             marks = {"__start__": 0, "__end__": len(steps.steps)}
             position = marks.get(control.step, index.get(control.step, len(steps.steps)))
@@ -33,7 +33,7 @@ def run_in_order(steps: StepList) -> Exit | None:
 
 
 def _too_many_jumps(steps: StepList, name: str) -> FlowFailed:
-    message = f"the flow jumped more than {steps.max_jumps} times by goto (max_jumps)"
+    message = f"the flow jumped more than {steps.flow.max_jumps} times by goto (max_jumps)"
     return FlowFailed(
         {"code": "too_many_jumps", "message": message, "details": {}, "step": steps.prefix + name}
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from flow_processor.engine.flow_frame import FlowFrame
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.order import RunOrder
 from flow_processor.engine.run_journal import RunJournal
-from flow_processor.engine.signals import Interrupted, Stopped
+from flow_processor.engine.signals import Interrupted, Orphaned, Stopped
 from flow_processor.engine.stops import Stops
 from flow_processor.errors import StepError
 from flow_processor.run import RunStatus
@@ -41,13 +43,28 @@ class RunInterpreter:
         )
         self.stops = Stops(self.lines.look_up)
         """A cancel or the flow's time limit ends all steps by it."""
+        self._only_closes = False
         if journal.before.cancel_requested or journal.before.flow_timed_out:
             code = "cancelled" if journal.before.cancel_requested else "flow_timeout"
             self.stop_for(StepError(journal.before.stop_reason, code=code))
 
     def stop_for(self, reason: StepError) -> None:
-        """End the steps under way and start no other; finally_step still runs."""
+        """End the steps under way and start no other; what closes the flow still runs."""
         self.stops.stop_for(reason)
+        if self._only_closes:
+            # In a thread of its own: it may have to wait for the daemon, whose word has brought us here.
+            threading.Thread(target=self._tell_closing, name="closing", daemon=True).start()
+
+    def begin_closing(self, *, is_whole: bool) -> None:
+        """A flow has come to its finally_step and handlers; `is_whole`: the run's own, so that nothing else is left."""
+        self._only_closes = self._only_closes or is_whole
+        if self.stops.reason is not None:
+            self._tell_closing()
+
+    def _tell_closing(self) -> None:
+        """The daemon need not end by force what ends the run, though it was asked to end."""
+        with contextlib.suppress(Orphaned):
+            self.journal.flush(closing=True)
 
     def execute(self) -> tuple[RunStatus, dict[str, Any] | None]:
         """Run to the end; the terminal status and, unless all went well, the error.
@@ -77,10 +94,8 @@ class RunInterpreter:
         data: dict[str, Any],
         deadline: float | None,
         stops: Stops,
-        closing: bool,
+        closes: Stops | None,
     ) -> FlowOutcome:
         """Run a sub-flow; see `FlowFrame`."""
-        frame = FlowFrame(
-            self, flow, prefix=prefix, data=data, deadline=deadline, stops=stops, closing=closing
-        )
+        frame = FlowFrame(self, flow, prefix=prefix, data=data, deadline=deadline, stops=stops, closes=closes)
         return frame.execute()

@@ -176,6 +176,17 @@ class Lines:
         if raised:
             raise raised[0]
 
+    def begin_line(self) -> None:
+        """There is one more line, and it is at work; the line that begins it says so."""
+        with self._lock:
+            self._busy += 1
+
+    def end_line(self) -> None:
+        """A line is no more."""
+        with self._lock:
+            self._busy -= 1
+            self._park_if_idle()
+
     def _line(self, crew: _Crew) -> None:
         try:
             crew.work()

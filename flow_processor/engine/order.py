@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 CLOSING_SECONDS = 300.0
@@ -29,6 +29,8 @@ class RunOrder:
     """How long the run may still take, in seconds."""
     rows: Sequence[Sequence[Any]]
     """The journal so far, as wire rows."""
+    started_at: float
+    """When the run's first worker got it, in seconds since 1970."""
     log_bytes: int = 0
     """How much of a log the run has already, in bytes."""
     secrets: Sequence[str] = ()
@@ -59,5 +61,7 @@ class WorkerSettings:
     """Name of the zone in which moments without one are meant."""
     memory_mb: int
     """Limit of the process's address space, in MiB; 0 for none."""
+    switched_off: Mapping[str, str] = field(default_factory=dict)
+    """Step type -> the key of config.yml that switches it off."""
     cores: Sequence[int] = ()
     """Processor cores to use; none named: those of the daemon."""

@@ -11,7 +11,7 @@ from flow_processor.errors import StepError
 from flow_processor.expressions import patterns
 from flow_processor.spec.step import RetrySpec, StepSpec
 
-NEVER_RETRIED = frozenset({"cancelled", "flow_timeout", "sibling_failed"})
+NEVER_RETRIED = frozenset({"cancelled", "flow_timeout", "sibling_failed", "sibling_exited"})
 """Codes of errors that come from outside the step: no retry, no ignore_errors."""
 
 

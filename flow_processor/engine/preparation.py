@@ -61,6 +61,7 @@ class Preparation:
         is_closing = stop_code is not None
         assignment = Assignment(run, dispatch, deadline, limit, secrets, is_closing, waits)
         assignment.stop_code = stop_code
+        assignment.began_at = self._recorder.now()
         assignment.seen = None if rows else []
         if state.losses[""] > MAX_LOSSES_OF_RUN:
             error = error_record("worker_lost", f"{state.losses['']} workers were lost")
@@ -78,6 +79,7 @@ class Preparation:
             dispatch=dispatch,
             timeout_seconds=left,
             rows=rows + poison,
+            started_at=run.started_at or assignment.began_at,
             log_bytes=self._store.journal.log_bytes(run.id) if state.dispatches else 0,
             secrets=sorted(secrets) if rows else (),
         )

@@ -51,7 +51,7 @@ class Recorder:
 
     def dispatched(self, worker: WorkerProcess, assignment: Assignment) -> None:
         """The run is in a worker's hands. Nobody waits for this row: its loss with the daemon changes nothing."""
-        now, run_id = self.now(), assignment.run.id
+        now, run_id = assignment.began_at, assignment.run.id
         seq = assignment.dispatch * DISPATCH_SPAN
         row = to_wire(JournalRow(seq, "", 0, Event.DISPATCHED, now, {"worker": worker.id, "pid": worker.pid}))
 
@@ -59,7 +59,6 @@ class Recorder:
             move_run(connection, run_id, RunStatus.RUNNING, at=now)
 
         self._store.writer.submit(record, rows=history_rows(run_id, [row]), lazy=True, keep=True)
-        assignment.began_at = now
         if assignment.seen is not None:
             assignment.seen.append(row)
 

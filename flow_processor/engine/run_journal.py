@@ -15,7 +15,7 @@ from flow_processor.engine.row_text import as_text
 from flow_processor.engine.signals import Interrupted, Orphaned
 from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, from_wire
 from flow_processor.result_files import RESULT_FILE_BYTES, ResultFiles, ResultLost
-from flow_processor.run_state import RunState, StepRecord, fold
+from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
 from flow_processor.secrets.redaction import Redactor
 
 ACK_EVERY_ROWS = 256
@@ -50,7 +50,9 @@ class RunJournal:
         self.before: RunState = fold(from_wire(row) for row in order.rows)
         """What the journal said when this worker got the run."""
         self._past: dict[tuple[str, int], StepRecord] = {
-            (record.path, record.attempt): record for record in self.before.steps
+            (record.path, record.attempt): record
+            for record in self.before.steps
+            if record.status is not StepStatus.NOT_STARTED
         }
         self._send = send
         self._redactor = redactor

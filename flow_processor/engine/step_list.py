@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.attempt import control_of
 from flow_processor.engine.attempts import Attempts
 from flow_processor.engine.blocks import Blocks
+from flow_processor.engine.by_needs import run_by_needs
 from flow_processor.engine.context import AttemptContext, earlier
 from flow_processor.engine.in_order import run_in_order
 from flow_processor.engine.lines import Lines
+from flow_processor.engine.policies import Then
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import Stopped
 from flow_processor.engine.stops import Stops
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_data import child_data, fold_data
+from flow_processor.journal import Event
 from flow_processor.run_state import StepRecord, StepStatus
+from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import params_error, read_values
-from flow_processor.spec.step import StepSpec
+from flow_processor.spec.step import StepSpec, is_graph
 from flow_processor.step import (
     Block,
     BlockOutcome,
@@ -52,11 +56,12 @@ class StepList:
         prefix: str,
         data: dict[str, Any],
         deadline: float | None,
-        max_jumps: int,
+        flow: FlowSpec,
         stops: Stops,
-        closing: bool = False,
+        closes: Stops | None = None,
     ) -> None:
-        """`prefix` stands before the paths of the steps; `data` is what the first of them sees."""
+        """`prefix` stands before the paths of the steps; `data` is what the first of them sees; `flow` says how many
+        jumps there may be, and how many steps beside each other."""
         self._run = run
         self._visits: Counter[str] = Counter()
         self.journal: RunJournal = run.journal
@@ -67,11 +72,12 @@ class StepList:
         self.prefix = prefix
         self.data = data
         self.deadline = deadline
-        self.max_jumps = max_jumps
-        """How many times these steps may jump by goto."""
+        self.flow = flow
         self.stops = stops
-        self.closing = closing
-        """True while steps run that a cancel does not stop."""
+        self.closes = closes
+        """Stops of the steps that these here close, and which do not stop these; None: they close none."""
+        self.comes_later: str | None = None
+        """Name of a step that is run once the list has ended, if it has not been by then (finally_step)."""
         self.finished: set[str] = set()
         """Names of the steps that have run, whatever came of it."""
         self.results: dict[str, Any] = {}
@@ -81,7 +87,7 @@ class StepList:
 
     def run(self) -> Exit | None:
         """Run the steps; what an `exit` said if one ended them early. Raises FlowFailed and Stopped."""
-        return run_in_order(self)
+        return run_by_needs(self) if is_graph(self.steps) else run_in_order(self)
 
     def visit(self, step: StepSpec, *, data: dict[str, Any] | None = None) -> Goto | Exit | None:
         """Run a step of the list and take its outcome into the data. `data`: what it sees, if not the list's own."""
@@ -104,6 +110,40 @@ class StepList:
         if record.status is StepStatus.SUCCEEDED and record.key is not None:
             self.results[record.key] = record.result
 
+    def snapshot(self) -> dict[str, Any]:
+        """The data as it is now: steps beside each other write into it, and a step is not to see that."""
+        return {**self.data, "__errors__": list(self.data["__errors__"])}
+
+    def is_settled(self, step: StepSpec) -> bool:
+        """Did earlier workers come to the end of the step's first visit?"""
+        attempt = 1
+        while (record := self.journal.past(self.prefix + step.name, attempt)) is not None:
+            if record.then != Then.RETRY:
+                return not record.is_under_way and (record.error is None or record.then is not None)
+            attempt += 1
+        return False
+
+    def tell_not_started(self) -> None:
+        """Write down which steps have not begun, and will not."""
+        for step in self.steps:
+            if step.name not in self.finished and step.name != self.comes_later:
+                self.journal.append(self.prefix + step.name, 1, Event.NOT_STARTED)
+
+    @contextmanager
+    def stopped_together(self) -> Iterator[None]:
+        """For as long as the `with` lasts the steps can be ended by one of them."""
+        around = self.stops
+        with around.group(self.prefix) as self.stops:
+            try:
+                yield
+            finally:
+                self.stops = around
+
+    def close(self) -> None:
+        """From here on steps run that close those before: what ends those does not end these."""
+        self.closes = self.stops
+        self.stops = Stops(self.lines.look_up, prefix=self.prefix)
+
     def check_run(self) -> None:
         """Raises what ends the run, or its stay in this worker."""
         self.journal.check_daemon()
@@ -113,12 +153,12 @@ class StepList:
 
     def stop_reason(self) -> StepError | None:
         """Why steps must end now."""
-        return None if self.closing else self.stops.reason
+        return self.stops.reason
 
     def deadline_of(self, step: StepSpec, outer: float | None, *, since: float | None = None) -> float | None:
         """When an attempt must have ended (monotonic seconds) that begins now, or `since` (seconds since 1970)."""
         limit = step.timeout_seconds
-        if limit is None and self.closing and self.stops.reason is not None:
+        if limit is None and self.closes is not None and self.closes.reason is not None:
             limit, since = FINALLY_SECONDS, None
         if limit is None:
             return outer
@@ -143,8 +183,7 @@ class StepList:
             attempt=attempt,
             data=data,
             deadline=deadline,
-            # A cancel does not stop what finally steps do.
-            stop=threading.Event() if self.closing else self.stops.event,
+            stop=self.stops.event,
             begun_wait=begun_wait,
             lines=self.lines,
             journal=self.journal,
@@ -178,7 +217,7 @@ class StepList:
             data=own,
             deadline=deadline,
             stops=self.stops,
-            closing=self.closing,
+            closes=self.closes,
         )
 
     def run_inside(
@@ -211,9 +250,9 @@ class StepList:
             prefix=prefix,
             data=data,
             deadline=deadline,
-            max_jumps=self.max_jumps,
+            flow=self.flow,
             stops=stops,
-            closing=self.closing,
+            closes=self.closes,
         )
 
     def run_blocks(

@@ -11,6 +11,11 @@ from flow_processor.errors import StepError
 SIBLING_FAILED = "sibling_failed"
 """Code of the error of a step that was ended because one beside it failed."""
 
+SIBLING_EXITED = "sibling_exited"
+"""The same where one beside it ended the flow by `exit`."""
+
+ENDED_BESIDE = frozenset({SIBLING_FAILED, SIBLING_EXITED})
+
 
 class Stops:
     """Steps that can be ended together. What is inside ends with what is around it. Thread safe."""
@@ -43,16 +48,21 @@ class Stops:
     def stop_beside(self, failed: str) -> None:
         """End the steps because the one at the path `failed`, which is one of them, failed."""
         message = f"ended, for step '{failed}' beside it failed"
-        self.stop_for(StepError(message, code=SIBLING_FAILED, details={"failed": failed}))
+        self.stop_for(StepError(message, code=SIBLING_FAILED, details={"beside": failed}))
+
+    def stop_at_exit(self, path: str) -> None:
+        """End the steps because the one at `path`, which is one of them, has ended the flow."""
+        message = f"ended, for step '{path}' beside it has ended the flow (exit)"
+        self.stop_for(StepError(message, code=SIBLING_EXITED, details={"beside": path}))
 
     def is_own(self, reason: StepError) -> bool:
         """Did one of these steps end the others? Else the reason comes from around them.
 
         Told by what the error says, so that it holds for one that the journal kept too.
         """
-        if reason.code != SIBLING_FAILED:
+        if reason.code not in ENDED_BESIDE:
             return False
-        return str((reason.details or {}).get("failed", "")).startswith(self._prefix)
+        return str((reason.details or {}).get("beside", "")).startswith(self._prefix)
 
     @contextmanager
     def group(self, prefix: str) -> Iterator[Stops]:

@@ -16,7 +16,8 @@ from flow_processor.run import RunStatus
 _STARTED, _FAILED, _PARKED, _ENDED = (
     event.value for event in (Event.STARTED, Event.FAILED, Event.PARKED, Event.ENDED)
 )
-_STEP_EVENTS = frozenset({_STARTED, _FAILED, Event.WAITING.value, Event.SUCCEEDED.value, Event.SKIPPED.value})
+_OTHER_EVENTS = (Event.WAITING, Event.SUCCEEDED, Event.SKIPPED, Event.NOT_STARTED)
+_STEP_EVENTS = frozenset({_STARTED, _FAILED, *(event.value for event in _OTHER_EVENTS)})
 _RUN_EVENTS = frozenset({_PARKED, _ENDED})
 
 END_STATUSES = frozenset(status for status in RunStatus if status.is_terminal) - {RunStatus.SKIPPED}

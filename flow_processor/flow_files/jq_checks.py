@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from flow_processor.expressions.jq_words import denied_word
-from flow_processor.flow_files.checks import ExpressionCheck, Loc, placed_steps
+from flow_processor.flow_files.checks import ExpressionCheck
+from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.spec.flow import FlowSpec
 
 CompileAll = Callable[[Sequence[str]], Sequence[str | None]]

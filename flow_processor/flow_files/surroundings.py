@@ -14,7 +14,7 @@ from typing import Any
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import PathRefused
 from flow_processor.expressions import jinja
-from flow_processor.flow_files.checks import Loc, placed_steps
+from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.paths import inside, open_regular
 from flow_processor.spec.flow import FlowSpec
 

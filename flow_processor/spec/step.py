@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -57,6 +58,9 @@ class StepSpec(Spec):
     """The step's type."""
     description: str | None = None
     """For people."""
+    needs: Texts | None = None
+    """Names of steps of the same list that must have ended well before this one begins. If any step of a list has
+    `needs` (`[]` too), its steps run by that and beside each other, no longer one after the other."""
     when: bool | Texts | None = None
     """Looked at before anything else of the step: an expression, a {{ template }}, or a list of which all must
     hold. If it does not hold the step is recorded as skipped."""
@@ -84,3 +88,8 @@ class StepSpec(Spec):
     def options(self) -> Any:
         """The step type's own options (the value under the key named like the type)."""
         return getattr(self, self.options_key)
+
+
+def is_graph(steps: Iterable[StepSpec]) -> bool:
+    """Do the steps of this list run by what they need? Else they run in order."""
+    return any(step.needs is not None for step in steps)

@@ -229,7 +229,7 @@ steps:
         ("steps[0].when", "template_error"),
         ("steps[0].on_error_goto", "unknown_step"),
         ("steps[1].goto.step_name", "unknown_step"),
-        ("steps[1].needs", "unknown_key"),
+        ("steps[1].needs", "invalid_value"),
         ("steps[2].name", "missing_key"),
         ("steps[2].set_fact.value", "template_error"),
         ("steps[3].name", "invalid_value"),

@@ -1,0 +1,44 @@
+"""Which steps may begin, given which have ended well: steps by what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flow_processor.spec.step import StepSpec
+
+
+class Graph:
+    """The steps of one list while they run. Steps are told by their positions. Not thread safe."""
+
+    def __init__(self, steps: Sequence[StepSpec]) -> None:
+        """What the steps need are steps of the list, and there are no circles: both is checked at load."""
+        position = {step.name: number for number, step in enumerate(steps)}
+        self._missing = [len(step.needs or ()) for step in steps]
+        """For each step, how many of those it needs have not ended well yet."""
+        self._dependents: list[list[int]] = [[] for _ in steps]
+        for number, step in enumerate(steps):
+            for needed in step.needs or ():
+                self._dependents[position[needed]].append(number)
+
+    def first(self) -> list[int]:
+        """The steps that need none."""
+        return [number for number, missing in enumerate(self._missing) if not missing]
+
+    def done(self, number: int) -> list[int]:
+        """A step has ended well, which is said once; the steps that may begin now and might not before."""
+        free = []
+        for dependent in self._dependents[number]:
+            self._missing[dependent] -= 1
+            if not self._missing[dependent]:
+                free.append(dependent)
+        return free
+
+
+def needed_for(steps: Sequence[StepSpec], name: str) -> list[StepSpec]:
+    """The step of that name and all that it needs, directly or not, in the order of the list."""
+    by_name = {step.name: step for step in steps}
+    wanted, found = [name], set()
+    while wanted:
+        found.add(one := wanted.pop())
+        wanted += [needed for needed in by_name[one].needs or () if needed not in found]
+    return [step for step in steps if step.name in found]
