@@ -14,8 +14,12 @@ from flow_processor.errors import InvalidRequest
 from flow_processor.journal import Event, JournalRow
 
 _OUTCOMES = frozenset({Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.KILLED})
-_OUTER = re.compile(r"(?P<visit>[^\[]*)(\[attempt (?P<attempt>\d+)\])?(?P<item>\[\d+\])?")
-"""What stands before a `/` in a path: a visit of a step, which attempt of it, which item of a loop."""
+_ANEW = frozenset({"until_exhausted"})
+"""Codes of failures after which what happened inside the step is of no use: going on from there fails again."""
+
+_OUTER = re.compile(r"(?P<visit>[^\[]*)(\[attempt (?P<attempt>\d+)\])?(?P<item>\[[^\]]+\])?")
+"""What stands before a `/` in a path: a visit of a step, which attempt of it, which block in it (item of a loop, round,
+branch, case)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class _Visit:
     outcomes: dict[int, JournalRow] = field(default_factory=dict)
     """The last outcome of each attempt."""
     frames: dict[tuple[int, str], list[_Visit]] = field(default_factory=dict)
-    """Visits inside it, by attempt and item (`[3]`; '' outside loops), in the order in which they began."""
+    """Visits inside it, by attempt and block (`[3]`; '' where there are none), in the order in which they began."""
 
     @property
     def name(self) -> str:
@@ -56,6 +60,14 @@ class _Visit:
         return outcome.event in (Event.SUCCEEDED, Event.SKIPPED) or (
             outcome.event is Event.FAILED and went_on
         )
+
+    @property
+    def begins_anew(self) -> bool:
+        """Did it fail in a way that makes what happened inside it useless?"""
+        outcome = self.outcomes.get(self.last_attempt)
+        error = (outcome.data.get("error") if outcome else None) or {}
+        # With `step` the error is that of a step inside.
+        return error.get("code") in _ANEW and "step" not in error["details"]
 
     @property
     def has_failed_items(self) -> bool:
@@ -198,7 +210,7 @@ def _keep(
         below_old = visit.path if number == 1 else f"{visit.path}[attempt {number}]"
         below_new = new + visit.path.removeprefix(old)
         for (attempt, item), inner in visit.frames.items():
-            if attempt == number:
+            if attempt == number and not visit.begins_anew:
                 below = (f"{below_old}{item}/", f"{below_new}{item}/")
                 yield from _keep(inner, *below, is_closing, failed_items)
         return

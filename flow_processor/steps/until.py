@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class UntilOptions(Spec):
     """Runs steps again and again until a condition holds."""
 
-    condition: Texts
+    condition: bool | Texts
     """An expression as in `when`, or a list of which all must hold; looked at after each round."""
     max_rounds: Annotated[int, Field(ge=1, le=100_000)]
     """After so many rounds the step fails."""
