@@ -2,67 +2,116 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
 
 from flow_processor.cli.exits import ExitCode
+from flow_processor.cli.explain import explained, with_way_out
 from flow_processor.cli.options import data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, say
 from flow_processor.errors import Problem, SpecError
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
-    from flow_processor.flow_files import ExpressionCheck
+    from flow_processor.flow_files import ExpressionCheck, FileStatus, FlowLibrary
     from flow_processor.settings import Settings
 
 
 @click.command("check")
-@click.argument("flows", nargs=-1, metavar="[FLOW]...")
+@click.argument("flows", nargs=-1, metavar="[FLOW|FOLDER]...")
+@click.option("--short", is_flag=True, help="One line a problem, as editors and logs like it.")
 @data_path_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, flows: tuple[str, ...], data_path: Path | None, as_json: bool) -> None:
-    """Say what is wrong in the flows (default: in all, and in secrets.yml and config.yml).
+def command(
+    ctx: click.Context, flows: tuple[str, ...], short: bool, data_path: Path | None, as_json: bool
+) -> None:
+    """Explain what is wrong in the flows (default: in all, and in secrets.yml and config.yml).
 
-    Each problem is a line `file:line:column: key: message (hint)` on stdout. Nothing is run. Templates, secrets
-    and files that steps name are looked at as well. Exit 1 if there is any problem.
+    Of each problem: `file:line:column: key: reason [code]`, the line itself with a mark, and the way out. Nothing is
+    run. Templates, secrets and files that steps name are looked at as well. Exit 1 if there is any problem.
+    docs/errors.md lists the codes.
 
     \b
     Example:
       octospool check
-      octospool check hello sub/report.yml --json
+      octospool check hello sub/ --json
     """
-    from flow_processor.flow import name_below
-    from flow_processor.flow_files import FlowLibrary
+    from flow_processor.service.own_code import OwnCode, flow_library
 
     settings = existing_settings(data_path)
     configured, secrets = _configured(settings)
-    library = FlowLibrary(settings.flows_path, check_expressions=_further_check(settings, secrets))
-    names = [name_below(flow, settings.flows_path) for flow in flows]
-    files = [library.status(name) for name in names] if names else library.files()
+    code = OwnCode(settings)
+    library = flow_library(settings, check_expressions=_further_check(settings, secrets), code=code.use)
+    files = _named(library, flows, settings.flows_path) if flows else library.files()
     checked = [file.path for file in files]
-    found = [] if names else configured
+    state = code.state()
+    code.close()
+    found = [] if flows else [*configured, *state.problems]
+    tracebacks = {file.path: file.traceback for file in state.files if file.traceback}
     for file in files:
         found += file.problems
-    found = list(dict.fromkeys(found))  # a sub-flow's problems are met once for each flow that uses it
+    # A sub-flow's problems are met once for each flow that uses it.
+    found = [with_way_out(problem) for problem in dict.fromkeys(found)]
     if as_json:
         echo_json({"checked": checked, "problems": [asdict(problem) for problem in found]})
     else:
         for problem in found:
-            click.echo(escape(str(problem)))
+            click.echo(escape(str(problem)) if short else _explained(problem, settings.flows_path))
+            if not short and problem.file in tracebacks:
+                click.echo(_indented(tracebacks[problem.file]))
         say(_summary(checked, found))
     ctx.exit(ExitCode.FAILED if found else ExitCode.OK)
+
+
+def _named(library: FlowLibrary, flows: Sequence[str], folder: Path) -> list[FileStatus]:
+    """The flow files that are meant; of a folder all that are below it."""
+    from flow_processor.flow import name_below
+
+    found: dict[str, FileStatus] = {}
+    for flow in flows:
+        inside = _below(flow, folder)
+        if inside is None:
+            meant = [library.status(name_below(flow, folder))]
+        else:
+            meant = [file for file in library.files() if PurePosixPath(file.path).is_relative_to(inside)]
+        found |= {file.path: file for file in meant}
+    return list(found.values())
+
+
+def _below(given: str, folder: Path) -> str | None:
+    """A folder of flows, as people name it, as a path below the flows folder; None if it is none."""
+    for here in (folder / given, Path(given)):
+        plain = Path(os.path.abspath(here))  # noqa: PTH100  resolve() would follow a symlink in the flows folder
+        if plain.is_relative_to(folder) and plain.is_dir():
+            return plain.relative_to(folder).as_posix()
+    return None
+
+
+def _explained(problem: Problem, flows_path: Path) -> str:
+    """The problem with the line that it is about. Lines of secrets.yml and config.yml are never shown: they may
+    hold what is secret."""
+    folder, slash, path = problem.file.partition("/")
+    file = flows_path / path if slash and folder == flows_path.name else None
+    return "\n".join([*explained(problem, file), ""])
+
+
+def _indented(traceback: str) -> str:
+    return "\n".join(f"    {escape(line)}" for line in traceback.splitlines()) + "\n"
 
 
 def _summary(checked: Sequence[str], found: Sequence[Problem]) -> str:
     flows = "1 flow" if len(checked) == 1 else f"{len(checked)} flows"
     if not found:
         return f"{flows} checked, no problems"
-    return f"{flows} checked, {len(found)} problem{'s' if len(found) != 1 else ''}"
+    files = len({problem.file for problem in found})
+    where = f"in {files} file{'s' if files != 1 else ''}"
+    return f"{flows} checked, {len(found)} problem{'s' if len(found) != 1 else ''} {where}"
 
 
 def _configured(settings: Settings) -> tuple[list[Problem], Collection[str] | None]:

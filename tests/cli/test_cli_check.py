@@ -52,16 +52,69 @@ def test_all_is_well(octospool: Octospool, flow: WriteFlow) -> None:
     assert result.stderr == "2 flows checked, no problems\n"
 
 
-def test_every_problem_is_a_line_with_its_place_and_a_hint(octospool: Octospool, flow: WriteFlow) -> None:
+def test_each_problem_is_explained_place_line_reason_way_out(octospool: Octospool, flow: WriteFlow) -> None:
     flow("good.yml", GOOD)
     flow("bad.yml", BAD)
     result = octospool("check")
     assert result.exit_code == 1
-    lines = result.stdout.splitlines()
-    assert any(
-        line.startswith("flows/bad.yml:6:5: steps[0].jqq: ") and "did you mean" in line for line in lines
+    assert (
+        result.stdout
+        == """\
+flows/bad.yml:6:5: steps[0].jqq: unknown key 'jqq' [unknown_key]
+  6 |     jqq: {expression: "."}
+    |     ^^^
+  way out: did you mean 'jq'?
+
+flows/bad.yml:9:23: steps[1].set_fact.value: expected token 'end of print statement', got 'b' [template_error]
+  9 |     set_fact: {value: "{{ a b }}"}
+    |                       ^^^^^^^^^^^
+  way out: close what is open ({{ }}, {% %}, quotes, brackets), and look at the names of filters
+
+"""
     )
-    assert not any("good.yml" in line for line in lines)
+    assert result.stderr == "2 flows checked, 2 problems in 1 file\n"
+
+
+def test_short_is_a_line_a_problem(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("bad.yml", BAD)
+    lines = octospool("check", "--short").stdout.splitlines()
+    assert lines[0] == "flows/bad.yml:6:5: steps[0].jqq: unknown key 'jqq' (did you mean 'jq'?)"
+    assert len(lines) == 2
+
+
+def test_long_lines_are_cut_around_the_place_and_control_characters_not_sent_to_the_terminal(
+    octospool: Octospool, flow: WriteFlow
+) -> None:
+    flow(
+        "long.yml",
+        f"name: {'x' * 300}\nsteps: [{{name: {'a' * 90}, type: exit, whenn: 1, description: {'y' * 300}}}]",
+    )
+    flow("odd.yml", 'name: a\nsteps:\n  - {name: "\u202e\u9f9c", type: exit, whenn: 1}\n')
+    for name in ("long", "odd"):
+        _head, line, mark, *_ = octospool("check", name).stdout.splitlines()
+        assert line[mark.index("^") :].startswith("whenn")
+        assert mark.endswith("^^^^^")
+        assert len(line) < 120
+        assert "\u202e" not in line
+
+
+def test_a_folder_of_flows_is_checked(octospool: Octospool, flow: WriteFlow) -> None:
+    flow("bad.yml", BAD)
+    flow("sub/good.yml", GOOD)
+    flow("sub/deep/good.yml", GOOD)
+    for name in ("sub", "sub/", "data/flows/sub", "./sub"):
+        result = octospool("check", name, "--json")
+        assert json.loads(result.stdout)["checked"] == ["sub/deep/good.yml", "sub/good.yml"]
+        assert result.exit_code == 0
+
+
+def test_lines_of_secrets_are_never_shown(octospool: Octospool, flow: WriteFlow, folder: Path) -> None:
+    flow("a.yml", GOOD)
+    (folder / "secrets.yml").write_text("- {name: x, type: token, token: hunter22, user: me}\n")
+    result = octospool("check")
+    assert result.exit_code == 1
+    assert "secrets.yml:1:" in result.stdout
+    assert "hunter22" not in result.output
 
 
 def test_jq_is_compiled_here_as_it_cannot_be_in_the_daemon(octospool: Octospool, flow: WriteFlow) -> None:
