@@ -13,7 +13,7 @@ from flow_processor.api.handlers import Body, Parameters, answer, handler, servi
 from flow_processor.api.nouns import Noun
 from flow_processor.api.waiting import MAX_WAIT_SECONDS, waiting_room
 from flow_processor.run import Trigger
-from flow_processor.service.views import AddedFlow, FlowFileView, RunDetail, RunSummary, View
+from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, RunDetail, RunSummary, View
 
 noun = Noun("flows", "/api/flows", "Launch, schedule and list flows.")
 
@@ -49,6 +49,13 @@ class FlowIdPath(Parameters):
 
     flow_id: str
     """Its id, as `GET /api/flows` shows it."""
+
+
+class FlowFilePath(Parameters):
+    """Which flow file."""
+
+    path: FlowPath
+    """The flow file below the flows folder; `.yml` may be left out."""
 
 
 class FlowAdded(AddedFlow):
@@ -150,6 +157,13 @@ def remove(path: FlowIdPath) -> Response:
 def files() -> Response:
     """List every flow file, valid or with its problems."""
     return answer(FlowFiles.model_construct(files=service().flow_files()))
+
+
+@noun.get("/files/<path:path>", responses={200: FlowFileDetail, **error_answers(errors.FlowNotFound)})
+@handler
+def file(path: FlowFilePath) -> Response:
+    """Show one flow file: valid or with its problems, and as JSON Schema what may be given as `params`."""
+    return answer(service().flow_file(path.path))
 
 
 def summary_of(run: RunSummary) -> RunSummary:

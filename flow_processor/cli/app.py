@@ -17,7 +17,7 @@ COMMANDS = {
     "run": "Run one flow here and now.",
     "check": "Say what is wrong in flow files, secrets and config.",
     "graph": "Draw the steps of a flow: text, Mermaid, SVG.",
-    "flows": "List the flow files and the schedules in force.",
+    "flows": "List flow files and schedules in force, or show one flow.",
     "runs": "List, show, follow or cancel runs.",
     "locks": "List or remove the locks of running flows.",
     "backup": "Write everything worth keeping to one file.",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flow_processor.service.retries import RetryWish
     from flow_processor.service.views import (
         AddedFlow,
+        FlowFileDetail,
         FlowFileView,
         LockView,
         LogPage,
@@ -106,6 +107,9 @@ class Spooler(Protocol):
 
     def flow_files(self) -> list[FlowFileView]:
         """Every flow file."""
+
+    def flow_file(self, path: str) -> FlowFileDetail:
+        """One flow file, and what a launch of it takes."""
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""

@@ -22,6 +22,7 @@ from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import (
     AddedFlow,
+    FlowFileDetail,
     FlowFileView,
     LockView,
     LogPage,
@@ -180,6 +181,10 @@ class Daemon:
     def flow_files(self) -> list[FlowFileView]:
         """Every flow file, valid or not."""
         return [FlowFileView.model_validate(file) for file in self._call("GET", "/api/flows/files")["files"]]
+
+    def flow_file(self, path: str) -> FlowFileDetail:
+        """One flow file, and what a launch of it takes."""
+        return FlowFileDetail.model_validate(self._call("GET", f"/api/flows/files/{quote(path)}"))
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from flow_processor.cli.options import data_path_option, existing_settings, json_option
+from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, table
+from flow_processor.errors import Problem
+from flow_processor.logs import escape
 
 
-@click.command("flows")
+@click.group("flows", cls=ListByDefault)
+def command() -> None:
+    """List flow files and schedules (the default), or show one flow and its parameters.
+
+    \b
+    Example:
+      octospool flows
+      octospool flows show report
+    """
+
+
+@command.command("list")
 @data_path_option
 @json_option
-def command(data_path: Path | None, as_json: bool) -> None:
+def list_flows(data_path: Path | None, as_json: bool) -> None:
     """List the flow files, valid or not, and the schedules in force with their next run.
 
     \b
     Example:
-      octospool flows --json
+      octospool flows list --json
     """
     from flow_processor.cli.connect import reading
     from flow_processor.service import Service
@@ -69,6 +84,55 @@ def command(data_path: Path | None, as_json: bool) -> None:
         for flow in added
     ]
     table(heads, rows, empty="")
+
+
+@command.command("show")
+@click.argument("flow")
+@data_path_option
+@json_option
+def show(flow: str, data_path: Path | None, as_json: bool) -> None:
+    """Show FLOW: what it is for, when it runs, what it takes as parameters, what is wrong with it.
+
+    \b
+    Example:
+      octospool flows show report --json
+    """
+    from flow_processor.cli.connect import reading
+    from flow_processor.flow import name_below
+
+    settings = existing_settings(data_path)
+    with reading(settings) as spooler:
+        file = spooler.flow_file(name_below(flow, settings.flows_path))
+    if as_json:
+        echo_json(file.model_dump(mode="json"))
+        return
+    facts = {
+        "flow": file.path,
+        "name": file.name,
+        "description": file.description,
+        "schedule": _rule(file.cron, file.every_seconds),
+        "state": _state(file.valid, len(file.problems), last_good=file.last_good_in_force),
+    }
+    for name, value in facts.items():
+        if value:
+            click.echo(f"{name:<12} {escape(value)}")
+    for problem in file.problems:
+        click.echo(f"  {escape(str(Problem(**problem)))}")
+    if file.params is not None and file.params["properties"]:
+        click.echo("")
+        table(("parameter", "type", "default", "takes", "for"), _param_rows(file.params), empty="")
+
+
+def _param_rows(schema: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for name, spec in schema["properties"].items():
+        default = "(required)" if name in schema["required"] else json.dumps(spec.get("default"))
+        told = ("type", "format", "default", "description", "enum")
+        bounds = [f"{key} {value}" for key, value in spec.items() if key not in told]
+        takes = " | ".join(spec["enum"]) if "enum" in spec else ", ".join(bounds)
+        kind = spec.get("format", spec["type"])
+        rows.append((name, kind, default, takes, spec.get("description", "")))
+    return rows
 
 
 def _state(valid: bool, problems: int, *, last_good: bool) -> str:

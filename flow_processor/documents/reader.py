@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,17 @@ class Document:
     text: str = field(default="", repr=False)
     base: Loc = ()
     """Where `data` stands in the file; () is the whole file."""
+
+    borrowed: Mapping[Loc, tuple[Document, Loc]] = field(default_factory=dict, repr=False)
+    """Parts of `data` that really stand in another file, or elsewhere in this one."""
+
+    def origin(self, loc: Loc) -> tuple[Document, Loc]:
+        """The document in which the part at `loc` stands, and its place there."""
+        for length in range(len(loc), 0, -1) if self.borrowed else ():
+            if loc[:length] in self.borrowed:
+                document, place = self.borrowed[loc[:length]]
+                return document, (*place, *loc[length:])
+        return self, loc
 
     def part(self, loc: Loc, data: Any) -> Document:
         """The part of the file at `loc` as a document of its own, which says `data`."""

@@ -64,6 +64,7 @@ def problem_at(
     document: Document, loc: Loc, code: str, message: str, *, hint: str | None = None, of_value: bool = False
 ) -> Problem:
     """A problem at a place of the document; `of_value` points at the value instead of its key."""
+    document, loc = document.origin(loc)
     line, column = document.position(loc, of_value=of_value) or (None, None)
     return Problem(code, document.file, line, column, key_path((*document.base, *loc)), message, hint)
 

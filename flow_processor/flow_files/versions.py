@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from flow_processor.clock import Clock
 from flow_processor.errors import FlowNotFound, SpecError
 from flow_processor.flow_files.folder import FlowFolder, Read, Stamp
-from flow_processor.flow_files.parsing import LoadedFlow
 
 SETTLE_SECONDS = 1.0
 """A writer that pauses longer is taken to have finished."""
@@ -30,10 +30,14 @@ class _Candidate:
     """Monotonic."""
 
 
-class FileVersions:
+T = TypeVar("T")
+"""What the file is loaded as."""
+
+
+class FileVersions(Generic[T]):
     """The content of one file as it is now, and the version of it that is in force. Not thread safe."""
 
-    def __init__(self, name: str, folder: FlowFolder, clock: Clock, load: Callable[[bytes, str], LoadedFlow]):
+    def __init__(self, name: str, folder: FlowFolder, clock: Clock, load: Callable[[bytes, str], T]):
         self._name = name
         self._folder = folder
         self._clock = clock
@@ -42,16 +46,16 @@ class FileVersions:
         """Of the content that `_flow` or `_error` is about."""
         self._digest = b""
         self._is_steady = False
-        self._flow: LoadedFlow | None = None
+        self._flow: T | None = None
         self._error: SpecError | None = None
-        self._in_force: LoadedFlow | None = None
+        self._in_force: T | None = None
         self._is_firm = False
         """False: the version in force was read before it had settled, so any other good one replaces it."""
         self._candidate: _Candidate | None = None
         self._missing_since: float | None = None
 
     @property
-    def in_force(self) -> LoadedFlow | None:
+    def in_force(self) -> T | None:
         """The last good version; None before the first."""
         return self._in_force
 
@@ -60,7 +64,16 @@ class FileVersions:
         """True while a change waits to be taken over."""
         return self._candidate is not None or self._missing_since is not None
 
-    def current(self) -> LoadedFlow:
+    @property
+    def is_right(self) -> bool:
+        """Is the file, as it is now, a good one?"""
+        return self._flow is not None
+
+    def look_again(self) -> None:
+        """What the file may use has changed, so it may have become right, or wrong."""
+        self._flow = self._error = self._stamp = None
+
+    def current(self) -> T:
         """The file as it is now. Raises FlowNotFound, SpecError, InvalidRequest."""
         self._refresh()
         if self._is_settled():
@@ -69,7 +82,7 @@ class FileVersions:
             raise self._error.with_traceback(None) if self._error else self._folder.not_found(self._name)
         return self._flow
 
-    def launchable(self) -> LoadedFlow:
+    def launchable(self) -> T:
         """The version in force. Raises FlowNotFound, and SpecError if there has never been a good one."""
         try:
             self._refresh()

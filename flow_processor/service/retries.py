@@ -64,7 +64,8 @@ class Retries:
         """Accept a run that tries another one again; durable when this returns.
 
         Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached, wrong
-        `params`), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict `result_lost`.
+        `params`), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict
+        `result_lost`.
         """
         self._launcher.check_open()
         found = self._store.runs.with_journal(run_id)

@@ -247,6 +247,14 @@ class FlowFileView(View):
     """True: the file is broken now, and runs use the version from before."""
 
 
+class FlowFileDetail(FlowFileView):
+    """A flow file, and what a launch of it takes."""
+
+    params: dict[str, Any] | None
+    """JSON Schema (2020-12) of the `params` of a launch, of the version in force; null if there has never been a good
+    one."""
+
+
 class Check(View):
     """One thing that readiness looks at."""
 

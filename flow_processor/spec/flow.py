@@ -52,6 +52,8 @@ class FlowSpec(Spec):
     params: Params = Field(default_factory=dict)
     """What may be given at a launch, by name: `day: {type: date, required: true}`, or short `day: date`. The values
     stand under `params` in the flow data."""
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    """What steps of this flow say where they do not say it themselves: for `all`, and for each type."""
     cron: str | None = None
     """Short for `schedule: {cron: …}`."""
     every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = None
