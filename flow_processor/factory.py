@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 
+from flow_processor.own_code.manifest import OwnStep
+from flow_processor.spec.base import Spec
+from flow_processor.spec.defaults import defaults_model
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import StepContext, StepResult
@@ -62,6 +65,7 @@ def step_type(
         is_repeatable = repeatable if callable(repeatable) else _always(repeatable)
         _registry[name] = StepType(name, aliases, options, run, is_repeatable, run.__module__)
         _flow_model.cache_clear()
+        _defaults_spec.cache_clear()
         return run
 
     return register
@@ -78,18 +82,21 @@ def step_types() -> dict[str, StepType]:
 
 def step_type_of(step: StepSpec) -> StepType:
     """The type of a validated step."""
-    return _registry[step.options_key]
+    found: StepType = step.step_type
+    return found
 
 
-def flow_model() -> type[FlowSpec]:
-    """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`)."""
+def flow_model(own: frozenset[OwnStep] = frozenset()) -> type[FlowSpec]:
+    """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`), and to
+    types of the data folder's own."""
     with _building:
-        return _flow_model()
+        return _flow_model(own)
 
 
-@functools.cache
-def _flow_model() -> type[FlowSpec]:
+@functools.lru_cache(maxsize=8)
+def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
     members = tuple(_step_model(kind) for kind in _registry.values())
+    members += tuple(_own_step_model(one) for one in sorted(own))
     # `Any`: the union is made at run time, so no type checker can know it.
     union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]
     for kind in _registry.values():
@@ -104,6 +111,18 @@ def _flow_model() -> type[FlowSpec]:
     }
     lists["steps"] = (tuple[union, ...], Field(min_length=1, description=steps["steps"].description))
     return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
+
+
+def defaults_spec() -> type[Spec]:
+    """The spec of `defaults`: a part for all steps and one for each registered type."""
+    with _building:
+        _flow_model(frozenset())  # fills in what the options of some types hold
+        return _defaults_spec()
+
+
+@functools.cache
+def _defaults_spec() -> type[Spec]:
+    return defaults_model({(kind.name, *kind.aliases): kind.options for kind in _registry.values()})
 
 
 def _default_options(kind: StepType) -> Any:
@@ -129,4 +148,22 @@ def _step_model(kind: StepType) -> type[StepSpec]:
     }
     model = create_model(f"{kind.name}_step", __base__=StepSpec, __doc__=kind.options.__doc__, **fields)
     model.options_key = kind.name
+    model.step_type = kind
+    return model
+
+
+def _own_step_model(own: OwnStep) -> type[StepSpec]:
+    """Its options are looked at where its code may be loaded: by other processes."""
+
+    def run(options: Any, context: StepContext) -> StepResult:
+        return context.run_own(own.name, options)
+
+    fields: dict[str, Any] = {
+        "type": (Literal[own.name], Field(description="The step's type.")),
+        own.name: (dict[str, Any], Field(default_factory=dict, description="Its options.")),
+    }
+    model = create_model(f"{own.name}_step", __base__=StepSpec, **fields)
+    model.options_key = own.name
+    model.is_own = True
+    model.step_type = StepType(own.name, (), BaseModel, run, _always(own.repeatable), __name__)
     return model

@@ -146,6 +146,7 @@ class Attempt:
         )
         self._context = context
         self._errors = context.errors
+        context.check_allowed()
         as_contract: StepContext = context
         result = self._kind.run(self._step.options, as_contract)
         value = result.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -16,6 +16,8 @@ from flow_processor.errors import StepError, StepTimeout
 from flow_processor.expressions import data_key, jq, when
 from flow_processor.expressions.jinja import Templates
 from flow_processor.journal import Event
+from flow_processor.own_code.calls import NO_OWN_CODE, OwnCode
+from flow_processor.own_code.printing import printing_to
 from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import (
@@ -40,6 +42,10 @@ class Tools:
     clock: Clock
     zone: ZoneInfo
     """In which moments without a zone are meant."""
+    code: OwnCode = NO_OWN_CODE
+    """The own code that the run takes along."""
+    switched_off: Mapping[str, str] = field(default_factory=dict)
+    """Step type -> the key of config.yml that switches it off."""
 
 
 class Surroundings(Protocol):
@@ -303,6 +309,23 @@ class AttemptContext:
     def _check_time(self) -> None:
         if self._deadline is not None and self._tools.clock.monotonic() >= self._deadline:
             raise timeout_error(self._step)
+
+    def call(self, function: str, arguments: Any, *, secrets: Mapping[str, Secret] | None = None) -> Any:
+        """What a function of callers/ gives."""
+        with printing_to(self.log):
+            return self._tools.code.call(function, arguments, secrets or {})
+
+    def run_own(self, step_type: str, options: Any) -> StepResult:
+        """Run a step type of steps/, with its options rendered."""
+        with printing_to(self.log):
+            return self._tools.code.run_step(step_type, self.render(options), self)
+
+    def check_allowed(self) -> None:
+        """Raises StepError where the step's type has been switched off since the run was launched."""
+        key = self._tools.switched_off.get("python" if self._step.is_own else self._step.options_key)
+        if key is not None:
+            message = f"steps of the type '{self._step.type}' are switched off in config.yml ({key}: false)"
+            raise StepError(message, code="step_switched_off")
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

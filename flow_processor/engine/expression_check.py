@@ -12,7 +12,9 @@ from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import Problem, SpecError
 from flow_processor.flow_files import parse_flow
+from flow_processor.flow_files.defaults import Defaults
 from flow_processor.flow_files.jq_checks import jq_check
+from flow_processor.own_code.manifest import NO_NAMES, OwnNames
 
 WORKER_SECONDS = 2.0
 """How long a check waits for the first worker of a starting daemon. Where all are busy nothing is waited for: the
@@ -47,13 +49,17 @@ class ExpressionChecker:
         self._answered = threading.Event()
         self._is_late = False
 
-    def problems(self, file: str, text: str) -> tuple[Problem, ...]:
-        """What is wrong with the jq expressions of a flow file that is right otherwise."""
-        key = (file, hashlib.sha256(text.encode()).hexdigest())
+    def problems(
+        self, file: str, text: str, own: OwnNames = NO_NAMES, defaults: Defaults | None = None
+    ) -> tuple[Problem, ...]:
+        """What is wrong with the jq expressions of a flow file that is right otherwise, `own` code and `defaults`
+        being there."""
+        texts = (text, defaults.text if defaults else "")
+        key = (file, hashlib.sha256("\0".join(texts).encode()).hexdigest())
         with self._lock:
             if key not in self._kept:
                 try:
-                    found = self._check(file, text)
+                    found = self._check(file, text, own, defaults)
                 except _Unchecked as unchecked:
                     return unchecked.problems
                 if len(self._kept) >= KEPT_ANSWERS:
@@ -72,10 +78,11 @@ class ExpressionChecker:
         if worker is self._worker:
             self._answered.set()
 
-    def _check(self, file: str, text: str) -> tuple[Problem, ...]:
+    def _check(self, file: str, text: str, own: OwnNames, defaults: Defaults | None) -> tuple[Problem, ...]:
         self._is_late = False
         try:
-            parse_flow(text, file, check_expressions=jq_check(self._compile_all))
+            check = jq_check(self._compile_all)
+            parse_flow(text, file, own=own, defaults=defaults, check_expressions=check)
         except SpecError as error:
             if self._is_late:
                 raise _Unchecked(error.problems) from None

@@ -14,7 +14,9 @@ last word about a run: the worker is free for another one.
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 import threading
 from typing import Any, BinaryIO
 
@@ -56,3 +58,10 @@ def read_frame(stream: BinaryIO) -> Frame | None:
         return None
     frame: Frame = json.loads(body)
     return frame
+
+
+def take_stdout() -> BinaryIO:
+    """This process's pipe to the daemon; whatever prints from now on prints to stderr instead."""
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flow_processor.flow_files import parse_flow, placed_steps
+from flow_processor.flow_files import placed_steps
+from flow_processor.flow_files.launched import launched_flows
 
 KEPT_VERSIONS = 1000
 
@@ -25,9 +26,9 @@ class Grants:
                 self._kept.clear()
             self._kept[flow_hash] = frozenset(
                 name
-                for path, text in flows.items()
-                for _loc, step in placed_steps(parse_flow(text, path, checked=True))
-                for name in _secrets_in(step.options)
+                for _path, spec in launched_flows(flows)
+                for _loc, step in placed_steps(spec)
+                for name in (_named_in if step.is_own else _secrets_in)(step.options)
             )
         return self._kept[flow_hash]
 
@@ -46,3 +47,19 @@ def _secrets_in(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         for inner in value.values():
             yield from _secrets_in(inner)
+
+
+def _named_in(options: Any) -> Iterator[str]:
+    """The same among the options of a step type of one's own, which are plain data."""
+    if isinstance(options, dict):
+        for key, inner in options.items():
+            if key == "secret" and isinstance(inner, str):
+                yield inner
+            elif key == "secrets" and isinstance(inner, dict | list):
+                names = inner.values() if isinstance(inner, dict) else inner
+                yield from (name for name in names if isinstance(name, str))
+            else:
+                yield from _named_in(inner)
+    elif isinstance(options, list):
+        for inner in options:
+            yield from _named_in(inner)

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +26,7 @@ import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
 from flow_processor.engine.context import Tools
 from flow_processor.engine.cores import use_cores
-from flow_processor.engine.frames import Frame, FrameWriter, read_frame
+from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_stdout
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
 from flow_processor.engine.order import CLOSING_SECONDS, RunOrder, WorkerSettings
@@ -39,8 +40,13 @@ from flow_processor.errors import StepError
 from flow_processor.expressions import jq
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_files import parse_flow
+from flow_processor.flow_files.defaults import Defaults, defaults_in
 from flow_processor.journal import Event
 from flow_processor.locks import LockFile
+from flow_processor.own_code.calls import OwnCode
+from flow_processor.own_code.manifest import OwnNames
+from flow_processor.own_code.modules import Modules
+from flow_processor.own_code.printing import take_prints
 from flow_processor.result_files import ResultFiles
 from flow_processor.run import RunStatus
 from flow_processor.run_state import Signal
@@ -56,8 +62,8 @@ MAX_DEFECT_CHARACTERS = 2000
 
 
 @lru_cache(maxsize=KEPT_SPECS)
-def _spec(text: str, path: str) -> FlowSpec:
-    return parse_flow(text, path, checked=True)
+def _spec(text: str, path: str, own: OwnNames, defaults: Defaults | None) -> FlowSpec:
+    return parse_flow(text, path, checked=True, own=own, defaults=defaults)
 
 
 class Worker:
@@ -72,7 +78,16 @@ class Worker:
             templates=Path(settings.templates_path),
             private=tuple(Path(path) for path in settings.private_paths),
         )
-        self._tools = Tools(Templates(folders.templates), folders, self._clock, ZoneInfo(settings.timezone))
+        self._tools = Tools(
+            Templates(folders.templates),
+            folders,
+            self._clock,
+            ZoneInfo(settings.timezone),
+            switched_off=settings.switched_off,
+        )
+        self._modules = Modules()
+        self._filters: tuple[tuple[str, str], ...] = ()
+        """Those that the templates of `_tools` know."""
         self._results = ResultFiles(Path(settings.results_path))
         self._lock = LockFile(Path(settings.workers_path) / f"{settings.worker_id}.lock")
         self._orders: queue.SimpleQueue[RunOrder | None] = queue.SimpleQueue()
@@ -175,11 +190,13 @@ class Worker:
         try:
             self._describe(order)
             limit_cpu(order.timeout_seconds)
+            own = OwnCode(order.flows, self._modules)
+            defaults = defaults_in(order.flows)
             interpreter = RunInterpreter(
                 order,
                 journal=journal,
-                tools=self._tools,
-                spec_of=lambda path: _spec(order.flows[path], path),
+                tools=self._tools_for(own),
+                spec_of=lambda path: _spec(order.flows[path], path, own.names, defaults),
                 fetch_secret=secrets.fetch,
             )
             self._begin(interpreter)
@@ -200,6 +217,14 @@ class Worker:
             self._interpreter = None
             self._undelivered.end()
             reap_orphans()
+
+    def _tools_for(self, own: OwnCode) -> Tools:
+        """With the own code of the run; templates are compiled once as long as it brings the same filters."""
+        if own.filters_version != self._filters:
+            self._filters = own.filters_version
+            templates = Templates(self._tools.folders.templates, own_filters=own.filters())
+            self._tools = replace(self._tools, templates=templates)
+        return replace(self._tools, code=own)
 
     def _describe(self, order: RunOrder) -> None:
         """Say in the lock file which run this worker has, and until when at most."""
@@ -238,19 +263,13 @@ class Worker:
             self._end(journal, RunStatus.FAILED, error)
 
 
-def _take_stdout() -> BinaryIO:
-    """The pipe to the daemon; whatever prints from now on prints to stderr instead."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return pipe
-
-
 def main() -> None:
     """Entry of the worker process."""
     # A service manager that stops the whole group must not cut off steps: the daemon ends its workers itself.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    send = FrameWriter(_take_stdout())
+    send = FrameWriter(take_stdout())
+    take_prints()
     commands = sys.stdin.buffer
     first = read_frame(commands)
     if first is None:

@@ -48,10 +48,14 @@ def is_template(text: str) -> bool:
 class Templates:
     """Renders texts and template files against flow data. Safe to use from threads."""
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(
+        self, folder: Path | None = None, *, own_filters: Mapping[str, Callable[..., Any]] | None = None
+    ):
         """`folder`: the templates folder; None where there are no template files."""
         self._strict = strict(folder)
         self._lenient = lenient()
+        for environment in (self._strict, self._lenient):
+            environment.filters |= own_filters or {}
         self._source = lru_cache(_KEPT)(self._strict.from_string)
         self._text = lru_cache(_KEPT)(lambda text: _compile_text(self._strict, text))
         self._condition = lru_cache(_KEPT)(lambda text: _compile_text(self._lenient, text))
@@ -97,14 +101,27 @@ class Templates:
         return self._condition(text)(data)
 
 
-def syntax_problem(text: str) -> tuple[int, str] | None:
-    """(line, what is wrong) of a template, or None. Only parses: evaluates nothing, safe in the daemon."""
-    return _problem(lambda: _CHECKER.parse(text))
+NO_FILTERS: frozenset[str] = frozenset()
 
 
-def expression_problem(expression: str) -> tuple[int, str] | None:
+def syntax_problem(text: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple[int, str] | None:
+    """(line, what is wrong) of a template, or None. Only parses: evaluates nothing, safe in the daemon.
+
+    `own_filters` are known beside Jinja's.
+    """
+    return _problem(lambda: _CHECKER.parse(text), own_filters)
+
+
+def expression_problem(expression: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple[int, str] | None:
     """As `syntax_problem`, of a bare expression."""
-    return _problem(lambda: nodes.Template([nodes.ExprStmt(_parse_expression(_CHECKER, expression))]))
+    return _problem(
+        lambda: nodes.Template([nodes.ExprStmt(_parse_expression(_CHECKER, expression))]), own_filters
+    )
+
+
+def filter_names() -> frozenset[str]:
+    """The filters that every template has."""
+    return frozenset(_CHECKER.filters)
 
 
 _CHECKER = strict(None)
@@ -141,14 +158,15 @@ def attributes_of(name: str, text: str, *, is_expression: bool = False) -> list[
 _ASK_FOR_PRESENCE = frozenset({"defined", "undefined", "default", "d"})
 
 
-def _problem(parse: Callable[[], nodes.Template]) -> tuple[int, str] | None:
+def _problem(parse: Callable[[], nodes.Template], own_filters: frozenset[str]) -> tuple[int, str] | None:
     try:
         tree = parse()
     except TemplateSyntaxError as error:
         return error.lineno, error.message or "syntax error"
     except RecursionError:
         return 1, "nested too deep"
-    for kind, known in ((nodes.Filter, _CHECKER.filters), (nodes.Test, _CHECKER.tests)):
+    filters = _CHECKER.filters.keys() | own_filters
+    for kind, known in ((nodes.Filter, filters), (nodes.Test, _CHECKER.tests.keys())):
         for node in tree.find_all(kind):
             if node.name not in known:
                 return node.lineno or 1, f"there is no {kind.__name__.lower()} '{node.name}'"

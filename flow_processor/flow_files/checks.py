@@ -19,6 +19,7 @@ from flow_processor.expressions.when import truth
 from flow_processor.flow_files.order_checks import check_order
 from flow_processor.flow_files.param_checks import check_params
 from flow_processor.flow_files.step_lists import Loc, placed_steps, placed_texts
+from flow_processor.own_code.manifest import OwnNames
 from flow_processor.spec.cron import CronRule
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
@@ -35,12 +36,12 @@ _wrong_template = lru_cache(maxsize=4096)(jinja.syntax_problem)
 _wrong_expression = lru_cache(maxsize=4096)(jinja.expression_problem)
 
 
-def check_flow(spec: FlowSpec, document: Document) -> list[Problem]:
-    """All problems, in no particular order."""
+def check_flow(spec: FlowSpec, document: Document, own: OwnNames) -> list[Problem]:
+    """All problems, in no particular order. `own`: what there is beside the product's own filters."""
     return [
         *_check_schedule(spec, document),
         *check_order(spec, document),
-        *(problem for loc, step in placed_steps(spec) for problem in _check_step(loc, step, document)),
+        *(problem for loc, step in placed_steps(spec) for problem in _check_step(loc, step, document, own)),
         *check_params(spec, list(placed_steps(spec)), document),
     ]
 
@@ -60,10 +61,10 @@ def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
             yield problem_at(document, loc, "invalid_cron", str(error), of_value=True)
 
 
-def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
+def _check_step(loc: Loc, step: StepSpec, document: Document, own: OwnNames) -> Iterator[Problem]:
     yield from _check_patterns(loc, step, document)
     for place, condition in _conditions(loc, step):
-        yield from _check_condition(place, condition, document)
+        yield from _check_condition(place, condition, document, own)
     expressions = [((*loc, "jq_expression"), step.jq_expression)]
     if step.options_key == "jq":
         expressions.append(((*loc, "jq", "expression"), step.options.expression))
@@ -74,7 +75,7 @@ def _check_step(loc: Loc, step: StepSpec, document: Document) -> Iterator[Proble
             hint = "values come from the flow's data; secrets and files from their own steps"
             yield problem_at(document, place, "jq_denied", message, hint=hint, of_value=True)
     if step.options_key not in _NOT_TEMPLATED:
-        yield from _check_templates((*loc, step.options_key), step.options, document)
+        yield from _check_templates((*loc, step.options_key), step.options, document, own)
 
 
 def _check_patterns(loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
@@ -100,7 +101,7 @@ def _conditions(loc: Loc, step: StepSpec) -> Iterator[tuple[Loc, bool | tuple[st
 
 
 def _check_condition(
-    loc: Loc, condition: bool | tuple[str, ...] | None, document: Document
+    loc: Loc, condition: bool | tuple[str, ...] | None, document: Document, own: OwnNames
 ) -> Iterator[Problem]:
     if condition is None or isinstance(condition, bool):
         return
@@ -108,35 +109,49 @@ def _check_condition(
     for place, text in placed_texts(loc, condition, document):
         if truth(text) is not None:
             continue
-        wrong = _wrong_template(text) if jinja.is_template(text) else _wrong_expression(text)
+        look = _wrong_template if jinja.is_template(text) else _wrong_expression
+        wrong = look(text, own.filters)
         if wrong is not None:
-            yield problem_at(document, place, "template_error", f"{word}: {wrong[1]}", of_value=True)
+            yield problem_at(
+                document,
+                place,
+                "template_error",
+                f"{word}: {wrong[1]}",
+                hint=_hint(wrong, own),
+                of_value=True,
+            )
 
 
-def _check_templates(loc: Loc, value: Any, document: Document) -> Iterator[Problem]:
+def _check_templates(loc: Loc, value: Any, document: Document, own: OwnNames) -> Iterator[Problem]:
     if isinstance(value, str):
-        wrong = _wrong_template(value) if jinja.is_template(value) else None
+        wrong = _wrong_template(value, own.filters) if jinja.is_template(value) else None
         if wrong is not None:
-            yield _in_template(loc, *wrong, document=document)
+            yield _in_template(loc, *wrong, document=document, hint=_hint(wrong, own))
     elif isinstance(value, BaseModel):
         if not isinstance(value, StepSpec):
             for name in type(value).model_fields:
-                yield from _check_templates((*loc, name), getattr(value, name), document)
+                yield from _check_templates((*loc, name), getattr(value, name), document, own)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _check_templates((*loc, key), item, document)
+            yield from _check_templates((*loc, key), item, document, own)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _check_templates((*loc, index), item, document)
+            yield from _check_templates((*loc, index), item, document, own)
 
 
-def _in_template(loc: Loc, line: int, message: str, *, document: Document) -> Problem:
+def _hint(wrong: tuple[int, str], own: OwnNames) -> str | None:
+    """A filter that is not there may be in a file that is broken."""
+    return own.broken_in("filters") or None if wrong[1].startswith("there is no filter") else None
+
+
+def _in_template(loc: Loc, line: int, message: str, *, document: Document, hint: str | None) -> Problem:
+    document, loc = document.origin(loc)
     place = document.position(loc, of_value=True)
     source = document.text.splitlines()[place[0] - 1][place[1] - 1 :] if place else ""
     if place and source.startswith("|"):
         # The template's own lines begin below the `|`.
         template = document.text.splitlines()[place[0] + line - 1]
         place = place[0] + line, len(template) - len(template.lstrip()) + 1
-    shown = problem_at(document, loc, "template_error", message)
+    shown = problem_at(document, loc, "template_error", message, hint=hint)
     row, column = place or (None, None)
     return Problem(shown.code, shown.file, row, column, shown.key, shown.message, shown.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from flow_processor.clock import Clock, SystemClock
 from flow_processor.errors import FlowNotFound, InvalidRequest, OctospoolError, Problem, SpecError
 from flow_processor.flow_files.bundle import Bundle, make_bundle
 from flow_processor.flow_files.checks import ExpressionCheck
+from flow_processor.flow_files.code_use import NO_CODE, CodeUse
+from flow_processor.flow_files.defaults import Defaults
+from flow_processor.flow_files.defaults_file import DefaultsFile
 from flow_processor.flow_files.folder import FlowFolder, Stamp
 from flow_processor.flow_files.parsing import LoadedFlow, load_text
 from flow_processor.flow_files.versions import FileVersions
+from flow_processor.own_code.library import OwnCodeState
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,21 @@ class FileStatus:
     """True: the file is wrong now, and runs use the version from before."""
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """The last good bundle of a flow."""
+
+    used: dict[str, LoadedFlow]
+    """What each spelling of a path stood for when it was made."""
+    bundle: Bundle
+    code: OwnCodeState
+
+
 class FlowLibrary:
     """Loads flow files, with their sub-flows; keeps the last good version in force. Safe to use from threads.
 
-    `check_expressions` adds checks that the daemon must not do itself (compiling jq).
+    `check_expressions` adds checks that the daemon must not do itself (compiling jq). `code` gives own code as it is
+    now: the same state as long as nothing has changed. `defaults` is the file of that name, which need not exist.
     """
 
     def __init__(
@@ -44,37 +60,46 @@ class FlowLibrary:
         folder: Path,
         *,
         check_expressions: ExpressionCheck | None = None,
+        code: Callable[[], CodeUse] = lambda: NO_CODE,
+        defaults: Path | None = None,
         clock: Clock | None = None,
     ):
         self._folder = FlowFolder(folder.absolute())
         self._check_expressions = check_expressions
+        self._code = code
+        self._used_code = NO_CODE
         self._clock = clock or SystemClock()
+        self._defaults_file = None if defaults is None else DefaultsFile(defaults.absolute(), self._clock)
+        self._defaults: Defaults | SpecError | None = None
+        """What counts now; an error where the file is wrong and has never been right."""
         self._lock = threading.RLock()
-        self._versions: dict[str, FileVersions] = {}
-        self._bundles: dict[str, tuple[dict[str, LoadedFlow], Bundle]] = {}
-        """path -> what each spelling of a path stood for when the last good bundle was made, and that bundle."""
+        self._versions: dict[str, FileVersions[LoadedFlow]] = {}
+        self._bundles: dict[str, _Kept] = {}
         self._scanned: dict[str, Stamp] | None = None
         self._settling: set[str] = set()
 
     def load(self, path: str) -> LoadedFlow:
         """The file as it is now. Raises FlowNotFound (with a near name), SpecError, InvalidRequest."""
+        self._renew()
         with self._lock:
             return self._of(path).current()
 
     def bundle(self, path: str) -> Bundle:
         """The file as it is now, with all sub-flows. Raises as `load`; SpecError also for missing or broken
         sub-flows, `flow_cycle` and `flow_depth`."""
+        self._renew()
         with self._lock:
-            return make_bundle(self.load(path), self.load, folder_name=self._folder.folder.name)
+            return self._bundle(path)
 
     def launchable(self, path: str) -> Bundle:
         """As `bundle`, of the versions in force: a file that is broken now, half written, or gone for a moment
         keeps its last good version. Raises SpecError only if there has never been a good one."""
+        self._renew()
         with self._lock:
             root = self._in_force(path)
             kept = self._bundles.get(root.path)
-            if kept is not None and self._is_unchanged(kept[0]):
-                return kept[1]
+            if kept is not None and self._is_unchanged(kept):
+                return kept.bundle
             used = {root.path: root}
 
             def load(called: str) -> LoadedFlow:
@@ -82,12 +107,12 @@ class FlowLibrary:
                 return used[called]
 
             try:
-                bundle = make_bundle(root, load, folder_name=self._folder.folder.name)
+                bundle = self._make_bundle(root, load)
             except SpecError:
                 if kept is None:
                     raise
-                return kept[1]
-            self._bundles[root.path] = (used, bundle)
+                return kept.bundle
+            self._bundles[root.path] = _Kept(used, bundle, self._used_code.state)
             return bundle
 
     def name_of(self, path: str) -> str:
@@ -100,6 +125,7 @@ class FlowLibrary:
 
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
+        self._renew()
         with self._lock:
             name = self._folder.name_of(path)
             try:
@@ -110,7 +136,7 @@ class FlowLibrary:
             flow = None
             try:
                 flow = versions.current()
-                self.bundle(name)
+                self._bundle(name)
             except SpecError as error:
                 problems = error.problems
             except InvalidRequest as error:  # a link that leads out of the folder, a pipe
@@ -151,6 +177,7 @@ class FlowLibrary:
 
         Looks at every file (mtime, size, inode), which costs about 0.2 ms for 100 files.
         """
+        self._renew()
         found = self._folder.scan()
         with self._lock:
             before, self._scanned = self._scanned, found
@@ -184,16 +211,50 @@ class FlowLibrary:
         except OctospoolError:
             return frozenset()
 
+    def _renew(self) -> None:
+        """Take own code as it is now. Not under the lock: it may have to be loaded, and others need not wait."""
+        code = self._code()
+        with self._lock:
+            defaults = self._defaults_now()
+            if code.state.names != self._used_code.state.names or not _is_same(defaults, self._defaults):
+                for versions in self._versions.values():
+                    versions.look_again()
+            self._used_code, self._defaults = code, defaults
+
+    def _defaults_now(self) -> Defaults | SpecError | None:
+        try:
+            return None if self._defaults_file is None else self._defaults_file.in_force()
+        except SpecError as error:
+            return error.with_traceback(None)
+
+    def defaults_problems(self) -> tuple[Problem, ...]:
+        """What is wrong with defaults.yml as it lies there; the last good version is in force."""
+        with self._lock:
+            return () if self._defaults_file is None else self._defaults_file.problems()
+
+    def _bundle(self, path: str) -> Bundle:
+        def load(called: str) -> LoadedFlow:
+            return self._of(called).current()
+
+        return self._make_bundle(load(path), load)
+
+    def _make_bundle(self, root: LoadedFlow, load: Callable[[str], LoadedFlow]) -> Bundle:
+        return make_bundle(root, load, folder_name=self._folder.folder.name, code=self._used_code)
+
     def _in_force(self, path: str) -> LoadedFlow:
         return self._of(path).launchable()
 
-    def _is_unchanged(self, used: dict[str, LoadedFlow]) -> bool:
+    def _is_unchanged(self, kept: _Kept) -> bool:
+        """Is the bundle made of what is in force? A flow that is wrong now keeps its own code too."""
         try:
-            return all(self._in_force(path) is flow for path, flow in used.items())
+            is_same = all(self._in_force(path) is flow for path, flow in kept.used.items())
         except OctospoolError:
             return False
+        if is_same and kept.code is not self._used_code.state:
+            return not all(self._of(path).is_right for path in kept.used)
+        return is_same
 
-    def _of(self, path: str) -> FileVersions:
+    def _of(self, path: str) -> FileVersions[LoadedFlow]:
         name = self._folder.name_of(path)
         if name not in self._versions:
             if self._folder.stamp(name) is None:
@@ -202,5 +263,19 @@ class FlowLibrary:
         return self._versions[name]
 
     def _load_text(self, raw: bytes, name: str) -> LoadedFlow:
-        shown = self._folder.shown(name)
-        return load_text(raw, name, shown, check_expressions=self._check_expressions)
+        if isinstance(self._defaults, SpecError):
+            raise self._defaults
+        return load_text(
+            raw,
+            name,
+            self._folder.shown(name),
+            check_expressions=self._check_expressions,
+            own=self._used_code.state.names,
+            defaults=self._defaults,
+        )
+
+
+def _is_same(new: Defaults | SpecError | None, old: Defaults | SpecError | None) -> bool:
+    if isinstance(new, SpecError) and isinstance(old, SpecError):
+        return new.problems == old.problems
+    return new is old

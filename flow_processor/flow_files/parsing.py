@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.documents import TagCodes, TagWords, in_file_order, parse, problem_at, validate
 from flow_processor.errors import Problem, SpecError
 from flow_processor.factory import flow_model
 from flow_processor.flow_files.checks import ExpressionCheck, check_flow
+from flow_processor.flow_files.defaults import Defaults, own_defaults_problems, with_defaults
 from flow_processor.flow_files.partial import right_part
+from flow_processor.own_code.manifest import NO_NAMES, OwnNames
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 
@@ -27,41 +29,67 @@ class LoadedFlow:
     text: str = field(repr=False)
     hash: str
     """SHA-256 of the text."""
+    defaults: Defaults | None = field(default=None, repr=False)
+    """What data/defaults.yml gave its steps."""
 
 
 def parse_flow(
-    text: str | bytes, file: str, *, check_expressions: ExpressionCheck | None = None, checked: bool = False
+    text: str | bytes,
+    file: str,
+    *,
+    check_expressions: ExpressionCheck | None = None,
+    checked: bool = False,
+    own: OwnNames = NO_NAMES,
+    defaults: Defaults | None = None,
 ) -> FlowSpec:
     """The flow that the text describes; `file` names it in problems.
 
-    `checked` texts have passed before and are not looked at beyond their spec. Raises SpecError: for what is no
-    YAML, or else with all problems of spec, names, targets and expressions.
+    `own`: what flows may use beside the product's own step types and filters; `defaults`: what steps say that do not
+    say it themselves. `checked` texts have passed before and are not looked at beyond their spec. Raises SpecError:
+    for what is no YAML, or else with all problems of spec, names, targets and expressions.
     """
-    document = parse(text, file=file)
-    problems: list[Problem] = []
+    written = parse(text, file=file)
+    model = flow_model(own.steps)
+    document = with_defaults(written, defaults, model)
+    problems: list[Problem] = [] if checked else own_defaults_problems(written)
     try:
-        spec = validate(flow_model(), document, tags=_TAGS)
+        spec = validate(model, document, tags=_TAGS)
     except SpecError as error:
-        found = None if checked else right_part(document.data)
+        found = None if checked else right_part(document.data, model)
         if found is None:
             raise
         spec = found
-        problems += error.problems
+        problems += [_with_broken(problem, own) for problem in error.problems]
     if checked:
         return spec
-    problems += check_flow(spec, document)
+    problems += check_flow(spec, document, own)
     if check_expressions is not None:
         problems += [
             problem_at(document, loc, code, message, of_value=True)
             for loc, code, message in check_expressions(spec)
         ]
     if problems:
-        raise SpecError(in_file_order(problems))
+        # A wrong default is met by each step that takes it.
+        raise SpecError(in_file_order(dict.fromkeys(problems)))
     return spec
 
 
-def load_text(raw: bytes, path: str, file: str, *, check_expressions: ExpressionCheck | None) -> LoadedFlow:
+def _with_broken(problem: Problem, own: OwnNames) -> Problem:
+    """A step type that is not there may be in a file that is broken."""
+    broken = own.broken_in("steps") if problem.code == "unknown_step_type" else ""
+    return replace(problem, hint="; ".join(filter(None, (problem.hint, broken)))) if broken else problem
+
+
+def load_text(
+    raw: bytes,
+    path: str,
+    file: str,
+    *,
+    check_expressions: ExpressionCheck | None,
+    own: OwnNames,
+    defaults: Defaults | None,
+) -> LoadedFlow:
     """The flow file of these bytes. Raises SpecError."""
-    spec = parse_flow(raw, file, check_expressions=check_expressions)
+    spec = parse_flow(raw, file, check_expressions=check_expressions, own=own, defaults=defaults)
     text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    return LoadedFlow(path, spec, text, hashlib.sha256(text.encode()).hexdigest())
+    return LoadedFlow(path, spec, text, hashlib.sha256(text.encode()).hexdigest(), defaults)

@@ -66,6 +66,7 @@ class Service(RunVerbs, FlowVerbs):
         if "engine" in built:
             self.engine.stop(grace)
             self.live.stop()
+        self.own_code.close()
         if "store" in built:
             self.store.close()
         for lock in self.flow_locks.held():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from flow_processor.errors import LockNotFound, Problem
+from flow_processor.errors import LockNotFound, Problem, SpecError
 from flow_processor.flow_files import FileStatus
 from flow_processor.locks import HeldLock
 from flow_processor.service.health import (
@@ -18,7 +18,8 @@ from flow_processor.service.health import (
     check_workers,
 )
 from flow_processor.service.parts import Parts
-from flow_processor.service.views import AddedFlow, FlowFileView, LockView, Readiness
+from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
+from flow_processor.spec.param_schema import params_schema
 
 
 class FlowVerbs(Parts):
@@ -64,6 +65,15 @@ class FlowVerbs(Parts):
         """Every flow file, valid or with its problems."""
         return [FlowFileView(**asdict(self._with_jq_problems(file))) for file in self.library.files()]
 
+    def flow_file(self, path: str) -> FlowFileDetail:
+        """One flow file, and the parameters of the version in force. Raises FlowNotFound, InvalidRequest."""
+        file = self._with_jq_problems(self.library.status(path))
+        try:
+            params = params_schema(self.library.launchable(file.path).spec.params)
+        except SpecError:
+            params = None
+        return FlowFileDetail(**asdict(file), params=params)
+
     def check(self, paths: Sequence[str] = ()) -> list[Problem]:
         """Everything wrong in these flow files (all of them where none is named)."""
         files = [self.library.status(path) for path in paths] if paths else self.library.files()
@@ -73,8 +83,10 @@ class FlowVerbs(Parts):
         """The file's status with what only compiling its jq expressions shows; needs a started engine."""
         if not file.valid or not self._is_started:
             return file
-        text = self.library.load(file.path).text
-        problems = self.engine.expressions.problems(self.library.shown(file.path), text)
+        flow = self.library.load(file.path)
+        problems = self.engine.expressions.problems(
+            self.library.shown(file.path), flow.text, self.own_code.state().names, flow.defaults
+        )
         return replace(file, valid=not problems, problems=problems) if problems else file
 
     def readiness(self) -> Readiness:

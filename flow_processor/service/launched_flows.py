@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from flow_processor.errors import FlowLost, SpecError
-from flow_processor.flow_files import Bundle, parse_flow, placed_steps
+from flow_processor.flow_files import Bundle, placed_steps
+from flow_processor.flow_files.launched import launched_flow, launched_flows
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 from flow_processor.store import Store
@@ -33,7 +34,7 @@ class LaunchedFlows:
                 return found
         texts = self._store.runs.flow_texts(version)
         try:
-            spec = parse_flow(texts[path], path, checked=True)
+            spec = launched_flow(texts, path)
         except (KeyError, SpecError) as error:
             message = (
                 f"the flow {path} as it was at launch cannot be read any more ({error}); launch it again"
@@ -49,8 +50,7 @@ class LaunchedFlows:
 
 def flows_of(bundle: Bundle) -> Iterator[FlowSpec]:
     """The flow and its sub-flows."""
-    for path, text in bundle.flows.items():
-        yield bundle.spec if path == bundle.path else parse_flow(text, path, checked=True)
+    return (spec for _path, spec in launched_flows(bundle.flows))
 
 
 def steps_of(bundle: Bundle) -> Iterator[StepSpec]:

@@ -13,7 +13,9 @@ from flow_processor.engine.losses import error_record
 from flow_processor.engine.sizes import size_of
 from flow_processor.errors import FlowRunning, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
+from flow_processor.flow_files.defaults import defaults_in
 from flow_processor.journal import WireRow
+from flow_processor.own_code.manifest import flow_texts, manifest_of
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.cause import Cause
@@ -99,10 +101,11 @@ class Launcher:
         """Refuse a flow whose jq expressions do not compile. A version that ran before is not looked at."""
         if bundle.hash in self.known_versions:
             return
+        own, defaults = manifest_of(bundle.flows).names, defaults_in(bundle.flows)
         problems = [
             problem
-            for file, text in bundle.flows.items()
-            for problem in self._engine.expressions.problems(self._library.shown(file), text)
+            for file, text in flow_texts(bundle.flows).items()
+            for problem in self._engine.expressions.problems(self._library.shown(file), text, own, defaults)
         ]
         if problems:
             raise SpecError(problems)

@@ -25,6 +25,7 @@ from flow_processor.service.history import History
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.own_code import OwnCode
 from flow_processor.service.pruning import Pruning
 from flow_processor.service.recovery import Recovery
 from flow_processor.service.resumes import Resumes
@@ -52,7 +53,10 @@ class Parts:
         self.settings = settings
         self._worker_cores = worker_cores
         self.clock = clock or SystemClock()
-        self.library = FlowLibrary(settings.flows_path)
+        self.own_code = OwnCode(settings, clock)
+        self.library = FlowLibrary(
+            settings.flows_path, code=self.own_code.use, defaults=settings.defaults_file
+        )
         self.flow_locks = FlowLocks(settings.lock_path, self.clock)
         self.data_folder = DataFolderLock(settings.data_path)
         self._is_started = False
@@ -168,6 +172,7 @@ class Parts:
             results_path=str(settings.results_path),
             timezone=settings.timezone,
             memory_mb=settings.worker_memory_mb,
+            switched_off=settings.switched_off,
             cores=self._worker_cores,
         )
         return WorkerPool(

@@ -150,6 +150,11 @@ class Settings:
         return {name: keys[name] for name, is_on in switches.items() if not is_on}
 
     @property
+    def defaults_file(self) -> Path:
+        """What steps of all flows say where they do not say it themselves."""
+        return self.data_path / "defaults.yml"
+
+    @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
         keys = (self.tls_cert, self.tls_key)
@@ -162,6 +167,7 @@ class Settings:
             *(self.data_path / name for name in CODE_FOLDERS),
             self.secrets_path,
             self.config_file,
+            self.defaults_file,
             self.lock_path,
             self.log_path,
             *(self.data_path / name for name in own),

@@ -51,6 +51,10 @@ class StepSpec(Spec):
     """One step of a flow. Its own options stand under a key that is named like its type."""
 
     options_key: ClassVar[str] = ""
+    is_own: ClassVar[bool] = False
+    """Is its type one of the data folder's own? Then its options are a plain mapping."""
+    step_type: ClassVar[Any] = None
+    """The factory's StepType."""
 
     name: StepName
     """The step's name; goto, journal and messages use it. Unique in its flow."""

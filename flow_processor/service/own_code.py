@@ -1,0 +1,72 @@
+"""Own code of a data folder, put together: who reads it, and what flows may use of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from flow_processor.clock import Clock
+from flow_processor.engine.code_reader import CodeProcess
+from flow_processor.expressions.jinja import filter_names
+from flow_processor.factory import step_types
+from flow_processor.flow_files import CodeUse, ExpressionCheck, FlowLibrary
+from flow_processor.own_code.library import CodeLibrary, OwnCodeState
+from flow_processor.own_code.registration import Kind
+from flow_processor.settings import Settings
+from flow_processor.spec.step import StepSpec
+
+
+class OwnCode:
+    """Own code, and the switches of config.yml. `library` is None where it is switched off."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._switched_off = settings.switched_off
+        self.library: CodeLibrary | None = None
+        if settings.own_code.enabled:
+            reader = CodeProcess(environment=settings.environment, memory_mb=settings.worker_memory_mb)
+            self.library = CodeLibrary(settings.data_path, reader, taken=_taken, clock=clock)
+
+    def use(self) -> CodeUse:
+        """What flows may use now."""
+        if self.library is None:
+            return CodeUse(switched_off=self._switched_off)
+        return CodeUse(self.state(), self.library.wrong, self._switched_off)
+
+    def state(self) -> OwnCodeState:
+        """What is there now."""
+        return OwnCodeState() if self.library is None else self.library.current()
+
+    @property
+    def switches(self) -> Mapping[str, bool]:
+        """What can be switched off, and whether it is on."""
+        return {name: name not in self._switched_off for name in ("python", "shell")}
+
+    def close(self) -> None:
+        """End the process that reads."""
+        if self.library is not None:
+            self.library.close()
+
+
+def flow_library(
+    settings: Settings,
+    *,
+    check_expressions: ExpressionCheck | None = None,
+    code: Callable[[], CodeUse] | None = None,
+) -> FlowLibrary:
+    """The flow files of a data folder, which know its own code."""
+    return FlowLibrary(
+        settings.flows_path,
+        check_expressions=check_expressions,
+        code=code or OwnCode(settings).use,
+        defaults=settings.defaults_file,
+    )
+
+
+def _taken(kind: Kind) -> frozenset[str]:
+    if kind is Kind.FILTER:
+        return filter_names()
+    if kind is Kind.CALLER:
+        return frozenset()
+    names = {name for known in step_types().values() for name in (known.name, *known.aliases)}
+    return frozenset(
+        names | {name for name in dir(StepSpec) if not name.startswith("__")} | {*StepSpec.model_fields}
+    )
