@@ -112,8 +112,10 @@ class Progress:
         newest = running[-1]
         inside = _ITEM.fullmatch(newest.path)
         if inside and inside[1] in self._loops:
-            return f"  {newest.status.value:<11}{self._loops[inside[1]].text}"
-        return f"  {newest.status.value:<11}{newest.path}  {duration(newest.duration_seconds)}"
+            return f"  {newest.status.value:<10} {self._loops[inside[1]].text}"
+        beside = sum(_is_beside(step.path, newest.path) for step in running)
+        others = f" and {beside} beside it" if beside else ""
+        return f"  {newest.status.value:<10} {newest.path}{others}  {duration(newest.duration_seconds)}"
 
     def _say(self, text: str) -> None:
         self._rewrite("")
@@ -141,6 +143,11 @@ class _Loop:
         self.said_at = time.monotonic()
 
 
+def _is_beside(path: str, other: str) -> bool:
+    """Are these two steps, of which neither stands inside the other?"""
+    return path != other and not f"{path}/".startswith(f"{other}/") and not f"{other}/".startswith(f"{path}/")
+
+
 def _end_of(step: StepView) -> float:
     return step.ended_at.timestamp() if step.ended_at else math.inf
 
@@ -149,4 +156,4 @@ def _line_of(step: StepView) -> str:
     attempt = f" (try {step.attempt})" if step.attempt > 1 else ""
     took = "" if step.duration_seconds is None else f"  {duration(step.duration_seconds)}"
     error = f"  {step.error.message} ({step.error.code})" if step.error else ""
-    return f"  {step.status.value:<11}{step.path}{attempt}{took}{error}"
+    return f"  {step.status.value:<10} {step.path}{attempt}{took}{error}"

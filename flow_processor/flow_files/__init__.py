@@ -4,6 +4,7 @@ from flow_processor.flow_files.bundle import MAX_SUB_FLOW_DEPTH, Bundle
 from flow_processor.flow_files.checks import ExpressionCheck
 from flow_processor.flow_files.code_use import CodeUse
 from flow_processor.flow_files.library import FileStatus, FlowLibrary
+from flow_processor.flow_files.needs import ancestors
 from flow_processor.flow_files.parsing import LoadedFlow, parse_flow
 from flow_processor.flow_files.step_lists import placed_steps, step_lists
 
@@ -15,6 +16,7 @@ __all__ = [
     "FileStatus",
     "FlowLibrary",
     "LoadedFlow",
+    "ancestors",
     "parse_flow",
     "placed_steps",
     "step_lists",

@@ -29,6 +29,7 @@ from flow_processor.service.views import (
     StepView,
     WaitView,
 )
+from flow_processor.spec.flow import HANDLERS
 from flow_processor.step import Wait
 from flow_processor.store import Store
 from flow_processor.store.removals import DELETE_BATCH, delete_ended
@@ -102,9 +103,13 @@ class History:
         if row.status is RunStatus.SKIPPED:
             return None
         data = self._first_data_of(row)
+        own = {record.path for record in state.steps if "/" not in record.path}
         for record in state.steps:
-            if "/" not in record.path:
+            around = record.path.rpartition("/")[0]
+            if not around:
                 fold_data(data, self._with_result(row, record))
+            elif around in HANDLERS and around not in own:  # no step of that name, so a handler
+                data["__errors__"].extend(record.errors)
         return data
 
     def _with_result(self, row: RunRow, record: StepRecord) -> StepRecord:
@@ -249,7 +254,7 @@ def _step_view(record: StepRecord, now: float) -> StepView:
         attempt=record.attempt,
         status=record.status,
         started_at=started,
-        ended_at=_moment(record.ended_at),
+        ended_at=None if record.status is StepStatus.NOT_STARTED else _moment(record.ended_at),
         duration_seconds=duration,
         error=error_view(record.error),
         kept=record.kept,

@@ -1,13 +1,14 @@
 """What a run that tries another one again keeps of that one's journal.
 
 In each flow of the old run (the flow itself, sub-flows, each item of a loop) the steps before the first one that is
-not done stay done. That one is gone into: what was done inside it stays done likewise. All else is run again.
+not done stay done. That one is gone into: what was done inside it stays done likewise. All else is run again. Where
+steps run by what they need, those beside one that is not done stay done too. Handlers are run again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from flow_processor.errors import InvalidRequest
@@ -16,6 +17,9 @@ from flow_processor.journal import Event, JournalRow
 _OUTCOMES = frozenset({Event.SUCCEEDED, Event.FAILED, Event.SKIPPED, Event.KILLED})
 _ANEW = frozenset({"until_exhausted"})
 """Codes of failures after which what happened inside the step is of no use: going on from there fails again."""
+
+Before = Mapping[str, Collection[str]]
+"""For each step of a flow those that must have ended before it begins."""
 
 _OUTER = re.compile(r"(?P<visit>[^\[]*)(\[attempt (?P<attempt>\d+)\])?(?P<item>\[[^\]]+\])?")
 """What stands before a `/` in a path: a visit of a step, which attempt of it, which block in it (item of a loop, round,
@@ -37,8 +41,9 @@ class _Visit:
     """One visit of one step, with all that happened inside it."""
 
     path: str
-    first_seq: int
     began_at: float
+    has_rows: bool = False
+    """Else it is known from what happened inside it: a handler, or a step that nothing was written of."""
     last_attempt: int = 1
     outcomes: dict[int, JournalRow] = field(default_factory=dict)
     """The last outcome of each attempt."""
@@ -87,11 +92,27 @@ class _Visit:
                 yield from visit.all_outcomes()
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What holds in each flow of the run."""
+
+    is_closing: Callable[[_Visit], bool]
+    """Did it only run because the run was stopped or had ended?"""
+    finally_steps: Collection[str]
+    failed_items: bool
+
+    def is_kept(self, visit: _Visit) -> bool:
+        """Does it stay done as it is?"""
+        return visit.is_done and not (self.failed_items and visit.has_failed_items)
+
+
 def kept_rows(
     rows: Iterable[JournalRow],
     *,
     from_step: str | None = None,
     finally_steps: Collection[str] = (),
+    handlers: Collection[str] = (),
+    before: Before | None = None,
     known_steps: Collection[str] | None = None,
     failed_items: bool = False,
 ) -> Kept:
@@ -99,8 +120,9 @@ def kept_rows(
 
     With `failed_items` loops that went on after failed elements are not done: those elements are run again.
     With `from_step` the flow goes on at the last visit of that step, and nothing inside it is kept. Steps named in
-    `finally_steps` are run again if they were only run because the run was stopped. Of steps that are not among
-    `known_steps` (None: all) nothing is kept.
+    `finally_steps` are run again if they were only run because the run was stopped or had failed. `handlers` are the
+    names of the handlers in the run's flows. With `before` the steps of the flow run by what they need. Of steps that
+    are not among `known_steps` (None: all) nothing is kept.
 
     Raises InvalidRequest if `from_step` was never reached, or stands behind a step that is not done.
     """
@@ -108,22 +130,37 @@ def kept_rows(
     stopped_at = _stopped_at(ordered)
 
     def is_closing(visit: _Visit) -> bool:
+        if visit.name in handlers and not visit.has_rows:
+            return True
         return visit.name in finally_steps and stopped_at is not None and visit.began_at >= stopped_at
 
+    rules = _Rules(is_closing, finally_steps, failed_items)
     visits = [visit for visit in _visits(ordered) if not is_closing(visit)]
-    if from_step is None:
-        restart = _first_undone(visits, failed_items=failed_items)
-        begun = visits if restart is None else visits[: visits.index(restart) + 1]
-    else:
+    restart: _Visit | None
+    if from_step is not None:
         restart = _last_visit(visits, from_step)
-        begun = visits[: visits.index(restart)]
-        if (undone := _first_undone(begun)) is not None:
-            message = f"step '{undone.name}' is not done, and '{from_step}' came after it"
-            raise InvalidRequest(f"{message}; begin at '{undone.name}' or before it")
+        begun = _done_before(restart, visits, before)
+    else:
+        restart = _first_undone(visits, failed_items=failed_items)
+        begun = visits if restart is None or before is not None else visits[: visits.index(restart) + 1]
     if known_steps is not None:
         begun = [visit for visit in begun if visit.name in known_steps]
-    kept = sorted(_keep(begun, "", "", is_closing, failed_items), key=lambda row: row.seq)
+    kept = sorted(_keep(begun, "", "", rules, before), key=lambda row: row.seq)
     return Kept([_bare(row, number) for number, row in enumerate(kept, 1)], restart.path if restart else None)
+
+
+def _done_before(restart: _Visit, visits: list[_Visit], before: Before | None) -> list[_Visit]:
+    """What need not be run again if the flow goes on at `restart`. Raises InvalidRequest if it cannot."""
+    if before is None:
+        begun = earlier = visits[: visits.index(restart)]
+    else:
+        name = restart.name
+        begun = [visit for visit in visits if visit.name != name and name not in before.get(visit.name, ())]
+        earlier = [visit for visit in begun if visit.name in before.get(name, ())]
+    if (undone := _first_undone(earlier)) is not None:
+        message = f"step '{undone.name}' is not done, and '{restart.name}' came after it"
+        raise InvalidRequest(f"{message}; begin at '{undone.name}' or before it")
+    return begun
 
 
 def _visits(rows: Iterable[JournalRow]) -> list[_Visit]:
@@ -131,9 +168,10 @@ def _visits(rows: Iterable[JournalRow]) -> list[_Visit]:
     top: list[_Visit] = []
     known: dict[str, _Visit] = {}
     for row in rows:
-        if not row.path:
+        if not row.path or row.event is Event.NOT_STARTED:
             continue
         visit = _visit_of(row.path, row, known, top)
+        visit.has_rows = True
         visit.last_attempt = max(visit.last_attempt, row.attempt)
         visit.began_at = min(visit.began_at, row.data.get("started_at", row.at))
         if row.event in _OUTCOMES:
@@ -145,7 +183,7 @@ def _visit_of(path: str, row: JournalRow, known: dict[str, _Visit], top: list[_V
     """The visit with that path; made, with the visits around it, where `row` is the first to tell of it."""
     if (found := known.get(path)) is not None:
         return found
-    made = known[path] = _Visit(path, row.seq, row.at)
+    made = known[path] = _Visit(path, row.at)
     outer, slash, _name = path.rpartition("/")
     if not slash:
         top.append(made)
@@ -195,25 +233,31 @@ def _last_visit(visits: list[_Visit], name: str) -> _Visit:
 
 
 def _keep(
-    visits: list[_Visit], old: str, new: str, is_closing: Callable[[_Visit], bool], failed_items: bool
+    visits: list[_Visit], old: str, new: str, rules: _Rules, before: Before | None
 ) -> Iterator[JournalRow]:
     """Rows of one flow's visits; their paths begin with `old`, and with `new` in the new run."""
-    visits = [visit for visit in visits if not is_closing(visit)]
-    undone = _first_undone(visits, failed_items=failed_items)
+    redone: set[str] = set()
     for visit in visits:
-        if visit is not undone:
-            for row in visit.all_outcomes():
-                yield replace(row, path=new + row.path.removeprefix(old))
+        if rules.is_closing(visit) or (
+            before is not None and not redone.isdisjoint(before.get(visit.name, ()))
+        ):
             continue
+        if rules.is_kept(visit):
+            # Behind a step that is not done a finally step ran for that reason; others ran beside it.
+            if not redone or visit.name not in rules.finally_steps:
+                for row in visit.all_outcomes():
+                    yield replace(row, path=new + row.path.removeprefix(old))
+            continue
+        redone.add(visit.name)
         # Each attempt of a step begins anew inside; the new run's first one goes on with the last one's work.
         number = visit.last_attempt
         below_old = visit.path if number == 1 else f"{visit.path}[attempt {number}]"
         below_new = new + visit.path.removeprefix(old)
         for (attempt, item), inner in visit.frames.items():
-            if attempt == number and not visit.begins_anew:
-                below = (f"{below_old}{item}/", f"{below_new}{item}/")
-                yield from _keep(inner, *below, is_closing, failed_items)
-        return
+            if attempt == number:
+                yield from _keep(inner, f"{below_old}{item}/", f"{below_new}{item}/", rules, None)
+        if visit.is_done and before is None:
+            return  # elements of it failed: what came behind it has seen the result without them
 
 
 def _bare(row: JournalRow, seq: int) -> JournalRow:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.errors import Conflict, NothingFailed, RunIsLive, RunNotFound, RunWasSkipped
-from flow_processor.flow_files import Bundle
+from flow_processor.flow_files import Bundle, ancestors
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire, to_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RunStatus, new_run_id
@@ -18,7 +18,9 @@ from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import clean_params
+from flow_processor.spec.step import is_graph
 from flow_processor.store import Store
 from flow_processor.store.runs import RunRow, has_ended
 
@@ -81,6 +83,8 @@ class Retries:
             [from_wire(wire) for wire in wires],
             from_step=wish.from_step,
             finally_steps=_finally_steps(launched),
+            handlers=_handlers(launched),
+            before=_before(bundle.spec),
             known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
             failed_items=old.status in _WENT_WELL,
         )
@@ -173,3 +177,15 @@ def _is_live(old: RunRow) -> RunIsLive:
 def _finally_steps(bundle: Bundle) -> set[str]:
     """Names of the finally steps of the flow and its sub-flows."""
     return {spec.finally_step for spec in flows_of(bundle) if spec.finally_step is not None}
+
+
+def _handlers(bundle: Bundle) -> set[str]:
+    """Names of the handlers that the flow and its sub-flows have."""
+    return {name for spec in flows_of(bundle) for name, steps in spec.handlers.items() if steps}
+
+
+def _before(spec: FlowSpec) -> dict[str, frozenset[str]] | None:
+    """What comes before each step, where the steps run by what they need."""
+    if not is_graph(spec.steps):
+        return None
+    return ancestors({step.name: step.needs or () for step in spec.steps})
