@@ -86,6 +86,8 @@ class FlowFiles(View):
 
     files: list[FlowFileView]
     """Valid or with their problems."""
+    defaults_problems: list[dict[str, Any]]
+    """What is wrong with defaults.yml, as a file's `problems`; its last good version is in force."""
 
 
 _LAUNCH_ERRORS = error_answers(
@@ -156,7 +158,11 @@ def remove(path: FlowIdPath) -> Response:
 @handler
 def files() -> Response:
     """List every flow file, valid or with its problems."""
-    return answer(FlowFiles.model_construct(files=service().flow_files()))
+    return answer(
+        FlowFiles.model_construct(
+            files=service().flow_files(), defaults_problems=service().defaults_problems()
+        )
+    )
 
 
 @noun.get("/files/<path:path>", responses={200: FlowFileDetail, **error_answers(errors.FlowNotFound)})

@@ -47,12 +47,16 @@ def command(
     settings = existing_settings(data_path)
     configured, secrets = _configured(settings)
     code = OwnCode(settings)
-    library = flow_library(settings, check_expressions=_further_check(settings, secrets), code=code.use)
+    library = flow_library(
+        settings,
+        check_expressions=_further_check(settings, secrets, code.state().names.filters),
+        code=code.use,
+    )
     files = _named(library, flows, settings.flows_path) if flows else library.files()
     checked = [file.path for file in files]
     state = code.state()
     code.close()
-    found = [] if flows else [*configured, *state.problems]
+    found = [] if flows else [*configured, *library.defaults_problems(), *state.problems]
     tracebacks = {file.path: file.traceback for file in state.files if file.traceback}
     for file in files:
         found += file.problems
@@ -133,7 +137,9 @@ def _configured(settings: Settings) -> tuple[list[Problem], Collection[str] | No
     return problems, store.names()
 
 
-def _further_check(settings: Settings, secrets: Collection[str] | None) -> ExpressionCheck:
+def _further_check(
+    settings: Settings, secrets: Collection[str] | None, own_filters: frozenset[str]
+) -> ExpressionCheck:
     """What is not looked at when a flow is launched: jq compiled here and now, and what lies beside the flows."""
     from flow_processor.expressions.jq import compile_problem
     from flow_processor.flow_files.jq_checks import jq_check
@@ -147,6 +153,7 @@ def _further_check(settings: Settings, secrets: Collection[str] | None) -> Expre
             templates=settings.templates_path,
             private=[*settings.private_paths, *store_files(settings.database_url)],
             secrets=secrets,
+            own_filters=own_filters,
         ),
     )
     return lambda flow: [found for check in checks for found in check(flow)]

@@ -72,6 +72,7 @@ class FlowLibrary:
         self._defaults_file = None if defaults is None else DefaultsFile(defaults.absolute(), self._clock)
         self._defaults: Defaults | SpecError | None = None
         """What counts now; an error where the file is wrong and has never been right."""
+        self._told_problems: tuple[Problem, ...] = ()
         self._lock = threading.RLock()
         self._versions: dict[str, FileVersions[LoadedFlow]] = {}
         self._bundles: dict[str, _Kept] = {}
@@ -226,6 +227,12 @@ class FlowLibrary:
             return None if self._defaults_file is None else self._defaults_file.in_force()
         except SpecError as error:
             return error.with_traceback(None)
+
+    def new_defaults_problems(self) -> tuple[Problem, ...]:
+        """As `defaults_problems`, where they are others than at the last call."""
+        found = self.defaults_problems()
+        told, self._told_problems = self._told_problems, found
+        return () if found == told else found
 
     def defaults_problems(self) -> tuple[Problem, ...]:
         """What is wrong with defaults.yml as it lies there; the last good version is in force."""

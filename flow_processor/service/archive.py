@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from flow_processor.errors import OctospoolError, PathRefused
+from flow_processor.own_code.folders import CODE_FOLDERS
 from flow_processor.paths import components
 from flow_processor.run import RUN_ID_PATTERN
 
@@ -27,7 +28,8 @@ MANIFEST = "manifest.json"
 STORE = "octospool.db"
 CONFIG = "config.yml"
 SECRETS = "secrets.yml"
-FOLDERS = ("flows", "templates", "results")
+DEFAULTS = "defaults.yml"
+FOLDERS = ("flows", "templates", "results", *CODE_FOLDERS)
 LOST_AND_FOUND = "lost+found"
 """What a file system of its own has at its top, for root alone: no part of flows/, even where that is a volume."""
 
@@ -85,7 +87,9 @@ def check_name(name: str) -> None:
         parts = components(name, what="member")
     except PathRefused as error:
         raise BackupInvalid(f"this is no backup of octospool: {error.message}") from error
-    is_known = name in (MANIFEST, STORE, CONFIG, SECRETS) or (parts[0] in FOLDERS and len(parts) > 1)
+    is_known = name in (MANIFEST, STORE, CONFIG, SECRETS, DEFAULTS) or (
+        parts[0] in FOLDERS and len(parts) > 1
+    )
     if not is_known or "/".join(parts) != name or (parts[0] == "results" and not _RESULT.fullmatch(name)):
         raise BackupInvalid(f"this is no backup of octospool: it holds {name!r}")
 

@@ -18,10 +18,12 @@ from typing import BinaryIO
 
 from flow_processor.clock import Clock, to_text
 from flow_processor.errors import Conflict, DiskFull, OctospoolError
+from flow_processor.own_code.folders import CODE_FOLDERS
 from flow_processor.paths import open_regular, sync_folder
 from flow_processor.result_files import ResultFiles
 from flow_processor.service.archive import (
     CONFIG,
+    DEFAULTS,
     LOST_AND_FOUND,
     MANIFEST,
     SECRETS,
@@ -145,9 +147,12 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> str:
 def _sources(settings: Settings, *, with_secrets: bool, left_out: list[str]) -> Iterator[tuple[str, Path]]:
     """(name in the archive, file) of everything but the store; what cannot go in comes into `left_out`."""
     yield CONFIG, settings.config_file.resolve()
+    if settings.defaults_file.exists():
+        yield DEFAULTS, settings.defaults_file.resolve()
     if with_secrets:
         yield SECRETS, settings.secrets_path.resolve()
-    for name, folder in (("flows", settings.flows_path), ("templates", settings.templates_path)):
+    written = {"flows": settings.flows_path, "templates": settings.templates_path}
+    for name, folder in {**written, **{name: settings.data_path / name for name in CODE_FOLDERS}}.items():
         for path in _below(folder):
             member = f"{name}/{path.relative_to(folder).as_posix()}"
             file = _file_for(member, path, folder)

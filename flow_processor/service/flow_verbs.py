@@ -65,6 +65,10 @@ class FlowVerbs(Parts):
         """Every flow file, valid or with its problems."""
         return [FlowFileView(**asdict(self._with_jq_problems(file))) for file in self.library.files()]
 
+    def defaults_problems(self) -> list[dict[str, Any]]:
+        """What is wrong with defaults.yml as it lies there."""
+        return [asdict(problem) for problem in self.library.defaults_problems()]
+
     def flow_file(self, path: str) -> FlowFileDetail:
         """One flow file, and the parameters of the version in force. Raises FlowNotFound, InvalidRequest."""
         file = self._with_jq_problems(self.library.status(path))

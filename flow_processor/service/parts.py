@@ -261,6 +261,8 @@ class Parts:
     def _changed_flows(self) -> set[str]:
         """Paths of flow files that changed; says in the log what is wrong with them now."""
         changed = self.library.changed()
+        for problem in self.library.new_defaults_problems():
+            logger.warning("broken, the last good version (if any) stays in force: %s", problem)
         for path in changed:
             try:
                 file = self.library.status(path)

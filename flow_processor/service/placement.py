@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flow_processor.errors import OctospoolError
+from flow_processor.own_code.folders import CODE_FOLDERS
 from flow_processor.paths import sync_folder
-from flow_processor.service.archive import CONFIG, FOLDERS, LOST_AND_FOUND, SECRETS, STORE
+from flow_processor.service.archive import CONFIG, DEFAULTS, FOLDERS, LOST_AND_FOUND, SECRETS, STORE
 from flow_processor.service.health import check_folders
 from flow_processor.settings import Settings
 from flow_processor.store import store_files
@@ -36,10 +37,12 @@ class RestoreFailed(OctospoolError):
 
 def places_of(settings: Settings) -> dict[str, Path]:
     """Where each part of a backup belongs."""
-    folders = (settings.flows_path, settings.templates_path, settings.results_path)
+    own_code = (settings.data_path / name for name in CODE_FOLDERS)
+    folders = (settings.flows_path, settings.templates_path, settings.results_path, *own_code)
     return {
         **dict(zip(FOLDERS, folders, strict=True)),
         CONFIG: settings.config_file,
+        DEFAULTS: settings.defaults_file,
         SECRETS: settings.secrets_path,
         STORE: store_files(settings.database_url)[0],
     }

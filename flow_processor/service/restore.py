@@ -19,7 +19,7 @@ from flow_processor.engine.losses import error_record
 from flow_processor.errors import Conflict, DataFolderInUse, DiskFull, Unavailable
 from flow_processor.locks import DataFolderLock, LockFile
 from flow_processor.run import RunStatus
-from flow_processor.service.archive import CONFIG, SECRETS, STORE, Manifest, read_whole
+from flow_processor.service.archive import CONFIG, DEFAULTS, SECRETS, STORE, Manifest, read_whole
 from flow_processor.service.placement import (
     MARK,
     RestoreFailed,
@@ -167,7 +167,7 @@ def _unpack(target: Path, name: str, chunks: Iterator[bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as file:
         # Private is right for store, secrets and results; what people edit is theirs to open.
-        target.chmod(0o644 if name.startswith(("flows/", "templates/", CONFIG)) else 0o600)
+        target.chmod(0o644 if name.startswith(("flows/", "templates/", CONFIG, DEFAULTS)) else 0o600)
         file.writelines(chunks)
 
 
