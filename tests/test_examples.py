@@ -140,6 +140,39 @@ def test_switch_example_can_exit(daemon: Daemon):
     assert "shown" not in outcome["data"]
 
 
+def test_foreach_goes_on_after_a_wrong_order(daemon: Daemon):
+    """What went well is the result, in order; what did not stands in __errors__."""
+    data = daemon.succeed("examples/foreach.yml")
+    assert data["lines"] == ["1. A-1: 120 + 25.2 VAT", None, "3. A-3: 80 + 16.8 VAT"]
+    assert data["wrong"] == ["order A-2 has a negative amount"]
+    assert [(error["code"], error["index"]) for error in data["__errors__"]] == [("negative_amount", 2)]
+
+
+def test_matrix_builds_every_combination_but_one(daemon: Daemon):
+    """In the order of the axes, what was included last."""
+    data = daemon.succeed("examples/matrix.yml")
+    assert data["archives"] == [
+        *("linux-py3.11.tar.gz", "linux-py3.12.tar.gz", "windows-py3.12.zip", "macos-py3.12.tar.gz"),
+    ]
+    assert len(daemon.succeed("examples/matrix.yml", {"systems": ["linux"]})["builds"]) == 3
+
+
+def test_until_asks_as_often_as_it_must(daemon: Daemon):
+    """And ten times at most."""
+    assert daemon.succeed("examples/until.yml")["told"] == "done after 3 rounds (100 %)"
+    assert daemon.run("examples/until.yml", {"goal": 11})["error"]["code"] == "until_exhausted"
+
+
+def test_parallel_branches_and_the_plan_that_follows(daemon: Daemon):
+    """Each case of the switch: a block, a failure, the default."""
+    assert daemon.succeed("examples/parallel.yml", {"tickets": 12})["plan"] == {
+        "days": 3.0,
+        "text": "Good morning, 3.0 days of work",
+    }
+    assert daemon.succeed("examples/parallel.yml")["plan"] == {"text": "Good morning, nothing to do"}
+    assert daemon.run("examples/parallel.yml", {"tickets": 21})["error"]["code"] == "too_much"
+
+
 def test_goto_counts_to_three(daemon: Daemon):
     """Each visit of a step is an attempt of its own in the history."""
     outcome = daemon.run("examples/goto.yml")

@@ -17,13 +17,27 @@ def flow_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     for kind in step_types().values():
         step = definitions[f"{kind.name}_step"]
-        # The step of a switch's case may leave out its name; a step of the flow may not (see below).
+        # The step of a switch's case may leave out its name; one of a list may not (see below).
         step["required"] = [key for key in step["required"] if key != "name"]
         for alias in kind.aliases:
             _accept_alias(step, kind.name, alias)
-    steps = schema["properties"]["steps"]
-    steps["items"] = {**steps["items"], "required": ["name"]}
+    _name_steps_of_lists(schema)
+    branches = definitions["ParallelOptions"]
+    branches["additionalProperties"] = False  # what is no name of a branch is a mistake
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def _name_steps_of_lists(value: Any) -> None:
+    """A step of a list needs a name, wherever the list stands."""
+    if isinstance(value, list):
+        for item in value:
+            _name_steps_of_lists(item)
+    elif isinstance(value, dict):
+        items = value.get("items")
+        if isinstance(items, dict) and items.get("discriminator", {}).get("propertyName") == "type":
+            value["items"] = {**items, "required": ["name"]}
+        for item in value.values():
+            _name_steps_of_lists(item)
 
 
 def _accept_alias(step: dict[str, Any], name: str, alias: str) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from flow_processor.factory import StepType
 
@@ -35,9 +35,15 @@ def step_page(kind: StepType) -> str:
     if kind.aliases:
         names = ", ".join(f"`{alias}`" for alias in kind.aliases)
         lines += [f"Also known as {names}, as `type` and as the key of the options.", ""]
-    lines += [f"## Options (under `{kind.name}:`)", "", fields_table(kind.options)]
+    lines += [f"## Options (under `{kind.name}:`)", "", _options(kind)]
     lines += ["", "Every step also has the [common keys](../flow-file.md#common-step-keys).", ""]
     return "\n".join(lines)
+
+
+def _options(kind: StepType) -> str:
+    if issubclass(kind.options, RootModel):
+        return " ".join((kind.options.model_fields["root"].description or "").split())
+    return fields_table(kind.options)
 
 
 def fields_table(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> str:
@@ -92,7 +98,7 @@ def _words(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     if kind == "array":
         items = field.get("items") or {}
         inner = _words(items, definitions) if items else "anything"
-        return f"list of {inner}"
+        return "list of steps" if inner == "a step" else f"list of {inner}"
     words = _TYPES.get(str(kind), "anything")
     bounds = [f"{word} {field[key]:,.12g}" for key, word in _BOUNDS if key in field]
     return f"{words} {' '.join(bounds)}" if bounds else words

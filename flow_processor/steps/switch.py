@@ -74,6 +74,13 @@ class SwitchCase(Spec):
     steps: tuple[AnyStep, ...] = ()
     """Several steps, run in order as a block."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_a_pattern(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("when", "") is None:
+            return {**raw, "when": "null"}
+        return raw
+
     @model_validator(mode="after")
     def _one_of_each(self) -> SwitchCase:
         if (self.when is None) == (self.if_ is None):

@@ -19,11 +19,11 @@ from flow_processor import factory
 from flow_processor.clock import SystemClock
 from flow_processor.engine.lines import Lines
 from flow_processor.errors import StepError
-from flow_processor.expressions import data_key, jq
+from flow_processor.expressions import data_key, jq, when
 from flow_processor.expressions.jinja import Templates
 from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import FlowOutcome, Folders, Secret, StepResult, Wait
+from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, Secret, StepResult, Wait
 
 NOW = datetime(2026, 11, 21, 7, 40, 6, tzinfo=UTC)
 """What every clock says here."""
@@ -104,6 +104,27 @@ class FakeContext:
     def run_nested(self, step: Any, label: str) -> StepResult:
         self.nested.append(label)
         return factory.step_type_of(step).run(step.options, self)
+
+    def run_blocks(
+        self, blocks: Sequence[Block], *, limit: int = 1, on_failure: OnFailure = OnFailure.GO_ON
+    ) -> list[BlockOutcome | None]:
+        """In order, one after the other; a failing step is a failing test."""
+        return [self._run_block(block) for block in blocks]
+
+    def _run_block(self, block: Block) -> BlockOutcome:
+        outer, self.data = self.data, {**self.data, **block.data}
+        results: dict[str, Any] = {}
+        for step in block.steps:
+            results[step.key] = factory.step_type_of(step).run(step.options, self).value
+            self.data = {**self.data, **results}
+        self.data = outer
+        return BlockOutcome(results)
+
+    def holds(self, condition: Any, *, extra: Mapping[str, Any] | None = None, word: str = "when") -> bool:
+        return when.holds(condition, {**self.data, **(extra or {})}, self.templates, word=word)
+
+    def pause(self, seconds: float, *, since: float | None) -> None:
+        """Nothing is waited for."""
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         self.errors.append(dict(error))
