@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,8 +81,11 @@ class DaemonProcess:
     def _answers(self) -> bool:
         code = self.process.poll()
         assert code is None, f"the daemon left with exit code {code}:\n{self.output.read_text()[-3000:]}"
+        with socket.socket() as probe:  # before it listens: a look that costs next to nothing
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
         try:
-            return requests.get(f"{self.url}/healthz", timeout=5).ok
+            return requests.get(f"{self.url}/healthz", timeout=START_SECONDS).ok
         except requests.RequestException:
             return False
 
@@ -113,9 +117,10 @@ class DaemonProcess:
         """Wait until every run has ended (but those in `waiting`) and nothing is left to clear up; then stop it."""
 
         def all_has_ended() -> bool:
-            return {run["run_id"] for run in self.live_runs()} <= set(waiting) and not count_removals(
-                self.data
-            )
+            live = {run["run_id"] for run in self.live_runs()} - set(waiting)
+            for run_id in live:
+                self.run(run_id, wait=1)
+            return not live and not count_removals(self.data)
 
         until(all_has_ended, "every run ends", seconds=seconds)
         assert self.terminate() == 0
@@ -150,23 +155,27 @@ class DaemonProcess:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["run_id"])
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        """A run as it is."""
-        found: dict[str, Any] = self.call("GET", f"/api/runs/{run_id}").json()
+    def run(self, run_id: str, *, wait: float = 0) -> dict[str, Any]:
+        """A run as it is; with `wait` once it has ended, if it does so within so many seconds."""
+        found: dict[str, Any] = self.call("GET", f"/api/runs/{run_id}", params={"wait": wait}).json()
         return found
 
     def until_ended(self, run_id: str) -> dict[str, Any]:
         """A run once it has its terminal status."""
 
         def ended() -> dict[str, Any] | None:
-            found = self.run(run_id)
+            found = self.run(run_id, wait=10)
             return found if found["ended_at"] else None
 
         return until(ended, f"run {run_id} ends", seconds=30)
 
     def until_step(self, run_id: str, path: str) -> None:
         """Return once history shows the step."""
-        until(lambda: any(step["path"] == path for step in self.run(run_id)["steps"]), f"step {path} begins")
+
+        def has_begun() -> bool:
+            return any(step["path"] == path for step in self.run(run_id, wait=0.02)["steps"])
+
+        until(has_begun, f"step {path} begins")
 
     def live_runs(self) -> list[dict[str, Any]]:
         """Runs that have not ended."""

@@ -14,7 +14,7 @@ from tests.acceptance.kills import kill_in_a_loop
 from tests.acceptance.load import Load
 from tests.engine.counting_server import CountingServer
 
-KILLS = 4
+KILLS = 3
 KILLS_WITH_WORKERS = 2
 """`make soak` has the long form."""
 SEED = 20261121
@@ -27,7 +27,7 @@ def test_the_daemon_is_killed_alone_again_and_again(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer
 ) -> None:
     """Its workers finish the step under way and hand over: every run succeeds, and none is called twice."""
-    daemon = make_daemon(max_workers=4)
+    daemon = make_daemon(max_workers=2)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
     path = daemon.write("work.yml", work(server))
     daemon.start()
@@ -44,7 +44,7 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer
 ) -> None:
     """As a power cut does it. Only a run whose call was under way may end interrupted, and it names that call."""
-    daemon = make_daemon(max_workers=4)
+    daemon = make_daemon(max_workers=2)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
     path = daemon.write("work.yml", work(server))
     daemon.start()
