@@ -39,12 +39,12 @@ def command(flow: str, form: str, sub_flows: bool, output: Path | None, data_pat
       octospool graph ticket_report --format svg --output report.svg
     """
     from flow_processor.flow import name_below
-    from flow_processor.flow_files import FlowLibrary
     from flow_processor.graph import as_mermaid, as_svg, as_text, draw_file
+    from flow_processor.service.own_code import flow_library
 
     settings = existing_settings(data_path)
     path = name_below(flow, settings.flows_path)
-    drawing = draw_file(FlowLibrary(settings.flows_path), path, sub_flows=sub_flows)
+    drawing = draw_file(flow_library(settings), path, sub_flows=sub_flows)
     if form == "text":
         encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
         text = as_text(drawing, unicode=output is not None or encoding.startswith("utf"))

@@ -24,6 +24,11 @@ LAUNCH_FAILED_HELP = "; ".join(f"{code.value} {code.name.lower().replace('_', ' 
 @click.argument("flow")
 @click.option("--data", "-d", metavar="JSON|@FILE|@-", help="The flow's __input__; @- reads it from stdin.")
 @params_options
+@click.option(
+    "--dry",
+    is_flag=True,
+    help="Call nothing: print each step's options as they would be, and what is unknown yet.",
+)
 @click.option("--no-wait", is_flag=True, help="Leave with 75 if another `octospool run` has the data folder.")
 @click.option("--quiet", "-q", is_flag=True, help="No step lines.")
 @data_path_option
@@ -34,6 +39,7 @@ def command(
     data: str | None,
     pairs: tuple[str, ...],
     params: str | None,
+    dry: bool,
     no_wait: bool,
     quiet: bool,
     data_path: Path | None,
@@ -44,6 +50,9 @@ def command(
     is launched there, else this process runs it by itself: locks and history are the same. Ctrl-C cancels
     the run (its finally_step still runs); a second one leaves at once.
 
+    With --dry nothing is called, written or recorded: each step is shown with its options rendered, with
+    <result of fetch> where that is not known before the step `fetch` has run. Exit 1 if a step would fail.
+
     \b
     Example:
       octospool run hello --data '{"name": "Ada"}'
@@ -52,12 +61,16 @@ def command(
     payload, given = json_value(data, hint="--data"), params_given(pairs, params)
     from flow_processor.cli.connect import running
     from flow_processor.cli.daemon import Daemon
+    from flow_processor.cli.dry import dry_run
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
     from flow_processor.flow import name_below
 
     settings = existing_settings(data_path)
     path = name_below(flow, settings.flows_path)
+    if dry:
+        is_fine = dry_run(settings, path, payload=payload, params=given or {})
+        ctx.exit(ExitCode.OK if is_fine else ExitCode.FAILED)
     with (
         Interrupts(second_says="left; nothing was started") as interrupts,
         running(settings, wait=not no_wait, gave_up=lambda: interrupts.asked) as spooler,

@@ -12,14 +12,11 @@ from pydantic import BaseModel
 
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.spec.flow import FlowSpec
-from flow_processor.spec.step import StepSpec
+from flow_processor.spec.step import StepSpec, is_graph
 
 START, END, EXIT = "__start__", "__end__", "__exit__"
 ENDS = {END: "end", EXIT: "exit"}
 """Targets of goto that are no steps, with what a drawing calls them; `__start__` is the first step."""
-
-HANDLERS = ("on_success", "on_failure", "on_cancel", "finally")
-"""Lists of steps beside the steps of a flow."""
 
 MAX_CHARACTERS = 60
 """Of an option that a drawing shows."""
@@ -127,14 +124,9 @@ def draw_file(library: FlowLibrary, path: str, *, sub_flows: bool = False) -> Dr
 def draw(path: str, spec: FlowSpec, *, sub_flows: SpecOf | None = None) -> Drawing:
     """The drawing of a flow; `sub_flows` gives the flows that it calls, to be drawn inside the steps that call them
     (None: those are named only)."""
-    handlers = [_block(name, _handler(spec, name), sub_flows) for name in HANDLERS if _handler(spec, name)]
+    handlers = [_block(name, steps, sub_flows) for name, steps in spec.handlers.items() if steps]
     body = _block("", spec.steps, sub_flows, finally_step=spec.finally_step)
     return Drawing(path, spec.name or path, body, tuple(handlers))
-
-
-def _handler(spec: FlowSpec, name: str) -> Sequence[StepSpec]:
-    found: Sequence[StepSpec] = getattr(spec, name, None) or getattr(spec, f"{name}_", None) or ()
-    return found
 
 
 def _block(
@@ -144,17 +136,13 @@ def _block(
     names = {step.name for step in steps}
     edges = [*_order(steps), *(edge for step in steps for edge in _jumps(step, steps[0].name))]
     inside = tuple(edge for edge in dict.fromkeys(edges) if edge.target in names or edge.target in ENDS)
-    return Block(title, nodes, inside, is_ordered=not _is_graph(steps))
-
-
-def _is_graph(steps: Sequence[StepSpec]) -> bool:
-    return any(getattr(step, "needs", None) is not None for step in steps)
+    return Block(title, nodes, inside, is_ordered=not is_graph(steps))
 
 
 def _order(steps: Sequence[StepSpec]) -> Iterator[Edge]:
-    if _is_graph(steps):
+    if is_graph(steps):
         for step in steps:
-            yield from (Edge(one, step.name, EdgeKind.NEEDS) for one in getattr(step, "needs", None) or ())
+            yield from (Edge(one, step.name, EdgeKind.NEEDS) for one in step.needs or ())
         return
     for step, after in pairwise(steps):
         if step.options_key not in ("goto", "exit") or step.when is not None:
@@ -167,7 +155,7 @@ def _jumps(step: StepSpec, first: str) -> Iterator[Edge]:
         yield Edge(step.name, _target(step.on_error_goto, first), EdgeKind.ON_ERROR)
     if step.options_key == "goto":
         yield Edge(step.name, _target(step.options.step_name, first), EdgeKind.GOTO)
-    for _title, inner in _lists_in(step.options):
+    for _title, inner in lists_in(step.options):
         if isinstance(inner, StepSpec):
             yield from (Edge(step.name, edge.target, edge.kind) for edge in _jumps(inner, first))
 
@@ -181,7 +169,7 @@ def _node(step: StepSpec, sub_flows: SpecOf | None, *, is_finally: bool) -> Node
         Block(title, (_node(inner, sub_flows, is_finally=False),), ())
         if isinstance(inner, StepSpec)
         else _block(title, inner, sub_flows)
-        for title, inner in _lists_in(step.options)
+        for title, inner in lists_in(step.options)
     ]
     if step.options_key in ("flow", "flow_loop") and sub_flows is not None:
         called = sub_flows(step.options.path)
@@ -190,9 +178,9 @@ def _node(step: StepSpec, sub_flows: SpecOf | None, *, is_finally: bool) -> Node
 
 
 def _notes(step: StepSpec, *, is_finally: bool) -> Iterator[str]:
-    told = [getattr(step.options, key) for key in _TELLING if key in step.options.model_fields_set]
-    if told := [one for one in told if isinstance(one, str | int | float)][:2]:
-        yield _short(" ".join(str(getattr(one, "value", one)) for one in told))
+    told = [one for one in map(_given(step.options).get, _TELLING) if isinstance(one, str | int | float)]
+    if told:
+        yield _short(" ".join(str(getattr(one, "value", one)) for one in told[:2]))
     if step.when is not None:
         conditions = [str(step.when).lower()] if isinstance(step.when, bool) else step.when
         yield _short("when " + " and ".join(conditions))
@@ -204,7 +192,14 @@ def _notes(step: StepSpec, *, is_finally: bool) -> Iterator[str]:
         yield "whatever happened (finally_step)"
 
 
-def _lists_in(options: Any) -> Iterator[tuple[str, StepSpec | Sequence[StepSpec]]]:
+def _given(options: Any) -> Mapping[str, Any]:
+    """The options that the file gives; those of own step types are a mapping."""
+    if isinstance(options, BaseModel):
+        return {name: getattr(options, name) for name in options.model_fields_set}
+    return options if isinstance(options, Mapping) else {}
+
+
+def lists_in(options: Any) -> Iterator[tuple[str, StepSpec | Sequence[StepSpec]]]:
     """Every list of steps in a step's options, and every step alone, with what to call it. Jumps in a list stay in
     it; those of a step alone are jumps of the step around it."""
     if not isinstance(options, BaseModel):
@@ -219,7 +214,7 @@ def _lists_in(options: Any) -> Iterator[tuple[str, StepSpec | Sequence[StepSpec]
             yield ("" if name == "steps" else name), value
         elif isinstance(value, tuple):
             for item in value:
-                yield from ((_title_of(item), steps) for _name, steps in _lists_in(item))
+                yield from ((_title_of(item), steps) for _name, steps in lists_in(item))
 
 
 def _are_steps(value: Any) -> bool:
@@ -228,8 +223,14 @@ def _are_steps(value: Any) -> bool:
 
 def _title_of(item: BaseModel) -> str:
     """What tells a case from the others: `when Highest|High`."""
-    told = [(name, getattr(item, name)) for name in item.model_fields_set]
-    return _short(" ".join(f"{name.rstrip('_')} {value}" for name, value in told if isinstance(value, str)))
+    told = [(name.rstrip("_"), getattr(item, name)) for name in type(item).model_fields]
+    words = [f"{name} {value}" for name, value in told if isinstance(value, str | bool)]
+    words += [f"{name} {' and '.join(value)}" for name, value in told if _are_texts(value)]
+    return _short(" ".join(words))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,184 @@
+"""Goes through the steps of a flow in the order of its file, and tells of each what can be told before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+from flow_processor.errors import ExpressionError, OctospoolError
+from flow_processor.factory import step_type_of
+from flow_processor.flow_data import child_data
+from flow_processor.graph.drawing import lists_in
+from flow_processor.rehearsal.context import RehearsalContext
+from flow_processor.rehearsal.unknown import Data, NotKnown, Renderer
+from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.step import StepSpec
+from flow_processor.step import Folders
+
+CALCULATED = frozenset({"set_fact", "jq", "jinja", "jira_names_merge"})
+"""Step types that only calculate: they are run here as far as what they need is known."""
+
+NOT_TEMPLATED = frozenset({"jq", "goto", "switch", "until", "parallel"})
+"""Step types in whose options no template is read."""
+
+_RESULT_IN_DOUBT = "result of "
+
+
+@dataclass
+class Rehearsed:
+    """What can be told of a step. JSON values only: it crosses a pipe."""
+
+    name: str
+    type: str
+    title: str = ""
+    """What list of steps it begins, where it is the first of one inside a step or a handler."""
+    when: str | None = None
+    """`holds`, `does not hold`, or `unknown: needs the result of fetch`; None without a condition."""
+    options: Any = None
+    """Rendered; None for a step that is skipped."""
+    result: Any = None
+    """With `has_result`: what it comes to."""
+    has_result: bool = False
+    problem: str | None = None
+    """Why it would fail."""
+    inner: list[Rehearsed] = field(default_factory=list)
+
+
+class Rehearser:
+    """One rehearsal of one flow with its sub-flows."""
+
+    def __init__(self, renderer: Renderer, folders: Folders, spec_of: Callable[[str], FlowSpec]):
+        self._renderer = renderer
+        self._folders = folders
+        self._spec_of = spec_of
+
+    def flow(self, spec: FlowSpec, data: Data) -> list[Rehearsed]:
+        """The steps of a flow, then its handlers."""
+        found = self._steps(spec.steps, data)
+        for name, steps in spec.handlers.items():
+            found += self._steps(steps, data.with_values({"__run__": "run's end"}), title=name)
+        return found
+
+    def _steps(self, steps: Sequence[StepSpec], data: Data, *, title: str = "") -> list[Rehearsed]:
+        found = [self._step(step, data) for step in steps]
+        if found:
+            found[0].title = title
+        return found
+
+    def _step(self, step: StepSpec, data: Data) -> Rehearsed:
+        told = Rehearsed(step.name, step.options_key)
+        try:
+            is_run = self._asks_when(step, data, told)
+            if is_run is False:
+                return told
+            told.options = self._options(step, data)
+            told.inner = self._inner(step, data)
+            told.result = self._result(step, data)
+            told.has_result = True
+        except NotKnown:
+            pass
+        except OctospoolError as error:
+            told.problem = f"{error.message} ({error.code})"
+        is_certain = told.has_result and told.when in (None, "holds")
+        data.values[step.key] = told.result if is_certain else data.unknown(_RESULT_IN_DOUBT + step.name)
+        return told
+
+    def _asks_when(self, step: StepSpec, data: Data, told: Rehearsed) -> bool | None:
+        """Does the step run? None if only a run can tell."""
+        if step.when is None:
+            return True
+        try:
+            is_run = self._renderer.condition(step.when, data)
+        except NotKnown as missing:
+            told.when = f"unknown: needs the {missing.what}"
+            return None
+        told.when = "holds" if is_run else "does not hold"
+        return is_run
+
+    def _options(self, step: StepSpec, data: Data) -> Any:
+        options = _plain(step.options)
+        if step.options_key in NOT_TEMPLATED:
+            return options
+        return self._renderer.shown(options, data)
+
+    def _result(self, step: StepSpec, data: Data) -> Any:
+        """Raises NotKnown for what only a run can tell, and StepError where it would fail."""
+        if step.options_key not in CALCULATED:
+            raise NotKnown(_RESULT_IN_DOUBT + step.name)
+        context: Any = RehearsalContext(step.name, data, self._renderer, self._folders)
+        try:
+            value = step_type_of(step).run(step.options, context).value
+            return value if step.jq_expression is None else context.jq(step.jq_expression, value)
+        except ExpressionError as error:
+            # What is no error with the value in its place may be one with a stand-in for it.
+            what = data.named_in(str(_plain(step.options)))
+            if what is None:
+                raise
+            raise NotKnown(what) from error
+
+    def _inner(self, step: StepSpec, data: Data) -> list[Rehearsed]:
+        if step.options_key in ("flow", "flow_loop"):
+            return self._sub_flow(step, data)
+        inside: dict[str, str] = {}
+        if step.options_key == "foreach":
+            inside = {step.options.as_: f"element of {step.name}", "__loop_index__": "number of the element"}
+        elif step.options_key == "matrix":
+            inside = {"matrix": f"combination of {step.name}"}
+        found: list[Rehearsed] = []
+        for title, steps in lists_in(step.options):
+            own = Data(dict(data.values), data.shown).with_values(inside)
+            found += self._steps([steps] if isinstance(steps, StepSpec) else steps, own, title=title)
+        return found
+
+    def _sub_flow(self, step: StepSpec, data: Data) -> list[Rehearsed]:
+        path = step.options.path
+        is_loop = step.options_key == "flow_loop"
+        try:
+            payload = data.look_up(step.options.data_key) if step.options.data_key is not None else None
+        except NotKnown:
+            payload = data.unknown(f"payload of {path}")
+        if is_loop:
+            payload = data.unknown(f"element of {step.name}")
+        spec = self._spec_of(path)
+        values = child_data(data.values, flow=path, payload=payload, loop_index=None)
+        own = Data(values, data.shown)
+        if is_loop:
+            own = own.with_values({"__loop_index__": "number of the element"})
+        if spec.params:
+            own = own.with_values({"params": f"params of {path}"})
+        found = self.flow(spec, own)
+        found[0].title = found[0].title or path
+        return found
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON values, without what was not given and without the steps inside."""
+    if isinstance(value, BaseModel):
+        given = {
+            key: getattr(value, key) for key in type(value).model_fields if key in value.model_fields_set
+        }
+        return {key.rstrip("_"): _plain(item) for key, item in given.items() if not _holds_steps(item)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _holds_steps(value: Any) -> bool:
+    return any(True for _ in _steps_in(value))
+
+
+def _steps_in(value: Any) -> Iterator[StepSpec]:
+    if isinstance(value, StepSpec):
+        yield value
+    elif isinstance(value, dict):
+        yield from (step for item in value.values() for step in _steps_in(item))
+    elif isinstance(value, list | tuple):
+        yield from (step for item in value for step in _steps_in(item))
