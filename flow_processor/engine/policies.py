@@ -49,7 +49,9 @@ def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
         return Decision(Then.FAIL)
     text = error_text(error)
     retry: RetrySpec | None = step.retry or getattr(step.options, "retry", None)
-    if retry is not None and attempt <= retry.attempts and _is_retried(retry, text):
+    # A step that may have done its work although it failed must not silently do it twice.
+    is_unclear = error.details.get("outcome") == "unknown"
+    if retry is not None and attempt <= retry.attempts and not is_unclear and _is_retried(retry, text):
         return Decision(Then.RETRY, delay_seconds=retry_delay(retry, attempt))
     pattern = patterns.first_match(step.ignore_errors, text)
     if pattern is not None:

@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from flow_processor.step import Secret
 
@@ -38,6 +38,8 @@ class Redactor:
         """Redact every value of the secret except names (`type`, `username`, the header of an API key)."""
         for text in _texts(secret.values, key=""):
             self.add(text)
+            for hidden in _passwords(text):
+                self.add(hidden)
         username, password = secret.values.get("username"), secret.values.get("password")
         if isinstance(username, str) and isinstance(password, str):
             # As HTTP's Basic authentication sends it.
@@ -80,6 +82,15 @@ def _texts(value: Any, *, key: str) -> list[str]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [str(value)]
     return []
+
+
+def _passwords(text: str) -> list[str]:
+    """The password in an address (`redis://user:password@host`), as it stands there and decoded."""
+    try:
+        found = urlsplit(text).password if "://" in text else None
+    except ValueError:
+        return []
+    return [] if found is None else [found, unquote(found)]
 
 
 def _spellings(value: str) -> set[str]:

@@ -1,6 +1,7 @@
 """Step types, one file each. Importing this package registers them; a new one is one file and one line here."""
 
 from flow_processor.steps import (
+    database,
     debug,
     exit,
     file,
@@ -25,6 +26,7 @@ from flow_processor.steps import (
 )
 
 __all__ = [
+    "database",
     "debug",
     "exit",
     "file",
