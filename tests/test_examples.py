@@ -201,6 +201,20 @@ def test_sub_flows_hand_values_down_and_results_up(daemon: Daemon):
     assert data["all_greeted"] == ["Hello Alan!", "Hello Edsger!", "Hello Barbara!"]
 
 
+def test_parameters_are_checked_and_handed_down(daemon: Daemon):
+    """Defaults, given values, a sub-flow for each team; and a launch that is refused."""
+    data = daemon.succeed("examples/params.yml")
+    assert data["title"] == "short report of 2026-11-21"
+    assert data["lines"] == ["line 1", "line 2", "line 3"]
+    assert data["reports"] == ["red on 2026-11-21", "blue on 2026-11-21"]
+    assert "noted" not in data
+
+    body = {"path": "examples/params.yml", "params": {"limit": 11, "levle": "long", "day": "2025-12-31"}}
+    refused = daemon.call("POST", "/api/flows/launch", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (400, "params_invalid")
+    assert [one["key"] for one in refused.json()["problems"]] == ["levle", "day", "limit"]
+
+
 def started_wait(daemon: Daemon) -> str:
     """A run of examples/wait.yml that waits for its answer."""
     body = {"path": "examples/wait.yml", "data": {"version": "1.2"}}
