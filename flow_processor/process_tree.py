@@ -107,14 +107,19 @@ def kill_process(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         # Stopped it starts nothing more, and stays above those whose parents are killed before it.
         os.kill(pid, signal.SIGSTOP)
-        for _ in range(KILL_LOOKS):
-            below = descendants(pid)
-            if not below:
-                break
-            for process in below:
-                _send(process, signal.SIGKILL)
-            wait_for_end(pid, looks=1)
+        kill_descendants(pid)
     kill_group(pid)
+
+
+def kill_descendants(pid: int) -> None:
+    """End all that a process has started, and not itself."""
+    for _ in range(KILL_LOOKS):
+        below = descendants(pid)
+        if not below:
+            return
+        for process in below:
+            _send(process, signal.SIGKILL)
+        wait_for_end(pid, looks=1)
 
 
 def kill_group(pid: int) -> None:

@@ -10,6 +10,8 @@ import ctypes
 import os
 import sys
 
+from flow_processor.process_tree import has_children, kill_descendants
+
 _PR_SET_CHILD_SUBREAPER = 36
 """From linux/prctl.h."""
 
@@ -18,6 +20,12 @@ def adopt_orphans() -> None:
     """From now on a process whose parent ends, somewhere below this one, becomes this one's child."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans() -> None:
+    """End what the steps of a run have left behind. Only between runs."""
+    if sys.platform == "linux" and has_children(os.getpid()):
+        kill_descendants(os.getpid())
 
 
 def reap_orphans() -> None:

@@ -30,7 +30,7 @@ from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_st
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
 from flow_processor.engine.order import CLOSING_SECONDS, RunOrder, WorkerSettings
-from flow_processor.engine.orphans import adopt_orphans, reap_orphans
+from flow_processor.engine.orphans import adopt_orphans, end_orphans, reap_orphans
 from flow_processor.engine.row_text import storable
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.secret_client import SecretClient
@@ -214,8 +214,11 @@ class Worker:
         except Exception as defect:  # noqa: BLE001  the run must end with a reason
             self._fail(journal, redactor, defect)
         finally:
+            is_stopped = self._interpreter is not None and self._interpreter.stops.reason is not None
             self._interpreter = None
             self._undelivered.end()
+            if not is_stopped:  # else the daemon asks them to end, and then ends this worker
+                end_orphans()
             reap_orphans()
 
     def _tools_for(self, own: OwnCode) -> Tools:

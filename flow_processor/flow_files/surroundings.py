@@ -31,6 +31,8 @@ class Surroundings:
     """Files and folders that no step may reach."""
     secrets: Collection[str] | None
     """Names of the configured secrets; None: not known, not looked at."""
+    own_filters: frozenset[str] = frozenset()
+    """Template filters of the data folder's own."""
 
     def __call__(self, flow: FlowSpec) -> list[_Found]:
         """(place, code, message) of everything that the flow names and that is not there or not allowed."""
@@ -42,6 +44,12 @@ class Surroundings:
             yield from self._template((*loc, "jinja", "path"), options.path)
         elif step.options_key == "file" and not jinja.is_template(options.path):
             yield from self._file((*loc, "file", "path"), options.path)
+        elif step.options_key == "python":
+            for parameter, name in options.secrets.items():
+                yield from self._secret((*loc, "python", "secrets", parameter), name)
+        elif step.options_key == "shell":
+            for variable, wanted in options.secret_env.items():
+                yield from self._secret((*loc, "shell", "secret_env", variable), wanted.secret)
         elif step.options_key == "rest":
             if isinstance(options.verify, str):
                 yield from self._file((*loc, "rest", "verify"), options.verify)
@@ -62,7 +70,7 @@ class Surroundings:
         except (OSError, UnicodeDecodeError) as error:
             yield loc, "template_error", f"{shown} cannot be read: {error}"
         else:
-            wrong = jinja.syntax_problem(text)
+            wrong = jinja.syntax_problem(text, self.own_filters)
             if wrong is not None:
                 yield loc, "template_error", f"{shown}, line {wrong[0]}: {wrong[1]}"
 

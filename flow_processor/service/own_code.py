@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from flow_processor.clock import Clock
 from flow_processor.engine.code_reader import CodeProcess
 from flow_processor.expressions.jinja import filter_names
 from flow_processor.factory import step_types
 from flow_processor.flow_files import CodeUse, ExpressionCheck, FlowLibrary
-from flow_processor.own_code.library import CodeLibrary, OwnCodeState
+from flow_processor.own_code.library import CodeFile, CodeLibrary, Function, OwnCodeState
 from flow_processor.own_code.registration import Kind
+from flow_processor.service.views import CodeFileView, FunctionView, OwnCodeView, SwitchView
 from flow_processor.settings import Settings
 from flow_processor.spec.step import StepSpec
 
@@ -35,10 +36,15 @@ class OwnCode:
         """What is there now."""
         return OwnCodeState() if self.library is None else self.library.current()
 
-    @property
-    def switches(self) -> Mapping[str, bool]:
-        """What can be switched off, and whether it is on."""
-        return {name: name not in self._switched_off for name in ("python", "shell")}
+    def view(self) -> OwnCodeView:
+        """All of it as the API shows it."""
+        state = self.state()
+        return OwnCodeView(
+            own_code=SwitchView(enabled="python" not in self._switched_off),
+            shell=SwitchView(enabled="shell" not in self._switched_off),
+            functions=[_function(one) for one in state.functions.values()],
+            files=[_file(one) for one in state.files],
+        )
 
     def close(self) -> None:
         """End the process that reads."""
@@ -69,4 +75,26 @@ def _taken(kind: Kind) -> frozenset[str]:
     names = {name for known in step_types().values() for name in (known.name, *known.aliases)}
     return frozenset(
         names | {name for name in dir(StepSpec) if not name.startswith("__")} | {*StepSpec.model_fields}
+    )
+
+
+def _function(one: Function) -> FunctionView:
+    return FunctionView(
+        kind=one.kind,
+        name=one.name,
+        file=one.file,
+        description=one.description,
+        arguments=dict(one.arguments),
+        secrets=list(one.secrets),
+    )
+
+
+def _file(one: CodeFile) -> CodeFileView:
+    return CodeFileView(
+        file=one.path,
+        valid=one.problem is None,
+        functions=[function.name for function in one.functions],
+        problem=one.problem.message if one.problem else None,
+        line=one.problem.line if one.problem else None,
+        traceback=one.traceback,
     )

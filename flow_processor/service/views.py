@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from flow_processor.clock import to_text
 from flow_processor.journal import Event
+from flow_processor.own_code.registration import Kind
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.step import WaitKind
@@ -88,6 +89,8 @@ class StepView(View):
     """Why it failed."""
     kept: bool = False
     """True: it was not run here, but in the run that this one tries again."""
+    result: Any = None
+    """Its result, where results are asked for."""
 
 
 class WaitView(View):
@@ -138,7 +141,10 @@ class RunDetail(RunSummary):
     steps: list[StepView]
     """Every attempt of every step, in the order in which they began."""
     steps_total: int
-    """How many there are; `steps` shows the first 1,000 of them unless asked for more, or for those after some."""
+    """How many there are of those asked for; `steps` shows the first 1,000 of them unless asked for more, or for those
+    after some."""
+    steps_by_status: dict[StepStatus, int] = {}
+    """How many attempts there are below the path asked for, by where they stand."""
     waiting: list[WaitView] = []
     """What it waits for now."""
     events: list[RunEvent] = []
@@ -273,3 +279,57 @@ class Readiness(View):
     """True when every check is ok (autostart is told, but does not count)."""
     checks: list[Check]
     """What was looked at."""
+
+
+class FunctionView(View):
+    """A function of own code, as flows can use it."""
+
+    kind: Kind
+    """`caller`: for the python step; `step`: a step type; `filter`: a template filter."""
+    name: str
+    """What flows call it."""
+    file: str
+    """Where it stands, below the data folder: `callers/mail.py`."""
+    description: str | None
+    """Its docstring."""
+    arguments: dict[str, Any]
+    """JSON Schema of its arguments, or of the step type's options; empty for a filter."""
+    secrets: list[str]
+    """Parameters that take a secret."""
+
+
+class CodeFileView(View):
+    """One file of own code."""
+
+    file: str
+    """Below the data folder: `callers/mail.py`."""
+    valid: bool
+    """True: what it registers can be used."""
+    functions: list[str]
+    """Names of what it registers."""
+    problem: str | None
+    """Why nothing of it can be used."""
+    line: int | None
+    """The line of the file that is to blame, from 1, where there is one."""
+    traceback: str | None
+    """What Python said, in several lines."""
+
+
+class SwitchView(View):
+    """Something that config.yml can switch off."""
+
+    enabled: bool
+    """False: flows that use it are refused."""
+
+
+class OwnCodeView(View):
+    """Own code, and what may be run on this machine at all."""
+
+    own_code: SwitchView
+    """The python step, and step types and template filters of one's own."""
+    shell: SwitchView
+    """The shell step."""
+    functions: list[FunctionView]
+    """What flows can use."""
+    files: list[CodeFileView]
+    """Every file, good or broken."""
