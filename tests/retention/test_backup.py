@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,24 +24,9 @@ from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from flow_processor.service.placement import MARK
 from tests.engine.world import World, error_code, until
+from tests.retention.conftest import QUICK
 
-QUICK = (
-    "concurrency: {on_conflict: parallel}\nsteps:\n  - {name: a, type: jq, jq: {expression: '.__input__'}}\n"
-)
 SLOW = "steps:\n  - {name: first, type: jq, jq: {expression: '1'}}\n  - {name: nap, type: sleep, sleep: {seconds: 1}}\n"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A started service with a flow, a template, a secret and a large result."""
-    made = World(tmp_path / "data")
-    made.start()
-    made.write("sub/quick.yml", QUICK)
-    (made.data / "templates" / "t.j2").write_text("x", encoding="utf-8")
-    (made.data / "secrets.yml").write_text("[]\n", encoding="utf-8")
-    (made.data / "config.yml").write_text("timezone: UTC\n", encoding="utf-8")
-    yield made
-    made.leave()
 
 
 @pytest.fixture
@@ -68,6 +53,7 @@ def test_a_backup_of_a_daemon_at_work_is_restored_whole(
     world: World, octospool: Callable[..., Result], tmp_path: Path
 ) -> None:
     """Every run that was accepted before it is there, with its steps; and the files, for the owner alone."""
+    world.start()
     before = [world.launch("sub/quick.yml", data={"n": number}) for number in range(5)]
     for run_id in before:
         world.wait(run_id)
@@ -113,7 +99,6 @@ def test_secrets_go_in_only_when_that_is_said(
     result = octospool("backup", tmp_path / "b.tar.gz", "--with-secrets")
     assert "keep the file as safe" in result.output
     assert "secrets.yml" in names_in(tmp_path / "b.tar.gz")
-    world.leave()
     octospool("restore", tmp_path / "b.tar.gz", "--data-path", tmp_path / "new")
     assert stat.S_IMODE((tmp_path / "new" / "secrets.yml").stat().st_mode) == 0o600
 
@@ -122,6 +107,7 @@ def test_a_run_under_way_becomes_interrupted_and_says_why(
     world: World, octospool: Callable[..., Result], tmp_path: Path
 ) -> None:
     """What it did after the backup nobody knows; a person decides."""
+    world.start()
     run_id = world.launch(SLOW)
     world.until_begun(run_id, "nap")
     octospool("backup", tmp_path / "b.tar.gz")
@@ -162,6 +148,7 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(
 def test_a_folder_in_use_is_not_restored_over(
     world: World, octospool: Callable[..., Result], tmp_path: Path
 ) -> None:
+    world.start()
     octospool("backup", tmp_path / "b.tar.gz")
     result = octospool("restore", tmp_path / "b.tar.gz", "--force")
     assert result.exit_code == 75
@@ -170,11 +157,10 @@ def test_a_folder_in_use_is_not_restored_over(
 
 
 def test_what_is_there_is_moved_aside_and_only_when_that_is_said(
-    world: World, octospool: Callable[..., Result], tmp_path: Path
+    world: World, octospool: Callable[..., Result], tmp_path: Path, run_id: str
 ) -> None:
-    first = world.run("sub/quick.yml").run_id
     octospool("backup", tmp_path / "b.tar.gz")
-    second = world.run("sub/quick.yml").run_id
+    second = world.start().run("sub/quick.yml").run_id
     (world.data / "flows" / "later.yml").write_text(QUICK)
     world.leave()
     refused = octospool("restore", tmp_path / "b.tar.gz")
@@ -190,13 +176,13 @@ def test_what_is_there_is_moved_aside_and_only_when_that_is_said(
     assert not (world.data / "flows" / "later.yml").exists()
     assert (world.data / "secrets.yml").exists()
     world.start()
-    assert {run.run_id for run in world.service.runs().runs} == {first}
+    assert {run.run_id for run in world.service.runs().runs} == {run_id}
     read = f"before-restore/{aside.name}/config.yml"
     spy = world.run(f"steps:\n  - {{name: r, type: file, file: {{path: {read}, method: read}}}}\n")
     assert error_code(spy) == "path_refused"
     world.leave()
     old = Service(World(world.data, database_url=f"sqlite:///{aside / 'octospool.db'}").settings)
-    assert {run.run_id for run in old.runs().runs} == {first, second}
+    assert {run.run_id for run in old.runs().runs} == {run_id, second}
     old.stop()
 
 
@@ -286,7 +272,6 @@ def test_what_is_no_whole_backup_is_refused_before_anything_changes(
 ) -> None:
     backup = tmp_path / "b.tar.gz"
     octospool("backup", backup)
-    world.leave()
     spoil, said = SPOILED[kind]
     spoil(backup)
     before = files_below(tmp_path)
@@ -298,12 +283,10 @@ def test_what_is_no_whole_backup_is_refused_before_anything_changes(
 
 
 def test_a_restore_that_dies_half_way_is_told_and_can_be_run_again(
-    world: World, octospool: Callable[..., Result], tmp_path: Path
+    world: World, octospool: Callable[..., Result], tmp_path: Path, run_id: str
 ) -> None:
     """No daemon starts on half a folder, as that would begin with an empty history."""
-    run_id = world.run("sub/quick.yml").run_id
     octospool("backup", tmp_path / "b.tar.gz")
-    world.leave()
     script = (
         "import os, signal, sys\n"
         "from flow_processor.__main__ import main\n"
@@ -328,11 +311,9 @@ def test_a_restore_that_dies_half_way_is_told_and_can_be_run_again(
 
 
 def test_a_damaged_store_names_its_file_and_a_backup_helps(
-    world: World, octospool: Callable[..., Result], tmp_path: Path
+    world: World, octospool: Callable[..., Result], tmp_path: Path, run_id: str
 ) -> None:
-    run_id = world.run("sub/quick.yml").run_id
     octospool("backup", tmp_path / "b.tar.gz")
-    world.leave()
     store = world.data / "octospool.db"
     store.write_bytes(b"x" * store.stat().st_size)
     told = octospool("runs", "list")
@@ -347,7 +328,6 @@ def test_a_backup_of_version_1_is_restored_and_migrated(
     world: World, octospool: Callable[..., Result], tmp_path: Path
 ) -> None:
     """A backup may be older than the program."""
-    world.leave()
     shutil.rmtree(world.data)
     (world.data / "flows").mkdir(parents=True)
     fixture = Path(__file__).parents[1] / "store" / "versions" / "1.sql"

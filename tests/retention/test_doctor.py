@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,9 @@ from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import delete_ended
 from tests.engine.world import World, until
 
-QUICK = "steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
 FIRST = "  - {name: first, type: jq, jq: {expression: '1'}}\n"
 VERSIONS = Path(__file__).parents[1] / "store" / "versions"
 GONE = "20200101T000000000-aaaaaaaa"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A started service that has had one run."""
-    made = World(tmp_path / "data").start()
-    made.run(QUICK)
-    yield made
-    made.leave()
 
 
 @pytest.fixture
@@ -64,7 +54,6 @@ def write_row(world: World, run_id: str, data: str) -> None:
 
 
 def test_a_folder_that_is_well_is_called_so(world: World, doctor: Callable[..., Result]) -> None:
-    world.leave()
     result = doctor()
     assert result.exit_code == 0, result.output
     assert "all is well" in result.stderr
@@ -77,6 +66,7 @@ def test_a_daemon_at_work_is_well_and_nothing_of_it_is_touched(
     world: World, doctor: Callable[..., Result]
 ) -> None:
     """Also with --repair, which says that it does not."""
+    world.start()
     run_id = world.launch("steps:\n  - {name: nap, type: sleep, sleep: {seconds: 1}}\n")
     world.until_begun(run_id, "nap")
     result = doctor("--repair")
@@ -143,7 +133,6 @@ REPAIRABLE = {
 def test_what_is_left_over_is_found_then_repaired_then_gone(
     world: World, doctor: Callable[..., Result], code: str
 ) -> None:
-    world.leave()
     REPAIRABLE[code](world)
     looked = doctor("--json")
     assert (looked.exit_code, codes(looked)) == (1, [code.strip()])
@@ -151,50 +140,58 @@ def test_what_is_left_over_is_found_then_repaired_then_gone(
     assert (repaired.exit_code, codes(repaired)) == (0, [code.strip()])
     assert json.loads(repaired.stdout)["found"][0]["repaired"] is True
     assert codes(doctor("--json")) == []
-    if code != "removals_left":
-        world.start()
-        assert len(world.service.runs().runs) == 1
+
+
+def test_all_that_can_be_left_over_is_repaired_at_once_and_a_daemon_starts(
+    world: World, doctor: Callable[..., Result], run_id: str
+) -> None:
+    left = set(REPAIRABLE) - {
+        "removals_left",
+        "result_without_row",
+    }  # they are about the only run, and about rows
+    for code in left:
+        REPAIRABLE[code](world)
+    repaired = doctor("--json", "--repair")
+    assert (repaired.exit_code, sorted(codes(repaired))) == (0, sorted(code.strip() for code in left))
+    assert codes(doctor("--json")) == []
+    world.start()
+    assert [run.run_id for run in world.service.runs().runs] == [run_id]
+    assert world.run("sub/quick.yml").status == "succeeded"
 
 
 def test_a_large_result_whose_file_is_gone_or_changed_is_told(
-    world: World, doctor: Callable[..., Result]
+    world: World, doctor: Callable[..., Result], run_id: str
 ) -> None:
-    world.leave()
-    files = Service(world.settings).result_files
     service = Service(world.settings)
-    (run,) = service.runs().runs
+    name = service.result_files.keep(run_id, '"large"')
     service.stop()
-    name = files.keep(run.run_id, '"large"')
-    write_row(world, run.run_id, json.dumps({"result_file": name}))
+    write_row(world, run_id, json.dumps({"result_file": name}))
     assert codes(doctor("--json")) == []
-    path = world.settings.results_path / run.run_id / name
+    path = world.settings.results_path / run_id / name
     for spoil in (lambda: path.write_text('"other"'), path.unlink):
         spoil()
         result = doctor("--json", "--repair")
         assert (result.exit_code, codes(result)) == (1, ["result_lost"])
         assert name in result.stdout
         assert "of step b" in result.stdout
-        assert f"DELETE /api/runs/{run.run_id}" in result.stdout
+        assert f"DELETE /api/runs/{run_id}" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [("[1]", "broken_rows"), ("{", "broken_rows"), ('{"result_file": "../../secrets.yml"}', "result_lost")],
 )
-def test_a_damaged_row_is_told(world: World, doctor: Callable[..., Result], data: str, code: str) -> None:
-    world.leave()
-    service = Service(world.settings)
-    (run,) = service.runs().runs
-    service.stop()
-    write_row(world, run.run_id, data)
+def test_a_damaged_row_is_told(
+    world: World, doctor: Callable[..., Result], run_id: str, data: str, code: str
+) -> None:
+    write_row(world, run_id, data)
     result = doctor("--json", "--repair")
     assert (result.exit_code, codes(result)) == (1, [code])
-    assert run.run_id in result.stdout
+    assert run_id in result.stdout
 
 
 def test_what_nobody_knows_stays_for_a_person(world: World, doctor: Callable[..., Result]) -> None:
     """The names are none that a result has."""
-    world.leave()
     (world.data / "results" / GONE).mkdir(parents=True)
     strangers = [world.data / "results" / "notes.txt", world.data / "results" / GONE / "deadbeef.json"]
     for path in strangers:
@@ -207,13 +204,9 @@ def test_what_nobody_knows_stays_for_a_person(world: World, doctor: Callable[...
 
 
 def test_rows_that_the_store_did_not_take_stay_for_a_person(
-    world: World, doctor: Callable[..., Result]
+    world: World, doctor: Callable[..., Result], run_id: str
 ) -> None:
-    world.leave()
-    service = Service(world.settings)
-    (run,) = service.runs().runs
-    service.stop()
-    rejected = world.data / "handover" / f"{run.run_id}.rejected"
+    rejected = world.data / "handover" / f"{run_id}.rejected"
     rejected.write_text("{}")
     result = doctor("--json", "--repair")
     assert (result.exit_code, codes(result)) == (1, ["handover_rejected"])
@@ -221,7 +214,6 @@ def test_rows_that_the_store_did_not_take_stay_for_a_person(
 
 
 def test_a_run_that_ended_without_a_row_is_told(world: World, doctor: Callable[..., Result]) -> None:
-    world.leave()
     service = Service(world.settings)
     service.store.writer.run(lambda connection: connection.exec_driver_sql("DELETE FROM journal"))
     service.stop()
@@ -233,7 +225,6 @@ def test_a_damaged_store_is_told_with_its_file_and_the_way_out(
     world: World, doctor: Callable[..., Result], place: int
 ) -> None:
     """Damaged at its head, or in its middle."""
-    world.leave()
     store = world.data / "octospool.db"
     with store.open("r+b") as file:
         file.seek(store.stat().st_size * place // 8 // 4096 * 4096)
@@ -247,6 +238,7 @@ def test_a_damaged_store_is_told_with_its_file_and_the_way_out(
 
 def test_what_the_next_start_needs_is_left_alone(world: World, doctor: Callable[..., Result]) -> None:
     """Traces of a worker that died with its run, and what it handed over: only a daemon can take that in."""
+    world.start()
     count = "'reduce range(1000000000) as $i (0; . + 1)'"
     run_id = world.launch(f"steps:\n{FIRST}  - {{name: long, type: jq, jq: {{expression: {count}}}}}\n")
     world.until_begun(run_id, "long")

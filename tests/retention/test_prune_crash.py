@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flow_processor.run import RunStatus
+from flow_processor.service import Service
 from flow_processor.store.checkup import Checkup
 from tests.engine.world import World, until
 
@@ -51,11 +52,8 @@ def fill(path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [RUNS * 3 // 4, 0])
-def test_pruning_goes_on_after_a_kill(tmp_path: Path, left: int) -> None:
+def test_pruning_goes_on_after_a_kill(world: World, run_id: str, left: int) -> None:
     """Killed while runs are deleted, and while only their journals are left."""
-    world = World(tmp_path / "data").start()
-    mine = world.run("steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n").run_id
-    world.leave()
     path = world.data / "octospool.db"
     fill(path)
     pruning = subprocess.Popen(
@@ -71,11 +69,12 @@ def test_pruning_goes_on_after_a_kill(tmp_path: Path, left: int) -> None:
     assert checkup.rows_without_run() == []
     assert checkup.runs_without_rows() == []
 
-    for step in world.start().service.pruning.steps():
-        world.service.store.writer.run(step)
-    assert [run.run_id for run in world.service.runs(limit=100).runs] == [mine]
-    assert world.service.run(mine).status is RunStatus.SUCCEEDED
+    service = Service(world.settings)
+    for step in service.pruning.steps():
+        service.store.writer.run(step)
+    assert [run.run_id for run in service.runs(limit=100).runs] == [run_id]
+    assert service.run(run_id).status is RunStatus.SUCCEEDED
     assert checkup.removals() == 0
     assert checkup.rows_without_run() == []
     checkup.close()
-    world.leave()
+    service.stop()

@@ -16,9 +16,9 @@ from flow_processor.run import RunStatus
 from flow_processor.service.placement import MARK
 from tests.engine.world import World
 from tests.faults.real_faults import SmallDisk, run
+from tests.retention.conftest import QUICK
 
-FLOW = "steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
-OLD = "# the old one\n" + FLOW
+OLD = "# the old one\n" + QUICK
 
 
 @pytest.fixture
@@ -32,18 +32,6 @@ def octospool(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
         return result
 
     return call
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A data folder with a run, a flow and a config; no daemon."""
-    made = World(tmp_path / "data")
-    made.start()
-    made.write("sub/a.yml", FLOW)
-    (made.data / "config.yml").write_text("timezone: UTC\n", encoding="utf-8")
-    assert made.run("sub/a.yml").status is RunStatus.SUCCEEDED
-    made.leave()
-    return made
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +51,7 @@ def mount(what: str | Path, place: Path, *options: str) -> None:
 def test_a_name_that_cannot_be_put_back_is_left_out_and_told_on_both_days(
     world: World, octospool: Callable[..., Result], tmp_path: Path, name: str
 ) -> None:
-    (world.data / "flows" / name).write_text(FLOW)
+    (world.data / "flows" / name).write_text(QUICK)
     made = octospool("backup", tmp_path / "b.tar.gz", "--json")
     assert made.exit_code == 0, made.output
     assert json.loads(made.stdout)["left_out"] == [f"flows/{name}"]
@@ -71,17 +59,17 @@ def test_a_name_that_cannot_be_put_back_is_left_out_and_told_on_both_days(
     restored = octospool("restore", tmp_path / "b.tar.gz", "--data-path", tmp_path / "new")
     assert restored.exit_code == 0, restored.output
     assert "was left out of the backup" in restored.stderr
-    assert (tmp_path / "new" / "flows" / "sub" / "a.yml").read_text() == FLOW
+    assert (tmp_path / "new" / "flows" / "sub" / "quick.yml").read_text() == QUICK
 
 
 def test_a_name_that_is_no_unicode_is_put_back(
     world: World, octospool: Callable[..., Result], tmp_path: Path
 ) -> None:
     name = os.fsdecode(b"caf\xe9.yml")
-    (world.data / "flows" / name).write_text(FLOW)
+    (world.data / "flows" / name).write_text(QUICK)
     assert octospool("backup", tmp_path / "b.tar.gz").exit_code == 0
     assert octospool("restore", tmp_path / "b.tar.gz", "--data-path", tmp_path / "new").exit_code == 0
-    assert (tmp_path / "new" / "flows" / name).read_text() == FLOW
+    assert (tmp_path / "new" / "flows" / name).read_text() == QUICK
 
 
 def test_links_are_followed_within_their_folder_and_told_where_they_lead_elsewhere(
@@ -89,7 +77,7 @@ def test_links_are_followed_within_their_folder_and_told_where_they_lead_elsewhe
 ) -> None:
     """A launch follows them so, too. config.yml may well be a link: that is how some systems mount it."""
     flows = world.data / "flows"
-    (flows / "inner.yml").symlink_to("sub/a.yml")
+    (flows / "inner.yml").symlink_to("sub/quick.yml")
     (flows / "outer.yml").symlink_to(world.data / "secrets.yml")
     (flows / "nowhere.yml").symlink_to("gone.yml")
     (flows / "circle.yml").symlink_to("circle.yml")
@@ -103,7 +91,7 @@ def test_links_are_followed_within_their_folder_and_told_where_they_lead_elsewhe
     told = ["circle.yml", "folder", "nowhere.yml", "outer.yml", "pipe.yml"]
     assert json.loads(made.stdout)["left_out"] == [f"flows/{name}" for name in told]
     assert octospool("restore", tmp_path / "b.tar.gz", "--data-path", tmp_path / "new").exit_code == 0
-    assert (tmp_path / "new" / "flows" / "inner.yml").read_text() == FLOW
+    assert (tmp_path / "new" / "flows" / "inner.yml").read_text() == QUICK
     assert (tmp_path / "new" / "config.yml").read_text() == "timezone: UTC\n"
 
 
@@ -126,7 +114,7 @@ def test_what_lies_on_mounts_is_exchanged_and_the_mounts_stay(
         done = octospool("restore", tmp_path / "b.tar.gz", "--force")
         assert done.exit_code == 0, done.output
         assert sorted(path.name for path in flows.iterdir()) == ["lost+found", "sub"]
-        assert [path.name for path in (flows / "sub").iterdir()] == ["a.yml"]
+        assert [path.name for path in (flows / "sub").iterdir()] == ["quick.yml"]
         assert host.read_text() == config.read_text() == "timezone: UTC\n"
         assert not (world.data / MARK).exists()
         asides = sorted((world.data / "before-restore").iterdir())
@@ -134,12 +122,11 @@ def test_what_lies_on_mounts_is_exchanged_and_the_mounts_stay(
         assert not (asides[0] / "flows" / "lost+found").exists()
         assert (asides[0] / "flows" / "link.yml").read_text() == OLD
         assert (asides[0] / "config.yml").read_text() == "timezone: Europe/Berlin\n"
-    world.start()
-    assert world.run("sub/a.yml").status is RunStatus.SUCCEEDED
+    assert world.start().run("sub/quick.yml").status is RunStatus.SUCCEEDED
     world.leave()
 
 
-@pytest.mark.parametrize("place", ["flows", "flows/sub", "flows/sub/a.yml", "config.yml", "octospool.db"])
+@pytest.mark.parametrize("place", ["flows", "flows/sub", "flows/sub/quick.yml", "config.yml", "octospool.db"])
 def test_a_place_that_is_read_only_is_told_before_anything_changes(
     world: World,
     octospool: Callable[..., Result],
@@ -147,7 +134,7 @@ def test_a_place_that_is_read_only_is_told_before_anything_changes(
     place: str,
 ) -> None:
     assert octospool("backup", tmp_path / "b.tar.gz").exit_code == 0
-    (world.data / "flows" / "later.yml").write_text(FLOW)
+    (world.data / "flows" / "later.yml").write_text(QUICK)
     mount(world.data / place, world.data / place, "--bind", "-o", "ro")
     before = sorted(str(path) for path in world.data.rglob("*"))
     done = octospool("restore", tmp_path / "b.tar.gz", "--force")
