@@ -41,7 +41,7 @@ Every run has one mapping that steps read and write. It begins with
 | `__run_id__` | the run's id (also as `__job_id__`) |
 | `__flow_path__` | the flow's path below the flows folder |
 | `__api_url__` | the daemon's own API: `http://127.0.0.1:5000` |
-| `params` | only where the launch gave some: `octospool run --param`, `params` of the API |
+| `params` | the values of the flow's parameters, only where it declares some: [params.md](params.md) |
 """
 
 _READING = """## How the file is read
@@ -53,6 +53,8 @@ silently taken for a number.
 A changed file is used by the next run, one second after its last change at the earliest: a file that is still being
 written must not run. A file that has become wrong keeps its last good version in force; `octospool check` and
 `GET /api/flows/files` say what is wrong. A run under way keeps the version that it began with.
+
+What steps have in common may stand under `defaults`, or for all flows in `defaults.yml`: [defaults.md](defaults.md).
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from flow_processor.cli.options import ListByDefault, data_path_option, existing
 from flow_processor.cli.output import echo_json, moment, table
 from flow_processor.errors import Problem
 from flow_processor.logs import escape
+
+if TYPE_CHECKING:
+    from flow_processor.settings import Settings
 
 
 @click.group("flows", cls=ListByDefault)
@@ -88,9 +91,10 @@ def list_flows(data_path: Path | None, as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("flow")
+@click.option("--effective", is_flag=True, help="The file itself, with the defaults of its steps filled in.")
 @data_path_option
 @json_option
-def show(flow: str, data_path: Path | None, as_json: bool) -> None:
+def show(flow: str, effective: bool, data_path: Path | None, as_json: bool) -> None:
     """Show FLOW: what it is for, when it runs, what it takes as parameters, what is wrong with it.
 
     \b
@@ -101,8 +105,12 @@ def show(flow: str, data_path: Path | None, as_json: bool) -> None:
     from flow_processor.flow import name_below
 
     settings = existing_settings(data_path)
+    path = name_below(flow, settings.flows_path)
+    if effective:
+        click.echo(_effective(settings, path), nl=False)
+        return
     with reading(settings) as spooler:
-        file = spooler.flow_file(name_below(flow, settings.flows_path))
+        file = spooler.flow_file(path)
     if as_json:
         echo_json(file.model_dump(mode="json"))
         return
@@ -123,12 +131,24 @@ def show(flow: str, data_path: Path | None, as_json: bool) -> None:
         table(("parameter", "type", "default", "takes", "for"), _param_rows(file.params), empty="")
 
 
+def _effective(settings: Settings, path: str) -> str:
+    from flow_processor.flow_files.defaults import effective_text
+    from flow_processor.service.own_code import flow_library
+
+    found = flow_library(settings).load(path)
+    return effective_text(found.text, found.path, found.defaults)
+
+
 def _param_rows(schema: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, spec in schema["properties"].items():
         default = "(required)" if name in schema["required"] else json.dumps(spec.get("default"))
         told = ("type", "format", "default", "description", "enum")
-        bounds = [f"{key} {value}" for key, value in spec.items() if key not in told]
+        bounds = [
+            f"{key} {value['type'] if isinstance(value, dict) else value}"
+            for key, value in spec.items()
+            if key not in told
+        ]
         takes = " | ".join(spec["enum"]) if "enum" in spec else ", ".join(bounds)
         kind = spec.get("format", spec["type"])
         rows.append((name, kind, default, takes, spec.get("description", "")))

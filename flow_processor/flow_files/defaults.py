@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
-from flow_processor.documents import Document, parse, validate
+from flow_processor.documents import Document, dump_yaml, parse, validate
 from flow_processor.errors import Problem, SpecError
-from flow_processor.factory import StepType, defaults_spec, step_types
+from flow_processor.factory import StepType, defaults_spec, flow_model, step_types
 from flow_processor.flow_files.raw_steps import raw_steps
 from flow_processor.spec.defaults import FOR_ALL, STEP_KEYS
 
@@ -85,6 +85,14 @@ def with_defaults(document: Document, defaults: Defaults | None, model: type[Bas
         for layer in layers:
             layer.fill(step, loc, kind, borrowed)
     return merged
+
+
+def effective_text(text: str, file: str, defaults: Defaults | None) -> str:
+    """The flow file as YAML, with what its steps do not say filled in. Raises SpecError for what is no YAML."""
+    merged = with_defaults(parse(text, file=file), defaults, flow_model()).data
+    if isinstance(merged, dict):
+        merged.pop("defaults", None)
+    return dump_yaml(merged)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flow_processor.steps  # noqa: F401  registers the step types
-from flow_processor.factory import flow_model, step_types
+from flow_processor.factory import defaults_spec, flow_model, step_types
 
 SCHEMA_ID = "urn:octospool:flow"
 
@@ -22,9 +22,20 @@ def flow_schema() -> dict[str, Any]:
         for alias in kind.aliases:
             _accept_alias(step, kind.name, alias)
     _name_steps_of_lists(schema)
+    _add_defaults(schema)
     branches = definitions["ParallelOptions"]
     branches["additionalProperties"] = False  # what is no name of a branch is a mistake
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def _add_defaults(schema: dict[str, Any]) -> None:
+    """The model of a flow keeps them as they are written; they have a spec of their own."""
+    defaults = defaults_spec().model_json_schema(by_alias=True)
+    schema["$defs"] |= {
+        key: value for key, value in defaults.pop("$defs").items() if key not in schema["$defs"]
+    }
+    said = schema["properties"]["defaults"].get("description", "")
+    schema["properties"]["defaults"] = {**defaults, "description": said}
 
 
 def _name_steps_of_lists(value: Any) -> None:
