@@ -108,3 +108,6 @@ class _Walk:
                     return
                 for free in self._graph.done(position):
                     heapq.heappush(self._ready, free)
+                is_idle = self._under_way and not self._ready
+            if is_idle:  # no step follows in this line whose begin would take the outcome along
+                steps.journal.flush()

@@ -82,7 +82,7 @@ class RunInterpreter:
         except Interrupted as interrupted:
             return RunStatus.INTERRUPTED, interrupted.error
         error = outcome.error
-        if frame.exit_message is not None:
+        if outcome.status == "exited" and frame.exit_message is not None:
             error = {"code": "exited", "message": frame.exit_message, "details": {}}
         return RunStatus(outcome.status), error
 
