@@ -116,10 +116,9 @@ def test_a_filter_that_fails_names_itself(world: World) -> None:
 
 def test_steps_cannot_write_own_code(world: World) -> None:
     """Nor read it: what a flow could change would be run by the next one."""
+    flow = (
+        "steps:\n- {name: it, type: file, file: {mode: write, type: text, data_key: __input__, path: PATH}}\n"
+    )
     for path in ("callers/x.py", "steps/letter.py", "filters/sub/x.py"):
-        run = world.run(
-            "steps:\n- {name: it, type: file, file: {mode: write, type: text, data_key: __input__, path: %s}}\n"
-            % path,
-            data="x",
-        )
+        run = world.run(flow.replace("PATH", path), data="x")
         assert error_code(run) == "path_refused"
