@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from flow_processor.api.handlers import Body, OptionalBody, Parameters
 from flow_processor.api.waiting import MAX_WAIT_SECONDS
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.service.resumes import ResumeMode
 
 MAX_FOLLOW_SECONDS = 30
@@ -30,7 +31,7 @@ def _texts(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _comma_list(of: type[RunStatus] | type[Trigger]) -> WithJsonSchema:
+def _comma_list(of: type[RunStatus] | type[Trigger] | type[StepStatus]) -> WithJsonSchema:
     known = "|".join(of)
     return WithJsonSchema({"type": "string", "pattern": f"^({known})(,({known}))*$"})
 
@@ -39,6 +40,7 @@ Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 Statuses = Annotated[tuple[RunStatus, ...], BeforeValidator(_texts), _comma_list(RunStatus)]
+StepStatuses = Annotated[tuple[StepStatus, ...], BeforeValidator(_texts), _comma_list(StepStatus)]
 Triggers = Annotated[tuple[Trigger, ...], BeforeValidator(_texts), _comma_list(Trigger)]
 
 
@@ -88,6 +90,12 @@ class RunQuery(Parameters):
     """How many attempts of steps to show."""
     steps_after: Annotated[int, Field(ge=0)] = 0
     """Leave out so many of them, in the order in which they began: with 1000, 2000, … a long run is read in pages."""
+    path: Annotated[str, Field(max_length=1000)] = ""
+    """Only attempts whose path begins so: `loop[3]/` for the third element of a loop, `both[left]/` for a branch."""
+    step_status: StepStatuses = ()
+    """Only attempts that stand so, separated by commas: with `failed` the failed ones of ten thousand."""
+    results: bool = False
+    """Show the attempts' results too."""
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
     """Wait up to so many seconds for the end of the run."""
 
@@ -146,6 +154,8 @@ class RetryBody(OptionalBody):
     """The new run's `__input__`; left out: that of the old run."""
     params: dict[str, Any] | None = None
     """All values of the new run's parameters; left out: those of the old run."""
+    until: str | None = None
+    """The step of the flow to end after; left out: at its end."""
     trigger: Literal["api", "cli"] = "api"
     """Who tries again, for the history: a program, or a person with `octospool`."""
     by: By = "api"

@@ -69,7 +69,16 @@ def run(path: RunPath, query: RunQuery) -> Response:
             lambda seconds: service().wait_for_run(path.run_id, seconds),
             until=lambda found: found.status.is_terminal,
         )
-    return answer(service().run(path.run_id, max_steps=query.max_steps, steps_after=query.steps_after))
+    return answer(
+        service().run(
+            path.run_id,
+            max_steps=query.max_steps,
+            steps_after=query.steps_after,
+            path=query.path,
+            step_status=query.step_status,
+            results=query.results,
+        )
+    )
 
 
 @noun.get("/<run_id>/logs", responses={200: LogPage, **error_answers(errors.RunNotFound)})
@@ -174,6 +183,7 @@ def retry(path: RunPath, body: RetryBody) -> Response:
         has_data="data" in body.model_fields_set,
         data=body.data,
         params=body.params,
+        until=body.until,
     )
     run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=body.by)
     return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})

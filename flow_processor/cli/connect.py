@@ -15,6 +15,7 @@ from flow_processor.cli.output import say
 from flow_processor.errors import DataFolderInUse
 from flow_processor.locks import DataFolderLock
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
@@ -55,8 +56,17 @@ class Spooler(Protocol):
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""
 
-    def run(self, run_id: str, *, max_steps: int = 1000, steps_after: int = 0) -> RunDetail:
-        """The run as it is, with its steps after the first `steps_after`."""
+    def run(
+        self,
+        run_id: str,
+        *,
+        max_steps: int = 1000,
+        steps_after: int = 0,
+        path: str = "",
+        step_status: Sequence[StepStatus] = (),
+        results: bool = False,
+    ) -> RunDetail:
+        """The run as it is, with its steps: those after the first `steps_after` whose path begins with `path`."""
 
     def runs(
         self,

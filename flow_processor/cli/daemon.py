@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from flow_processor import errors
 from flow_processor.clock import to_text
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import (
@@ -86,9 +87,24 @@ class Daemon:
         answer = self._call("GET", f"/api/runs/{quote(run_id)}", query=query, extra_seconds=seconds)
         return RunDetail.model_validate(answer)
 
-    def run(self, run_id: str, *, max_steps: int = 1000, steps_after: int = 0) -> RunDetail:
-        """The run as it is, with its steps after the first `steps_after`."""
-        query = {"max_steps": max_steps, "steps_after": steps_after}
+    def run(
+        self,
+        run_id: str,
+        *,
+        max_steps: int = 1000,
+        steps_after: int = 0,
+        path: str = "",
+        step_status: Sequence[StepStatus] = (),
+        results: bool = False,
+    ) -> RunDetail:
+        """The run as it is, with its steps: those after the first `steps_after` whose path begins with `path`."""
+        query = {
+            "max_steps": max_steps,
+            "steps_after": steps_after,
+            "path": path,
+            "step_status": [one.value for one in step_status],
+            "results": "true" if results else "false",
+        }
         answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query=query)
         return RunDetail.model_validate(answer)
 

@@ -94,9 +94,14 @@ def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
         )
         for step in run.steps
     ]
-    table(("step", "try", "status", "duration", "error"), rows, empty="no step has begun")
+    empty = "no such step" if run.steps_by_status else "no step has begun"
+    table(("step", "try", "status", "duration", "error"), rows, empty=empty)
+    for step in run.steps:
+        if step.result is not None:
+            click.echo(escape(f"{step.path}: {json.dumps(step.result, ensure_ascii=False)}"))
     if run.steps_total > len(run.steps):
-        say(f"and {run.steps_total - len(run.steps)} more steps")
+        counts = ", ".join(f"{count} {status.value}" for status, count in run.steps_by_status.items())
+        say(f"and {run.steps_total - len(run.steps)} more steps ({counts}); --failed and --path show fewer")
 
 
 def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo, first: str = "") -> list[str]:

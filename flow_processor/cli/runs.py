@@ -22,6 +22,7 @@ from flow_processor.cli.output import echo_json, say
 from flow_processor.cli.run_text import log_line, show_list, show_run
 from flow_processor.cli.run_verbs import answer, cancel, resume, retry, signal
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 
 if TYPE_CHECKING:
     from flow_processor.cli.connect import Spooler
@@ -119,14 +120,19 @@ def list_runs(
 
 @command.command("show")
 @click.argument("run_id", metavar="ID")
+@click.option("--path", default="", help="Only steps whose path begins so: 'loop[3]/' is the third element.")
+@click.option("--failed", is_flag=True, help="Only steps that failed.")
+@click.option("--results", is_flag=True, help="Show each step's result too.")
 @data_path_option
 @json_option
-def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
+def show(run_id: str, path: str, failed: bool, results: bool, data_path: Path | None, as_json: bool) -> None:
     """Show a run: status, times, error, every step. With --json also its data.
 
     \b
-    Example:
+    Examples:
       octospool runs show 20261121T074006123-k7x2m9qa
+      octospool runs show 20261121T074006123-k7x2m9qa --failed
+      octospool runs show 20261121T074006123-k7x2m9qa --path 'loop[3]/' --results
     """
     from flow_processor.cli.connect import reading, way_to_a_daemon
     from flow_processor.cli.daemon import Daemon
@@ -134,7 +140,8 @@ def show(run_id: str, data_path: Path | None, as_json: bool) -> None:
 
     settings = existing_settings(data_path)
     with reading(settings) as spooler:
-        run = spooler.run(run_id)
+        wanted = (StepStatus.FAILED,) if failed else ()
+        run = spooler.run(run_id, path=path, step_status=wanted, results=results)
         first = "" if isinstance(spooler, Daemon) else f"{way_to_a_daemon(settings)}, then "
         is_alone = not isinstance(spooler, Daemon) and DataFolderLock(settings.data_path).holder() is None
     if as_json:

@@ -115,7 +115,9 @@ class _LoopSizes:
             steps = FlowLibrary(settings.flows_path).load(flow).spec.steps
         except OctospoolError:  # the run has its own copy; without the file there is a count and no total
             return
-        self._data_keys = {s.name: s.options.data_key for s in steps if s.options_key == "flow_loop"}
+        self._data_keys = {
+            s.name: s.options.data_key for s in steps if s.options_key in ("flow_loop", "foreach")
+        }
 
     def items_of(self, path: str, run: RunDetail) -> int | None:
         """The number of items of the loop with that path; None where it is not known."""

@@ -7,7 +7,6 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from flow_processor.clock import Clock, from_epoch
@@ -16,8 +15,9 @@ from flow_processor.flow_data import fold_data
 from flow_processor.journal import WireRow, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
-from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
+from flow_processor.run_state import RunState, StepRecord, fold
 from flow_processor.service.run_events import run_events
+from flow_processor.service.step_views import StepsWanted, moment, show_steps
 from flow_processor.service.told import open_waits
 from flow_processor.service.views import (
     ErrorView,
@@ -26,7 +26,6 @@ from flow_processor.service.views import (
     RunDetail,
     RunPage,
     RunSummary,
-    StepView,
     WaitView,
 )
 from flow_processor.spec.flow import HANDLERS
@@ -64,35 +63,37 @@ class History:
             raise _not_found(run_id)
         return row
 
-    def run(self, run_id: str, *, max_steps: int, steps_after: int = 0) -> RunDetail:
-        """One run with its data and at most `max_steps` of its steps, after the first `steps_after`."""
+    def run(self, run_id: str, steps: StepsWanted) -> RunDetail:
+        """One run with its data and those of its steps that are wanted."""
         found = self._store.runs.with_journal(run_id)
         if found is None:
             raise _not_found(run_id)
         retries = self._store.runs.retries_of(run_id) if found[0].status.is_terminal else []
-        return self.detail(*found, max_steps=max_steps, steps_after=steps_after, retried_by=retries)
+        return self.detail(*found, steps, retried_by=retries)
 
     def detail(
         self,
         row: RunRow,
         wires: Sequence[WireRow],
+        steps: StepsWanted,
         *,
-        max_steps: int,
-        steps_after: int = 0,
         retried_by: Sequence[str] = (),
     ) -> RunDetail:
         """A run and its journal as an answer."""
         state = fold(from_wire(wire) for wire in wires)
         now = self._clock.now().timestamp()
         summary = self.summary(row)
-        shown = state.steps[steps_after : steps_after + max_steps]
+        shown = show_steps(
+            state.steps, steps, now=now, with_result=lambda record: self._with_result(row, record)
+        )
         return RunDetail(
             **dict(summary),
             params=row.params,
             flow_hash=row.flow_hash,
             error=error_view(row.error),
-            steps=[_step_view(record, now) for record in shown],
-            steps_total=len(state.steps),
+            steps=shown.steps,
+            steps_total=shown.total,
+            steps_by_status=shown.by_status,
             waiting=[] if row.status.is_terminal else wait_views(state),
             events=run_events(wires),
             retried_by=list(retried_by),
@@ -140,13 +141,13 @@ class History:
             status=row.status,
             trigger=row.trigger,
             created_at=from_epoch(row.created_at),
-            started_at=_moment(row.started_at),
-            ended_at=_moment(row.ended_at),
+            started_at=moment(row.started_at),
+            ended_at=moment(row.ended_at),
             duration_seconds=None if row.started_at is None else max(0.0, round(end - row.started_at, 6)),
             reason=None if row.error is None else row.error["message"],
             schedule_id=row.schedule_id,
-            slot=_moment(row.slot),
-            wake_at=_moment(row.wake_at) if row.status is RunStatus.WAITING else None,
+            slot=moment(row.slot),
+            wake_at=moment(row.wake_at) if row.status is RunStatus.WAITING else None,
             retry_of=row.retry_of,
             attempt=row.attempt,
         )
@@ -209,10 +210,6 @@ def _not_found(run_id: str) -> RunNotFound:
     return RunNotFound(f"there is no run '{run_id}' (any more)", details={"run_id": run_id})
 
 
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else from_epoch(seconds)
-
-
 def wait_views(state: RunState) -> list[WaitView]:
     """What a run waits for; without what cannot be read: a worker, which tells it, is not trusted that far."""
     views = []
@@ -228,8 +225,8 @@ def wait_view(record: StepRecord) -> WaitView:
     return WaitView(
         path=record.path,
         kind=wait.kind,
-        since=_moment(record.started_at),
-        until=_moment(wait.until),
+        since=moment(record.started_at),
+        until=moment(wait.until),
         signal=wait.signal,
         prompt=wait.prompt,
         answers=wait.answers,
@@ -241,21 +238,3 @@ def wait_view(record: StepRecord) -> WaitView:
 def error_view(error: dict[str, Any] | None) -> ErrorView | None:
     """A recorded error as an answer."""
     return None if error is None else ErrorView(**error)
-
-
-def _step_view(record: StepRecord, now: float) -> StepView:
-    is_skipped = record.status is StepStatus.SKIPPED
-    started = None if is_skipped else _moment(record.started_at)
-    duration = None
-    if started is not None and record.started_at is not None:
-        duration = max(0.0, round((record.ended_at or now) - record.started_at, 6))
-    return StepView(
-        path=record.path,
-        attempt=record.attempt,
-        status=record.status,
-        started_at=started,
-        ended_at=None if record.status is StepStatus.NOT_STARTED else _moment(record.ended_at),
-        duration_seconds=duration,
-        error=error_view(record.error),
-        kept=record.kept,
-    )

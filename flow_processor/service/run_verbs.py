@@ -10,10 +10,12 @@ from typing import Any
 from flow_processor.documents import to_json_value
 from flow_processor.errors import InvalidRequest, StepError
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.run_state import StepStatus
 from flow_processor.service.cause import Cause
 from flow_processor.service.parts import Parts
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
+from flow_processor.service.step_views import StepsWanted
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary
 from flow_processor.store.runs import RunFilter
 
@@ -48,11 +50,24 @@ class RunVerbs(Parts):
         outcome = self.live.wait(run_id, seconds)
         if outcome is None:
             return self.run(run_id)
-        return self.history.detail(*outcome, max_steps=MAX_STEPS)
+        return self.history.detail(*outcome, StepsWanted(limit=MAX_STEPS))
 
-    def run(self, run_id: str, *, max_steps: int = MAX_STEPS, steps_after: int = 0) -> RunDetail:
-        """One run with its data and steps (those after the first `steps_after`). Raises RunNotFound."""
-        return self.history.run(run_id, max_steps=max_steps, steps_after=steps_after)
+    def run(
+        self,
+        run_id: str,
+        *,
+        max_steps: int = MAX_STEPS,
+        steps_after: int = 0,
+        path: str = "",
+        step_status: Sequence[StepStatus] = (),
+        results: bool = False,
+    ) -> RunDetail:
+        """One run with its data and steps: those after the first `steps_after` whose path begins with `path` and which
+        stand so, perhaps with their results. Raises RunNotFound."""
+        wanted = StepsWanted(
+            limit=max_steps, after=steps_after, path=path, status=step_status, results=results
+        )
+        return self.history.run(run_id, wanted)
 
     def runs(
         self,

@@ -145,6 +145,29 @@ def test_history_keeps_the_run_and_it_can_be_read_without_a_daemon(
     assert octospool("runs", "cancel", run_id).exit_code == 1
 
 
+def test_the_failed_element_of_a_loop_is_found(start: Start, octospool: Octospool, flow: WriteFlow) -> None:
+    flow(
+        "orders.yml",
+        """steps:
+  - name: loop
+    type: foreach
+    foreach:
+      items: [1, 2, 3]
+      on_item_error: continue
+      steps:
+        - {name: check, type: raise, when: item == 2, raise: {message: not this one}}
+        - {name: kept, type: set_fact, set_fact: {value: {number: "{{ item }}"}}}
+""",
+    )
+    run_id = ended(start("run", "orders"))[1]["__run_id__"]
+    failed = octospool("runs", "show", run_id, "--failed").stdout
+    assert "loop[2]/check" in failed
+    assert "loop[1]/" not in failed
+    third = octospool("runs", "show", run_id, "--path", "loop[3]/", "--results").stdout
+    assert 'loop[3]/kept: {"number": 3}' in third
+    assert "loop[2]/check" not in third
+
+
 def test_what_is_not_there_is_3(octospool: Octospool, flow: WriteFlow) -> None:
     flow("hello.yml", GREET)
     assert octospool("runs", "show", "20260101T000000000-aaaaaaaa").exit_code == 3
