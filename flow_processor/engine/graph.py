@@ -32,13 +32,3 @@ class Graph:
             if not self._missing[dependent]:
                 free.append(dependent)
         return free
-
-
-def needed_for(steps: Sequence[StepSpec], name: str) -> list[StepSpec]:
-    """The step of that name and all that it needs, directly or not, in the order of the list."""
-    by_name = {step.name: step for step in steps}
-    wanted, found = [name], set()
-    while wanted:
-        found.add(one := wanted.pop())
-        wanted += [needed for needed in by_name[one].needs or () if needed not in found]
-    return [step for step in steps if step.name in found]

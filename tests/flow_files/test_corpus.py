@@ -25,6 +25,8 @@ ONLY_THE_LOADER_SEES = {
     "bad_when", "bad_zone", "both_rules", "both_schedules", "cron_never_comes", "duplicate_step",
     "escaping_sub_flow", "finally_nowhere", "goto_in_switch_nowhere", "goto_nowhere", "jq_imports",
     "jq_reads_environment", "on_error_goto_nowhere", "reserved_name", "unknown_filter",
+    "duplicate_step_in_handler", "goto_in_graph", "goto_out_of_a_handler", "needs_in_a_circle", "needs_itself",
+    "needs_nobody", "needs_twice", "result_key_of_two_beside", "step_named_like_a_handler",
 }  # fmt: skip
 """Files that are right by their form; what is wrong is a name, a target, an expression or a date."""
 
