@@ -52,28 +52,37 @@ def octospool() -> Callable[..., Result]:
     return call
 
 
+def start_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """The command as a process of its own, as a user starts it; `serve` by `python main.py`."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *arguments[1:]]
+        if arguments[0] == "serve"
+        else [sys.executable, "-m", "flow_processor", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | (env or {}),
+    )
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    """Whatever it still does."""
+    if process.poll() is None:
+        process.kill()
+    process.communicate(timeout=STOP_SECONDS)
+
+
 @pytest.fixture
 def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """`start("serve", …)` starts the command as a process of its own; whatever still runs is ended."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), *arguments[1:]]
-            if arguments[0] == "serve"
-            else [sys.executable, "-m", "flow_processor", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | (env or {}),
-        )
-        started.append(process)
-        return process
+        started.append(start_command(*arguments, env=env))
+        return started[-1]
 
     yield begin
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=STOP_SECONDS)
+        end_process(process)

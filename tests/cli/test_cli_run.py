@@ -1,4 +1,4 @@
-"""`octospool run` by itself, as a user starts it: output, exit codes, Ctrl-C, turns, history."""
+"""`octospool run` by itself: output, exit codes, history; and as a user starts it: Ctrl-C, turns."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
     return process.returncode, json.loads(out) if out.strip() else None, said
 
 
+def told(result: Result) -> tuple[int, Any, str]:
+    """The same of a command that ran in this process."""
+    return result.exit_code, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
+
+
 def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
     """Read stderr up to the line that holds the text; everything read."""
     read = ""
@@ -75,14 +80,21 @@ def test_a_run_prints_its_data_and_tells_its_steps(start: Start, flow: WriteFlow
     assert f"run {data['__run_id__']} of hello.yml" in said
 
 
-def test_a_failed_run_is_1_with_the_error_and_the_data_so_far(start: Start, flow: WriteFlow) -> None:
+def test_a_failed_run_is_1_with_the_error_and_the_data_so_far(octospool: Octospool, flow: WriteFlow) -> None:
     flow("fails.yml", FAILS)
-    code, data, said = ended(start("run", "fails.yml"))
+    code, data, said = told(octospool("run", "fails.yml"))
     assert code == 1
     assert data["before"] == 1
     assert "failed     broken" in said
     assert "at step broken" in said
     assert "no way" in said
+
+
+def test_nothing_is_left_locked(octospool: Octospool, flow: WriteFlow, folder: Path) -> None:
+    flow("fails.yml", FAILS)
+    octospool("run", "fails")
+    assert json.loads(octospool("locks", "list", "--json").stdout) == {"locks": []}
+    assert not (folder / "daemon.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -92,40 +104,42 @@ def test_a_failed_run_is_1_with_the_error_and_the_data_so_far(start: Start, flow
         ("invalid.yml", "steps: [{name: a, type: nonsense}]", 2),
     ],
 )
-def test_the_outcome_is_the_exit_code(start: Start, flow: WriteFlow, name: str, text: str, code: int) -> None:
+def test_the_outcome_is_the_exit_code(
+    octospool: Octospool, flow: WriteFlow, name: str, text: str, code: int
+) -> None:
     flow(name, text)
-    assert ended(start("run", name))[0] == code
+    assert told(octospool("run", name))[0] == code
 
 
-def test_a_flow_that_is_not_there_is_3(start: Start, flow: WriteFlow) -> None:
+def test_a_flow_that_is_not_there_is_3(octospool: Octospool, flow: WriteFlow) -> None:
     flow("hello.yml", GREET)
-    code, data, said = ended(start("run", "helo"))
+    code, data, said = told(octospool("run", "helo"))
     assert (code, data) == (3, None)
     assert "did you mean 'hello.yml'?" in said
 
 
-def test_items_of_a_loop_are_counted(start: Start, flow: WriteFlow) -> None:
+def test_items_of_a_loop_are_counted(octospool: Octospool, flow: WriteFlow) -> None:
     flow("loop.yml", LOOP)
     flow("item.yml", ITEM)
-    code, data, said = ended(start("run", "loop"))
+    code, data, said = told(octospool("run", "loop"))
     assert code == 0, said
     assert [child["twice"] for child in data["each"]] == [n * 2 for n in range(20)]
     assert "each: 20/20 items" in said
     assert "each[" not in said
 
 
-def test_quiet_tells_only_the_outcome(start: Start, flow: WriteFlow) -> None:
+def test_quiet_tells_only_the_outcome(octospool: Octospool, flow: WriteFlow) -> None:
     flow("hello.yml", GREET)
-    _, _, said = ended(start("run", "hello", "--quiet"))
+    _, _, said = told(octospool("run", "hello", "--quiet"))
     assert "greeting" not in said
     assert "succeeded in" in said
 
 
 def test_history_keeps_the_run_and_it_can_be_read_without_a_daemon(
-    start: Start, flow: WriteFlow, octospool: Octospool
+    octospool: Octospool, flow: WriteFlow
 ) -> None:
     flow("hello.yml", GREET)
-    _, data, _ = ended(start("run", "hello"))
+    _, data, _ = told(octospool("run", "hello"))
     run_id = data["__run_id__"]
     listed = json.loads(octospool("runs", "list", "--since", "1h", "--json").stdout)["runs"]
     assert [(one["run_id"], one["status"], one["trigger"]) for one in listed] == [
@@ -174,27 +188,40 @@ def test_what_is_not_there_is_3(octospool: Octospool, flow: WriteFlow) -> None:
     assert octospool("locks", "remove", "hello").exit_code == 3
 
 
-def test_nothing_is_left_locked(start: Start, flow: WriteFlow, octospool: Octospool, folder: Path) -> None:
-    flow("fails.yml", FAILS)
-    ended(start("run", "fails"))
-    assert json.loads(octospool("locks", "list", "--json").stdout) == {"locks": []}
-    assert not (folder / "daemon.json").exists()
+# With others at the folder, and signals: processes of their own.
+
+unix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_cancels_and_the_finally_step_still_runs(start: Start, flow: WriteFlow, number: int) -> None:
+@pytest.fixture
+def under_way(start: Start, flow: WriteFlow) -> subprocess.Popen[str]:
+    """A run of slow.yml that has begun, by `octospool run`."""
     flow("slow.yml", SLOW)
+    flow("hello.yml", GREET)
     process = start("run", "slow")
     wait_for_line(process, "begun")
-    process.send_signal(number)
-    code, data, said = ended(process)
-    assert code == 5, said
-    assert data["bye"] == "cleaned up"
-    assert "cancelling" in said
+    return process
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
+@unix_only
+def test_ctrl_c_cancels_the_finally_step_still_runs_and_the_next_has_its_turn(
+    under_way: subprocess.Popen[str], start: Start
+) -> None:
+    """SIGTERM does the same."""
+    second = start("run", "slow")
+    wait_for_line(second, "waiting for its turn")
+    for process, number in ((under_way, signal.SIGINT), (second, signal.SIGTERM)):
+        if process is second:
+            wait_for_line(process, "begun")
+        assert process.poll() is None
+        process.send_signal(number)
+        code, data, said = ended(process)
+        assert code == 5, said
+        assert data["bye"] == "cleaned up"
+        assert "cancelling" in said
+
+
+@unix_only
 def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
     stubborn = SLOW.replace(
         "type: set_fact, set_fact: {value: cleaned up}", "type: sleep, sleep: {seconds: 60}"
@@ -210,57 +237,30 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
     assert "left; run" in said
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
-def test_a_second_run_waits_its_turn(start: Start, flow: WriteFlow) -> None:
-    flow("slow.yml", SLOW)
-    flow("hello.yml", GREET)
-    first = start("run", "slow")
-    wait_for_line(first, "begun")
-    second = start("run", "hello")
-    wait_for_line(second, "waiting for its turn")
-    assert first.poll() is None
-    first.send_signal(signal.SIGINT)
-    assert ended(first)[0] == 5
-    assert ended(second)[0] == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
-def test_ctrl_c_while_waiting_starts_nothing(start: Start, flow: WriteFlow, octospool: Octospool) -> None:
-    flow("slow.yml", SLOW)
-    flow("hello.yml", GREET)
-    first = start("run", "slow")
-    wait_for_line(first, "begun")
-    second = start("run", "hello")
-    wait_for_line(second, "waiting for its turn")
-    second.send_signal(signal.SIGINT)
-    code, data, said = ended(second)
-    assert (code, data) == (5, None)
-    assert "before anything was started" in said
-    assert octospool("runs", "list", "--flow", "hello.yml").stdout == ""
-
-
-def test_no_wait_leaves_with_75_and_says_who_is_there(start: Start, flow: WriteFlow) -> None:
-    flow("slow.yml", SLOW)
-    first = start("run", "slow")
-    wait_for_line(first, "begun")
-    code, _, said = ended(start("run", "slow", "--no-wait"))
-    assert code == 75
-    assert f"pid {first.pid}" in said
-
-
-def test_while_a_run_is_under_way_others_can_look(
-    start: Start, flow: WriteFlow, octospool: Octospool
+@unix_only
+def test_while_a_run_is_under_way_others_can_look_and_start_nothing(
+    under_way: subprocess.Popen[str], start: Start, octospool: Octospool
 ) -> None:
-    flow("slow.yml", SLOW)
-    process = start("run", "slow")
-    wait_for_line(process, "begun")
     listed = json.loads(octospool("runs", "list", "--json").stdout)["runs"]
-    assert listed[0]["flow"] == "slow.yml"
+    assert [run["flow"] for run in listed] == ["slow.yml"]
     locks = json.loads(octospool("locks", "list", "--json").stdout)["locks"]
     assert [lock["flow"] for lock in locks] == ["slow.yml"]
     refused = octospool("runs", "cancel", listed[0]["run_id"])
     assert refused.exit_code == 1
-    assert f"pid {process.pid}" in refused.stderr
+    assert f"pid {under_way.pid}" in refused.stderr
+
+    code, data, said = told(octospool("run", "slow", "--no-wait"))
+    assert (code, data) == (75, None)
+    assert f"pid {under_way.pid}" in said
+
+    waiting = start("run", "hello")
+    wait_for_line(waiting, "waiting for its turn")
+    waiting.send_signal(signal.SIGINT)
+    code, data, said = ended(waiting)
+    assert (code, data) == (5, None)
+    assert "before anything was started" in said
+    assert octospool("runs", "list", "--flow", "hello.yml").stdout == ""
+    assert under_way.poll() is None
 
 
 def test_runs_are_found_by_the_flows_name_as_run_takes_it(octospool: Octospool, flow: WriteFlow) -> None:
