@@ -28,6 +28,8 @@ class Event(StrEnum):
     RETRIED = "retried"
     """This run tries another one again; the rows of dispatch 0 that follow are kept from it.
     data: {of, from, by}"""
+    BOUNDED = "bounded"
+    """The run is to end after a step of its flow, written at its launch. data: {until, by}"""
     DAEMON_STOPPED = "daemon_stopped"
     """The daemon was stopped while the run was under way; it goes on with the next one. data: {}"""
     CANCEL_REQUESTED = "cancel_requested"

@@ -112,6 +112,8 @@ class RunState:
     """When a parked run goes on by itself, in seconds since 1970; None: only when it is told something."""
     retry_of: str | None = None
     """The run that this one tries again."""
+    until: str | None = None
+    """Name of the step of the flow behind which the run is to end."""
 
     def under_way(self) -> list[StepRecord]:
         """Attempts that began and have no outcome."""
@@ -202,6 +204,8 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         _fold_resume(state, row)
     elif row.event is Event.RETRIED:
         state.retry_of = row.data["of"]
+    elif row.event is Event.BOUNDED:
+        state.until = row.data["until"]
     elif row.event is Event.CANCEL_REQUESTED:
         state.cancel_requested = True
         state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))

@@ -29,6 +29,8 @@ class LaunchBody(Body):
     """The run's `__input__`: any JSON value."""
     params: dict[str, Any] | None = None
     """Values for the parameters that the flow declares."""
+    until: str | None = None
+    """The step of the flow to end after; left out: at its end."""
     trigger: Literal["api", "cli"] = "api"
     """Who launches, for the history: a program, or a person with `octospool run`."""
     wait: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] | None = None
@@ -111,7 +113,9 @@ _LAUNCH_ERRORS = error_answers(
 def launch(body: LaunchBody) -> Response:
     """Launch a flow."""
     trigger = Trigger(body.trigger)
-    run = service().launch(body.path, data=body.data, params=body.params, trigger=trigger, by=trigger.value)
+    run = service().launch(
+        body.path, data=body.data, params=body.params, until=body.until, trigger=trigger, by=trigger.value
+    )
     if body.wait is not None and not run.status.is_terminal:
         run = waiting_room().wait(
             body.wait,

@@ -48,6 +48,7 @@ class Spooler(Protocol):
         *,
         data: Any = None,
         params: dict[str, Any] | None = None,
+        until: str | None = None,
         trigger: Trigger = Trigger.CLI,
         by: str = "cli",
     ) -> RunSummary:

@@ -72,6 +72,7 @@ class Daemon:
         *,
         data: Any = None,
         params: dict[str, Any] | None = None,
+        until: str | None = None,
         trigger: Trigger = Trigger.CLI,
         by: str = "cli",  # the daemon tells this by the trigger
     ) -> RunSummary:
@@ -79,6 +80,8 @@ class Daemon:
         body = {"path": path, "data": data, "trigger": trigger.value}
         if params:
             body["params"] = params
+        if until is not None:
+            body["until"] = until
         return RunSummary.model_validate(self._call("POST", "/api/flows/launch", json=body))
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
@@ -176,6 +179,8 @@ class Daemon:
             body["data"] = wish.data
         if wish.params is not None:
             body["params"] = wish.params
+        if wish.until is not None:
+            body["until"] = wish.until
         return self._post_to_run(run_id, "retry", body)
 
     def _post_to_run(self, run_id: str, verb: str, body: dict[str, Any]) -> RunSummary:

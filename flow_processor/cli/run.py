@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +12,13 @@ from flow_processor.cli.exits import ExitCode
 from flow_processor.cli.options import data_path_option, existing_settings, params_options
 from flow_processor.cli.output import duration, echo_json, say
 from flow_processor.cli.values import json_value, params_given
+from flow_processor.errors import InvalidRequest
 from flow_processor.run import RunStatus, Trigger
 
 if TYPE_CHECKING:
-    from flow_processor.service.views import RunDetail
+    from flow_processor.cli.connect import Spooler
+    from flow_processor.service.retries import RetryWish
+    from flow_processor.service.views import RunDetail, RunSummary
 
 LAUNCH_FAILED_HELP = "; ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
 
@@ -24,6 +27,13 @@ LAUNCH_FAILED_HELP = "; ".join(f"{code.value} {code.name.lower().replace('_', ' 
 @click.argument("flow")
 @click.option("--data", "-d", metavar="JSON|@FILE|@-", help="The flow's __input__; @- reads it from stdin.")
 @params_options
+@click.option("--until", metavar="STEP", help="End after this step, and after what it needs.")
+@click.option(
+    "--from-run",
+    metavar="ID",
+    help="Take the results of this earlier run of FLOW, and begin where it came to, with the flow as it is now.",
+)
+@click.option("--from", "from_step", metavar="STEP", help="With --from-run: begin at this step.")
 @click.option(
     "--dry",
     is_flag=True,
@@ -39,6 +49,9 @@ def command(
     data: str | None,
     pairs: tuple[str, ...],
     params: str | None,
+    until: str | None,
+    from_run: str | None,
+    from_step: str | None,
     dry: bool,
     no_wait: bool,
     quiet: bool,
@@ -57,7 +70,13 @@ def command(
     Example:
       octospool run hello --data '{"name": "Ada"}'
       octospool run report --data @input.json --param day=2026-11-21 > report.json
+      octospool run report --until fetch
+      octospool run report --from-run 20261121T074006123-k7x2m9qa --from render
     """
+    if from_step is not None and from_run is None:
+        raise click.UsageError("--from needs --from-run, the run whose results are taken")
+    if dry and (until or from_run):
+        raise click.UsageError("--dry goes through the whole flow; it takes neither --until nor --from-run")
     payload, given = json_value(data, hint="--data"), params_given(pairs, params)
     from flow_processor.cli.connect import running
     from flow_processor.cli.daemon import Daemon
@@ -65,6 +84,7 @@ def command(
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
     from flow_processor.flow import name_below
+    from flow_processor.service.retries import RetryWish
 
     settings = existing_settings(data_path)
     path = name_below(flow, settings.flows_path)
@@ -78,7 +98,11 @@ def command(
         if spooler is None or interrupts.asked:
             say("cancelled before anything was started")
             ctx.exit(ExitCode.CANCELLED)
-        run = spooler.launch(path, data=payload, params=given, trigger=Trigger.CLI, by="cli")
+        if from_run is None:
+            run = spooler.launch(path, data=payload, params=given, until=until, trigger=Trigger.CLI, by="cli")
+        else:
+            wish = RetryWish(from_step, True, data is not None, payload, given, until)
+            run = _launch_from(spooler, from_run, path, wish)
         where = f" in the daemon at {spooler.url}" if isinstance(spooler, Daemon) else ""
         say(f"run {run.run_id} of {run.flow}{where}")
         ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
@@ -86,6 +110,14 @@ def command(
     if ended.data is not None:
         echo_json(ended.data)
     ctx.exit(exits.of_status(ended.status))
+
+
+def _launch_from(spooler: Spooler, run_id: str, path: str, wish: RetryWish) -> RunSummary:
+    """A run that begins with the results of another one of the same flow."""
+    old = spooler.run(run_id, max_steps=0)
+    if PurePosixPath(path).with_suffix("") != PurePosixPath(old.flow).with_suffix(""):
+        raise InvalidRequest(f"run {run_id} is one of {old.flow}, not of {path}")
+    return spooler.retry_run(run_id, wish, trigger=Trigger.CLI, by="cli")
 
 
 def _outcome(run: RunDetail) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.clock import from_epoch
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.engine.step_list import StepList
 from flow_processor.engine.stops import Stops
-from flow_processor.step import FlowOutcome
+from flow_processor.flow_files import ancestors
+from flow_processor.spec.step import StepSpec, is_graph
+from flow_processor.step import Exit, FlowOutcome
 
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter
@@ -40,9 +43,10 @@ class FlowFrame:
         self._flow = flow
         self._spec = run.spec_of(flow)
         self._prefix = prefix
+        self._until = None if prefix else run.journal.before.until
         self._steps = StepList(
             run,
-            self._spec.steps,
+            self._wanted_steps(),
             prefix=prefix,
             data=data,
             deadline=deadline,
@@ -51,6 +55,9 @@ class FlowFrame:
             closes=closes,
         )
         self._steps.comes_later = self._spec.finally_step
+        self._steps.until = self._until
+        self._is_cut_short = False
+        """It has ended after the step that the run was to end after."""
         self._status = "succeeded"
         self._error: dict[str, Any] | None = None
         self.exit_message: str | None = None
@@ -61,6 +68,9 @@ class FlowFrame:
         stopped: Stopped | None = None
         try:
             ended = self._steps.run()
+            self._is_cut_short = ended is None and self._until in self._steps.finished
+            if self._is_cut_short:
+                ended = Exit(f"ended after step '{self._until}', as asked (until)")
             if ended is not None:
                 self._status, self.exit_message = "exited", ended.message
         except FlowFailed as failed:
@@ -73,6 +83,14 @@ class FlowFrame:
         if stopped is not None:
             raise stopped
         return FlowOutcome(self._status, self._steps.data, self._error)
+
+    def _wanted_steps(self) -> Sequence[StepSpec]:
+        """The steps of the flow; of those that run by what they need only what the last wanted one needs."""
+        steps = self._spec.steps
+        if self._until is None or not is_graph(steps):
+            return steps
+        before = ancestors({step.name: step.needs or () for step in steps})
+        return [step for step in steps if step.name == self._until or step.name in before[self._until]]
 
     def _fail(self, failed: FlowFailed) -> None:
         """The first error stays."""
@@ -91,7 +109,9 @@ class FlowFrame:
                 self._steps.visit(next(step for step in self._spec.steps if step.name == name))
             except FlowFailed as failed:
                 self._fail(failed)
-        self._handle(_HANDLER_OF[self._status])
+        # A flow that was cut short on purpose has not come to the end that on_success is for.
+        if not self._is_cut_short or self._status != "exited":
+            self._handle(_HANDLER_OF[self._status])
         self._handle("finally")
 
     def _handle(self, name: str) -> None:

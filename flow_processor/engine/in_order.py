@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run_in_order(steps: StepList) -> Exit | None:
-    """Run the steps in the order of the list; what ended them early by `exit`, if anything did."""
+    """Run the steps in the order of the list, as far as they are to run; what an `exit` said that ended them early."""
     index = {step.name: number for number, step in enumerate(steps.steps)}
     position, jumps = 0, 0
     while position < len(steps.steps):
@@ -21,6 +21,8 @@ def run_in_order(steps: StepList) -> Exit | None:
         position += 1
         if isinstance(control, Exit):
             return control
+        if step.name == steps.until:
+            return None
         if isinstance(control, Goto):
             if control.step == "__exit__":
                 return Exit()

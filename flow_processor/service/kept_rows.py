@@ -8,7 +8,7 @@ steps run by what they need, those beside one that is not done stay done too. Ha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flow_processor.errors import InvalidRequest
@@ -114,6 +114,7 @@ def kept_rows(
     handlers: Collection[str] = (),
     before: Before | None = None,
     known_steps: Collection[str] | None = None,
+    order: Sequence[str] = (),
     failed_items: bool = False,
 ) -> Kept:
     """What is kept of a journal.
@@ -122,7 +123,8 @@ def kept_rows(
     With `from_step` the flow goes on at the last visit of that step, and nothing inside it is kept. Steps named in
     `finally_steps` are run again if they were only run because the run was stopped or had failed. `handlers` are the
     names of the handlers in the run's flows. With `before` the steps of the flow run by what they need. Of steps that
-    are not among `known_steps` (None: all) nothing is kept.
+    are not among `known_steps` (None: all) nothing is kept. With `order`, the names of the flow's steps as it is now,
+    `from_step` may also be one that was never reached, if what stands before it is done.
 
     Raises InvalidRequest if `from_step` was never reached, or stands behind a step that is not done.
     """
@@ -137,7 +139,10 @@ def kept_rows(
     rules = _Rules(is_closing, finally_steps, failed_items)
     visits = [visit for visit in _visits(ordered) if not is_closing(visit)]
     restart: _Visit | None
-    if from_step is not None:
+    if from_step is not None and from_step in order and all(visit.name != from_step for visit in visits):
+        restart, begun = None, visits
+        _check_done(from_step, visits, before, order)
+    elif from_step is not None:
         restart = _last_visit(visits, from_step)
         begun = _done_before(restart, visits, before)
     else:
@@ -161,6 +166,16 @@ def _done_before(restart: _Visit, visits: list[_Visit], before: Before | None) -
         message = f"step '{undone.name}' is not done, and '{restart.name}' came after it"
         raise InvalidRequest(f"{message}; begin at '{undone.name}' or before it")
     return begun
+
+
+def _check_done(name: str, visits: list[_Visit], before: Before | None, order: Sequence[str]) -> None:
+    """Raises InvalidRequest unless all is done that stands before a step which was never reached."""
+    done = {visit.name for visit in visits if visit.is_done}
+    needed = order[: order.index(name)] if before is None else [one for one in order if one in before[name]]
+    undone = next((one for one in needed if one not in done), None)
+    if undone is not None:
+        message = f"step '{undone}' is not done, and '{name}' comes after it"
+        raise InvalidRequest(f"{message}; begin at '{undone}' or before it")
 
 
 def _visits(rows: Iterable[JournalRow]) -> list[_Visit]:
@@ -200,14 +215,20 @@ def _visit_of(path: str, row: JournalRow, known: dict[str, _Visit], top: list[_V
 
 
 def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
-    """When a cancel or the time limit stopped the run; what began then is a finally_step."""
+    """When a cancel, the time limit, or the end asked for stopped the run; what began then is a finally_step."""
     moment: float | None = None
+    until: str | None = None
+    cut_at: float | None = None
     for row in rows:
+        if row.event is Event.BOUNDED:
+            until = row.data["until"]
+        elif row.event in _OUTCOMES and row.path.partition("#")[0] == until:
+            cut_at = row.at
         if row.event in (Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT) and moment is None:
             moment = row.at
         elif row.event is Event.RESUMED:
             moment = None
-    return moment
+    return cut_at if moment is None else moment
 
 
 def _first_undone(visits: list[_Visit], *, failed_items: bool = False) -> _Visit | None:

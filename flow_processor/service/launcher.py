@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from flow_processor.clock import Clock
+from flow_processor.documents import did_you_mean
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
 from flow_processor.engine.sizes import size_of
-from flow_processor.errors import FlowRunning, ShuttingDown, SpecError
+from flow_processor.errors import FlowRunning, InvalidRequest, ShuttingDown, SpecError
 from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.flow_files.defaults import defaults_in
-from flow_processor.journal import WireRow
+from flow_processor.journal import Event, JournalRow, WireRow, to_wire
 from flow_processor.own_code.manifest import flow_texts, manifest_of
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.service.cancels import Cancels
@@ -62,17 +63,27 @@ class Launcher:
             raise ShuttingDown("the daemon is stopping and accepts nothing new; try again in a moment")
 
     def launch(
-        self, path: str, *, payload: Any, params: dict[str, Any] | None, cause: Cause
+        self,
+        path: str,
+        *,
+        payload: Any,
+        params: dict[str, Any] | None,
+        cause: Cause,
+        until: str | None = None,
     ) -> RunRow | None:
-        """Accept a run of the flow at `path`; it is durable when this returns.
+        """Accept a run of the flow at `path`, which is to end after the step `until` (None: at its end); it is durable
+        when this returns.
 
         None where `cause.claim` said that somebody else had it. Raises FlowNotFound, SpecError, FlowRunning,
-        InvalidRequest (`params_invalid`: all that is wrong with `params`), ShuttingDown, StoreUnavailable.
+        InvalidRequest (`params_invalid`: all that is wrong with `params`; `unknown_step`), ShuttingDown,
+        StoreUnavailable.
         """
         self.check_open()
         bundle = self.bundle_of(path)
         values = clean_params(bundle.spec.params, params or {})
-        return self.accept(self._new_run(bundle, payload=payload, params=values, cause=cause), bundle, cause)
+        run = self._new_run(bundle, payload=payload, params=values, cause=cause)
+        rows = [] if until is None else [bound(bundle, until, cause, at=run.created_at)]
+        return self.accept(run, bundle, cause, rows=[to_wire(row) for row in rows])
 
     def bundle_of(self, path: str) -> Bundle:
         """The flow at `path` as it would be launched now. Raises FlowNotFound, SpecError."""
@@ -189,6 +200,16 @@ class Launcher:
             return None
         logger.warning("skipped: %s", message, extra={"run": run.id, "flow": run.flow})
         return skipped
+
+
+def bound(bundle: Bundle, until: str, cause: Cause, *, at: float, seq: int = 0) -> JournalRow:
+    """The row that says after which step a run is to end. Raises InvalidRequest for a step that there is not."""
+    names = [step.name for step in bundle.spec.steps]
+    if until not in names:
+        near = did_you_mean(until, names) or f"there are: {', '.join(names)}"
+        message = f"flow '{bundle.path}' has no step '{until}' to end after; {near}"
+        raise InvalidRequest(message, code="unknown_step")
+    return JournalRow(seq, "", 0, Event.BOUNDED, at, {"until": until, "by": cause.by})
 
 
 def flow_is_running(flow: str, holder: str) -> FlowRunning:

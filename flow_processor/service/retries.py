@@ -16,7 +16,7 @@ from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.cause import Cause
 from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
-from flow_processor.service.launcher import Launcher
+from flow_processor.service.launcher import Launcher, bound
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import clean_params
@@ -40,6 +40,8 @@ class RetryWish:
     """With `has_data`: the new run's `__input__`; else the old run's."""
     params: dict[str, Any] | None = None
     """All values of the new run's parameters; None: those of the old run."""
+    until: str | None = None
+    """The step of the flow to end after; None: at its end."""
 
 
 class Retries:
@@ -66,8 +68,8 @@ class Retries:
         """Accept a run that tries another one again; durable when this returns.
 
         Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached, wrong
-        `params`), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable, Conflict
-        `result_lost`.
+        `params`, `until` is no step), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable,
+        Conflict `result_lost`.
         """
         self._launcher.check_open()
         found = self._store.runs.with_journal(run_id)
@@ -79,22 +81,25 @@ class Retries:
         self._live.is_freed(old.id, RECORD_SECONDS)
         launched = self._flows.bundle(old.flow, old.flow_hash)
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
+        journal = [from_wire(wire) for wire in wires]
         kept = kept_rows(
-            [from_wire(wire) for wire in wires],
+            journal,
             from_step=wish.from_step,
             finally_steps=_finally_steps(launched),
             handlers=_handlers(launched),
             before=_before(bundle.spec),
+            order=[step.name for step in bundle.spec.steps] if wish.use_current_flow else (),
             known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
             failed_items=old.status in _WENT_WELL,
         )
-        if kept.restart is None and old.status in _WENT_WELL:
+        was_cut_short = any(row.event is Event.BOUNDED for row in journal)
+        if kept.restart is None and old.status in _WENT_WELL and not was_cut_short:
             message = (
                 f"run {old.id} has {old.status.value}, nothing in it failed; say 'from', the step to begin at"
             )
             raise NothingFailed(message, details={"run_id": old.id})
         run = self._new_run(old, bundle, wish, cause)
-        rows = self._first_rows(old, kept, wish, cause)
+        rows = self._first_rows(old, bundle, kept, wish, cause)
         try:
             self._adopt(run, old, kept.rows)
             # An interrupted run may be resumed just now: then there is nothing to try again.
@@ -128,10 +133,15 @@ class Retries:
             attempt=old.attempt + 1,
         )
 
-    def _first_rows(self, old: RunRow, kept: Kept, wish: RetryWish, cause: Cause) -> list[WireRow]:
+    def _first_rows(
+        self, old: RunRow, bundle: Bundle, kept: Kept, wish: RetryWish, cause: Cause
+    ) -> list[WireRow]:
         data = {"of": old.id, "from": wish.from_step or kept.restart, "by": cause.by}
-        first = JournalRow(0, "", 0, Event.RETRIED, self._clock.now().timestamp(), data)
-        return [to_wire(row) for row in (first, *kept.rows)]
+        now = self._clock.now().timestamp()
+        rows = [JournalRow(0, "", 0, Event.RETRIED, now, data), *kept.rows]
+        if wish.until is not None:
+            rows.append(bound(bundle, wish.until, cause, at=now, seq=len(rows)))
+        return [to_wire(row) for row in rows]
 
     def _adopt(self, run: RunRow, old: RunRow, rows: Sequence[JournalRow]) -> None:
         for row in rows:

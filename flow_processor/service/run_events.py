@@ -56,6 +56,8 @@ def _text(row: JournalRow) -> str:
         )
     if row.event is Event.RETRIED:
         return f"tries run {data['of']} again" + (f" from {data['from']}" if data.get("from") else "")
+    if row.event is Event.BOUNDED:
+        return f"is to end after step '{data['until']}'"
     if row.event is Event.DAEMON_STOPPED:
         return "the daemon stopped"
     if row.event is Event.ENDED:

@@ -32,15 +32,17 @@ class RunVerbs(Parts):
         *,
         data: Any = None,
         params: dict[str, Any] | None = None,
+        until: str | None = None,
         trigger: Trigger = Trigger.API,
         by: str = "api",
     ) -> RunSummary:
-        """Accept a run of a flow; durable when this returns. `data` becomes `__input__`.
+        """Accept a run of a flow; durable when this returns. `data` becomes `__input__`; the run ends after the step
+        `until`, if that is given.
 
         Raises FlowNotFound, SpecError, FlowRunning, InvalidRequest, ShuttingDown, StoreUnavailable.
         """
         payload, given = _json(data), None if params is None else _json(params)
-        run = self.launcher.launch(path, payload=payload, params=given, cause=Cause(trigger, by))
+        run = self.launcher.launch(path, payload=payload, params=given, until=until, cause=Cause(trigger, by))
         if run is None:
             raise InvalidRequest("nothing was started")
         return self.history.summary(run)
