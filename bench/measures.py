@@ -25,15 +25,37 @@ def flow_of(steps: int) -> str:
     return PARALLEL + "steps:\n" + "".join(STEP.format(number=number) for number in range(steps))
 
 
+def chain_of(steps: int) -> str:
+    """The same steps, each of which needs the one before."""
+    step = STEP.replace("}}}}\n", "}}, needs: [{needs}]}}\n")
+    return f"{PARALLEL}steps:\n" + "".join(
+        step.format(number=number, needs=f"s{number - 1}" if number else "") for number in range(steps)
+    )
+
+
 LOOP = "steps:\n  - {name: loop, type: flow_loop, flow_loop: {path: item.yml, data_key: __input__}}\n"
 ITEM = "steps:\n  - {name: one, type: jq, jq: {expression: .n + 1, data_key: __input__}}\n"
+FOREACH = """concurrency: {on_conflict: parallel}
+steps:
+  - name: loop
+    type: foreach
+    foreach:
+      data_key: __input__
+      collect: text
+      steps:
+        - {name: double, type: jq, jq: {expression: .item * 2}}
+        - {name: text, type: set_fact, set_fact: {value: "n{{ double }}"}}
+"""
 
 FLOWS = {
     "steps1.yml": flow_of(1),
     "steps10.yml": flow_of(10),
     "steps100.yml": flow_of(100),
     "steps1000.yml": flow_of(1000),
+    "order200.yml": flow_of(200),
+    "chain200.yml": chain_of(200),
     "loop.yml": LOOP,
+    "foreach.yml": FOREACH,
     "item.yml": ITEM,
 }
 PAYLOAD = {"n": 7}
@@ -102,6 +124,18 @@ def steps(client: Client, rounds: int) -> Figures:
     }
 
 
+def needs_chain(client: Client, rounds: int) -> Figures:
+    """What a step costs more where 200 of them run by `needs`, each the one before, than in order; in turns."""
+    seconds: dict[str, list[float]] = {"order200.yml": [], "chain200.yml": []}
+    for flow in seconds:
+        client.run(flow, PAYLOAD)
+    for _ in range(rounds):
+        for flow, taken in seconds.items():
+            taken.append(timed(client, flow))
+    in_order, in_chain = (statistics.median(taken) for taken in seconds.values())
+    return {"needs_added_ms": (in_chain - in_order) / 200 * 1000}
+
+
 def one_step_runs(client: Client, count: int) -> Figures:
     """Call to outcome of one-step runs, one after the other."""
     seconds = [timed(client, "steps1.yml") for _ in range(count)]
@@ -115,6 +149,19 @@ def loop(client: Client, rounds: int) -> Figures:
     """One run that runs a sub-flow for each of 1,000 items."""
     items = [{"n": number} for number in range(1000)]
     return {"loop_1000_seconds": statistics.median(timed(client, "loop.yml", items) for _ in range(rounds))}
+
+
+def foreach(client: Client, rounds: int) -> Figures:
+    """One run with two steps for each of 1,000 and of 10,000 elements; what a run of one element costs is taken off."""
+    seconds: dict[int, list[float]] = {1: [], 1000: [], 10_000: []}
+    for _ in range(rounds):
+        for size, times in seconds.items():
+            times.append(timed(client, "foreach.yml", list(range(size))))
+    one, small, large = (statistics.median(times) for times in seconds.values())
+    return {
+        "foreach_1000_seconds": small,
+        "foreach_ratio": ((large - one) / 9_999) / ((small - one) / 999),
+    }
 
 
 def throughput(daemon: Daemon, seconds: float) -> Figures:

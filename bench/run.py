@@ -56,10 +56,13 @@ ROWS = (
     Row("per_step_ms", "jq step, journaled (1,000 in a run), launch to outcome", "ms", 0.25, digits=3),
     Row("step_in_run_ms", "the same by the run's own clock", "ms", None, digits=3),
     Row("long_to_short_ratio", "cost of a step in a run of 1,000, over in a run of 100", "x", 1.2),
+    Row("needs_added_ms", "a step of 200 in a `needs` chain, more than in order", "ms", 0.3, digits=3),
     Row("ten_step_runs_per_second", f"10-step runs over HTTP, {CLIENTS} clients", "/s", 250, True, 0),
     Row("one_step_p50_ms", "launch to result, one step, p50", "ms", 8),
     Row("one_step_p99_ms", "launch to result, one step, p99", "ms", None),
     Row("loop_1000_seconds", "flow_loop over 1,000 items", "s", 0.6),
+    Row("foreach_1000_seconds", "foreach, two steps for each of 1,000 elements", "s", None),
+    Row("foreach_ratio", "cost of an element among 10,000, over among 1,000", "x", 1.3),
     Row("cold_start_seconds", "cold start to the first answer", "s", 1.2),
     Row("first_run_seconds", "cold start to the result of the first run", "s", None),
     Row("idle_pss_mb", "idle memory, all processes (PSS)", "MB", 120, digits=0),
@@ -76,7 +79,9 @@ def measure(*, quick: bool) -> Figures:
         client.run("steps1.yml", measures.PAYLOAD)
         figures |= measures.one_step_runs(client, 100 if quick else 400)
         figures |= measures.steps(client, 3 if quick else 9)
+        figures |= measures.needs_chain(client, 5 if quick else 15)
         figures |= measures.loop(client, 2 if quick else 5)
+        figures |= measures.foreach(client, 1 if quick else 3)
         figures |= measures.throughput(daemon, 3 if quick else 8)
         client.close()
     figures |= measures.idle(4 if quick else 20)

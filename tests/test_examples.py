@@ -194,6 +194,25 @@ def test_errors_are_retried_ignored_and_routed(daemon: Daemon):
     assert any(step["path"] == "cleaned_up" for step in outcome["steps"])
 
 
+def test_needs_runs_steps_by_what_they_need(daemon: Daemon):
+    """All of them with few tickets; with many a check fails, and only what needs it is not started."""
+    assert daemon.succeed("examples/needs.yml")["publish"] == "published: 3 tickets, 6 mails"
+    outcome = daemon.run("examples/needs.yml", {"tickets": 12})
+    assert outcome["error"]["step"] == "check"
+    ends = {step["path"]: step["status"] for step in outcome["steps"]}
+    assert (ends["report"], ends["check"], ends["publish"]) == ("succeeded", "failed", "not_started")
+
+
+def test_handlers_follow_on_the_end(daemon: Daemon):
+    """What is told depends on how the run ended."""
+    assert daemon.run("examples/handlers.yml")["status"] == "succeeded"
+    assert daemon.output("handlers.txt") == "done"
+    outcome = daemon.run("examples/handlers.yml", {"fails": True})
+    paths = [step["path"] for step in outcome["steps"]]
+    assert paths == ["work", "on_failure/report", "on_failure/told", "finally/counted"]
+    assert daemon.output("handlers.txt") == ("examples/handlers.yml failed at work: jq failed: no luck today")
+
+
 def test_sub_flows_hand_values_down_and_results_up(daemon: Daemon):
     """A flow as one step, and a flow for each element of a list."""
     data = daemon.succeed("examples/sub_flows.yml")
