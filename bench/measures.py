@@ -43,7 +43,7 @@ steps:
       data_key: __input__
       collect: text
       steps:
-        - {name: double, type: jq, jq: {expression: .item * 2}}
+        - {name: double, type: jq, jq: {data_key: item, expression: . * 2}}
         - {name: text, type: set_fact, set_fact: {value: "n{{ double }}"}}
 """
 
