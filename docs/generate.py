@@ -37,6 +37,7 @@ Every run has one mapping that steps read and write. It begins with
 | `__input__` | what the caller sent as `data`; null if nothing |
 | `__errors__` | list of ignored errors: `{step, code, error, details, ignored}` |
 | `__loop_index__` | in a flow called by `flow_loop`: its number, from 1; else null |
+| `__run__` | in handlers only: how the run ended: [order.md](order.md) |
 | `__timestamp__` | when the run was accepted, `YYYYMMDDHHMMSS` in the configured zone; one per run |
 | `__run_id__` | the run's id (also as `__job_id__`) |
 | `__flow_path__` | the flow's path below the flows folder |
