@@ -38,11 +38,12 @@ _wrong_expression = lru_cache(maxsize=4096)(jinja.expression_problem)
 
 def check_flow(spec: FlowSpec, document: Document, own: OwnNames) -> list[Problem]:
     """All problems, in no particular order. `own`: what there is beside the product's own filters."""
+    steps = list(placed_steps(spec))
     return [
         *_check_schedule(spec, document),
         *check_order(spec, document),
-        *(problem for loc, step in placed_steps(spec) for problem in _check_step(loc, step, document, own)),
-        *check_params(spec, list(placed_steps(spec)), document),
+        *(problem for loc, step in steps for problem in _check_step(loc, step, document, own)),
+        *check_params(spec, steps, document),
     ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, RootModel
 
 from flow_processor.documents import Document
+from flow_processor.spec.defaults import holds_steps
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.step import StepSpec
 
@@ -73,12 +75,20 @@ def _items(value: Any) -> Iterator[tuple[Loc, Any]]:
     elif isinstance(value, RootModel):
         yield (), value.root
     elif isinstance(value, BaseModel):
-        for name, info in type(value).model_fields.items():
-            yield (info.alias or name,), getattr(value, name)
+        for name, key in _fields_with_steps(type(value)):
+            yield (key,), getattr(value, name)
     elif isinstance(value, dict):
         yield from (((key,), item) for key, item in value.items())
     elif isinstance(value, tuple):
         yield from (((index,), item) for index, item in enumerate(value))
+
+
+@cache
+def _fields_with_steps(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """(name, key in the file) of the fields in which a step may stand: most models have none, and flows are walked
+    several times."""
+    fields = model.model_fields.items()
+    return tuple((name, info.alias or name) for name, info in fields if holds_steps(info.annotation))
 
 
 def placed_texts(loc: Loc, texts: tuple[str, ...], document: Document) -> list[tuple[Loc, str]]:
