@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -127,9 +127,12 @@ def open_regular(path: Path, mode: Literal["rb", "ab"], *, below: Path | None = 
     return os.fdopen(descriptor, "rb" if mode == "rb" else "a+b")
 
 
-def write_atomic(path: Path, data: bytes, *, below: Path | None = None, mode: int = 0o666) -> None:
+def write_atomic(
+    path: Path, data: bytes | Iterable[bytes], *, below: Path | None = None, mode: int = 0o666
+) -> None:
     """Write a file so that either the old content or the new one stands there, also after power loss.
 
+    `data` may come in pieces; what their maker raises leaves the old content.
     Missing parents are created. An existing file keeps its permissions; a new one gets `mode` less the
     umask. With `below`, `path` must come from `inside(below, …)`, and no symlink is followed. Raises
     PathRefused if something other than a file stands there, or OSError.
@@ -145,7 +148,7 @@ def write_atomic(path: Path, data: bytes, *, below: Path | None = None, mode: in
                 with os.fdopen(descriptor, "wb") as file:
                     if known is not None and hasattr(os, "fchmod"):
                         os.fchmod(descriptor, known)
-                    file.write(data)
+                    file.writelines([data] if isinstance(data, bytes) else data)
                     file.flush()
                     os.fsync(descriptor)
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

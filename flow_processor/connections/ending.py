@@ -38,7 +38,7 @@ def ended_with(context: StepContext, end: Callable[[], Any]) -> Iterator[None]:
         yield
     except Exception as error:
         if ended.is_set():
-            raise _why(context) from error
+            raise _why(context, getattr(error, "details", {})) from error
         raise
     finally:
         left.set()
@@ -46,10 +46,13 @@ def ended_with(context: StepContext, end: Callable[[], Any]) -> Iterator[None]:
             pass
 
 
-def _why(context: StepContext) -> StepCancelled | StepTimeout:
+def _why(context: StepContext, details: dict[str, Any]) -> StepCancelled | StepTimeout:
+    """The error of a call that was ended. What is not known of its outcome does not become known by that."""
+    kept = {name: value for name, value in details.items() if name in unknown_outcome()}
     if context.stop.is_set():
-        return StepCancelled("the call was ended, for the run is being ended")
-    return StepTimeout(f"step '{context.step_name}' did not end within its time limit")
+        return StepCancelled("the call was ended, for the run is being ended", details=kept)
+    message = f"step '{context.step_name}' did not end within its time limit"
+    return StepTimeout(message, details=kept)
 
 
 def unknown_outcome() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flow_processor.connections import missing_package
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import PathRefused
 from flow_processor.expressions import jinja
@@ -51,12 +52,22 @@ class Surroundings:
             for variable, wanted in options.secret_env.items():
                 yield from self._secret((*loc, "shell", "secret_env", variable), wanted.secret)
         elif step.options_key == "rest":
-            if isinstance(options.verify, str):
-                yield from self._file((*loc, "rest", "verify"), options.verify)
             if options.authentication is not None:
                 yield from self._secret(
                     (*loc, "rest", "authentication", "secret"), options.authentication.secret
                 )
+        yield from self._of_connection((*loc, step.options_key), options)
+
+    def _of_connection(self, loc: Loc, options: Any) -> Iterator[_Found]:
+        """What steps share that talk to other servers: a secret, certificates, a package."""
+        if isinstance(getattr(options, "secret", None), str):
+            yield from self._secret((*loc, "secret"), options.secret)
+        if isinstance(getattr(options, "verify", None), str):
+            yield from self._file((*loc, "verify"), options.verify)
+        package = getattr(options, "package", None)
+        wanted = missing_package(package) if package is not None else None
+        if wanted is not None:
+            yield loc, "package_missing", wanted
 
     def _template(self, loc: Loc, path: str) -> Iterator[_Found]:
         shown = f"{self.templates.name}/{path}"

@@ -3,6 +3,7 @@
 from flow_processor.steps import (
     database,
     debug,
+    email,
     exit,
     file,
     flow,
@@ -18,6 +19,7 @@ from flow_processor.steps import (
     raise_,
     redis,
     rest,
+    s3,
     set_fact,
     shell,
     sleep,
@@ -29,6 +31,7 @@ from flow_processor.steps import (
 __all__ = [
     "database",
     "debug",
+    "email",
     "exit",
     "file",
     "flow",
@@ -44,6 +47,7 @@ __all__ = [
     "raise_",
     "redis",
     "rest",
+    "s3",
     "set_fact",
     "shell",
     "sleep",
