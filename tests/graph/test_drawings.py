@@ -13,6 +13,8 @@ from flow_processor.flow_files import FlowLibrary, parse_flow
 from flow_processor.graph import Drawing, as_mermaid, as_svg, as_text, draw, draw_file
 from flow_processor.graph.drawing import Block, Edge, EdgeKind, Node
 from flow_processor.graph.layout import Panel, arrange
+from flow_processor.service.own_code import flow_library
+from flow_processor.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
@@ -85,11 +87,16 @@ def test_sub_flows_are_named_or_drawn(tmp_path: Path) -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def shipped() -> FlowLibrary:
+    """The shipped flows, which use own code."""
+    return flow_library(Settings.load({"DATA_PATH": str(ROOT / "data")}))
+
+
 @pytest.mark.parametrize("path", SHIPPED)
-def test_every_shipped_flow_is_drawn_in_every_form(path: str) -> None:
-    library = FlowLibrary(ROOT / "data/flows")
-    drawing = draw_file(library, path, sub_flows=True)
-    names = [step.name for step in library.load(path).spec.steps]
+def test_every_shipped_flow_is_drawn_in_every_form(path: str, shipped: FlowLibrary) -> None:
+    drawing = draw_file(shipped, path, sub_flows=True)
+    names = [step.name for step in shipped.load(path).spec.steps]
     svg = as_svg(drawing)
     texts = [element.text for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
     assert set(names) <= set(texts)
