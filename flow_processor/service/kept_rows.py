@@ -275,7 +275,7 @@ def _keep(
         below_old = visit.path if number == 1 else f"{visit.path}[attempt {number}]"
         below_new = new + visit.path.removeprefix(old)
         for (attempt, item), inner in visit.frames.items():
-            if attempt == number:
+            if attempt == number and not visit.begins_anew:
                 yield from _keep(inner, f"{below_old}{item}/", f"{below_new}{item}/", rules, None)
         if visit.is_done and before is None:
             return  # elements of it failed: what came behind it has seen the result without them
