@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from flow_processor.documents import parse
 from flow_processor.errors import SpecError
 from flow_processor.flow_files import FlowLibrary, parse_flow
 from flow_processor.schema import flow_schema
-from flow_processor.service.own_code import flow_library
+from flow_processor.service.own_code import OwnCode, flow_library
 from flow_processor.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -42,9 +43,12 @@ def test_a_right_flow_is_loaded_and_passes_the_schema(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped_library() -> FlowLibrary:
+def shipped_library() -> Iterator[FlowLibrary]:
     """The shipped flows, which use own code."""
-    return flow_library(Settings.load({"DATA_PATH": str(ROOT / "data")}))
+    settings = Settings.load({"DATA_PATH": str(ROOT / "data")})
+    code = OwnCode(settings)
+    yield flow_library(settings, code=code.use)
+    code.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flow_processor.flow_files import FlowLibrary, parse_flow
 from flow_processor.graph import Drawing, as_mermaid, as_svg, as_text, draw, draw_file
 from flow_processor.graph.drawing import Block, Edge, EdgeKind, Node
 from flow_processor.graph.layout import Panel, arrange
-from flow_processor.service.own_code import flow_library
+from flow_processor.service.own_code import OwnCode, flow_library
 from flow_processor.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -88,9 +89,12 @@ def test_sub_flows_are_named_or_drawn(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> FlowLibrary:
+def shipped() -> Iterator[FlowLibrary]:
     """The shipped flows, which use own code."""
-    return flow_library(Settings.load({"DATA_PATH": str(ROOT / "data")}))
+    settings = Settings.load({"DATA_PATH": str(ROOT / "data")})
+    code = OwnCode(settings)
+    yield flow_library(settings, code=code.use)
+    code.close()
 
 
 @pytest.mark.parametrize("path", SHIPPED)
