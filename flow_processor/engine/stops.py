@@ -8,13 +8,8 @@ from contextlib import contextmanager
 
 from flow_processor.errors import StepError
 
-SIBLING_FAILED = "sibling_failed"
-"""Code of the error of a step that was ended because one beside it failed."""
-
-SIBLING_EXITED = "sibling_exited"
-"""The same where one beside it ended the flow by `exit`."""
-
-ENDED_BESIDE = frozenset({SIBLING_FAILED, SIBLING_EXITED})
+ENDED_BESIDE = frozenset({"sibling_failed", "sibling_exited"})
+"""Codes of the errors of steps that were ended because one beside them failed, or ended the flow by `exit`."""
 
 
 class Stops:
@@ -48,12 +43,12 @@ class Stops:
     def stop_beside(self, failed: str) -> None:
         """End the steps because the one at the path `failed`, which is one of them, failed."""
         message = f"ended, for step '{failed}' beside it failed"
-        self.stop_for(StepError(message, code=SIBLING_FAILED, details={"beside": failed}))
+        self.stop_for(StepError(message, code="sibling_failed", details={"beside": failed}))
 
     def stop_at_exit(self, path: str) -> None:
         """End the steps because the one at `path`, which is one of them, has ended the flow."""
         message = f"ended, for step '{path}' beside it has ended the flow (exit)"
-        self.stop_for(StepError(message, code=SIBLING_EXITED, details={"beside": path}))
+        self.stop_for(StepError(message, code="sibling_exited", details={"beside": path}))
 
     def is_own(self, reason: StepError) -> bool:
         """Did one of these steps end the others? Else the reason comes from around them.

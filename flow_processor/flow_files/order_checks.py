@@ -87,21 +87,31 @@ def _check_needs(steps: PlacedList, document: Document) -> Iterator[Problem]:
     for index, step in enumerate(steps.steps):
         for place, needed in _needed(steps, index, document):
             if needed == step.name:
-                message = f"step '{step.name}' needs itself"
-                yield problem_at(document, place, "needs_itself", message, of_value=True)
+                yield _itself(place, needed, document)
             elif needed not in known:
                 yield _no_step(place, needed, known=names, document=document)
             elif needed in needs[step.name]:
-                message = f"'{needed}' is named twice"
-                yield problem_at(document, place, "needs_twice", message, of_value=True)
+                yield _twice(place, needed, document)
             else:
                 needs[step.name].append(needed)
     for cycle in cycles(needs):
-        way = " → ".join([*cycle, cycle[0]])
-        message = f"these steps wait for each other, so none can begin: {way} (each needs the next)"
-        place = (*steps.loc, names.index(cycle[0]), "needs")
-        hint = "leave out one of these needs"
-        yield problem_at(document, place, "needs_cycle", message, hint=hint)
+        yield _circle((*steps.loc, names.index(cycle[0]), "needs"), cycle, document)
+
+
+def _itself(loc: Loc, name: str, document: Document) -> Problem:
+    message = f"step '{name}' needs itself"
+    return problem_at(document, loc, "needs_itself", message, of_value=True)
+
+
+def _twice(loc: Loc, name: str, document: Document) -> Problem:
+    message = f"'{name}' is named twice"
+    return problem_at(document, loc, "needs_twice", message, of_value=True)
+
+
+def _circle(loc: Loc, cycle: list[str], document: Document) -> Problem:
+    way = " → ".join([*cycle, cycle[0]])
+    message = f"these steps wait for each other, so none can begin: {way} (each needs the next)"
+    return problem_at(document, loc, "needs_cycle", message, hint="leave out one of these needs")
 
 
 def _needed(steps: PlacedList, index: int, document: Document) -> list[tuple[Loc, str]]:
