@@ -109,7 +109,7 @@ def syntax_problem(text: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple
 
     `own_filters` are known beside Jinja's.
     """
-    return _problem(lambda: _CHECKER.parse(text), own_filters)
+    return _problem(lambda: _parsed(text), own_filters)
 
 
 def expression_problem(expression: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple[int, str] | None:
@@ -127,6 +127,12 @@ def filter_names() -> frozenset[str]:
 _CHECKER = strict(None)
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> nodes.Template:
+    """The tree of a template; its checks come one after the other, and parsing is what they cost."""
+    return _CHECKER.parse(text)
+
+
 def attributes_of(name: str, text: str, *, is_expression: bool = False) -> list[str]:
     """Which parts of the variable `name` a template names: `{{ name.a + name["b"] }}` gives a and b.
 
@@ -134,7 +140,7 @@ def attributes_of(name: str, text: str, *, is_expression: bool = False) -> list[
     a variable of that name itself or is wrong. Only parses.
     """
     try:
-        tree: nodes.Node = _parse_expression(_CHECKER, text) if is_expression else _CHECKER.parse(text)
+        tree: nodes.Node = _parse_expression(_CHECKER, text) if is_expression else _parsed(text)
     except (TemplateSyntaxError, RecursionError):
         return []
     names = [node for node in [tree, *tree.find_all(nodes.Name)] if isinstance(node, nodes.Name)]
