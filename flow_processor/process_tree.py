@@ -151,7 +151,8 @@ def wait_for_end(pid: int, *, looks: int) -> None:
     """Wait until nothing is left below the process, but no longer than so many looks take."""
     never = threading.Event()
     for _ in range(looks):
-        if not descendants(pid):
+        # What the kernel tells quickly may miss a process that has just begun; a look at all is sure.
+        if not has_children(pid) and not descendants(pid):
             return
         never.wait(LOOK_SECONDS)
 

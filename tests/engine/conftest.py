@@ -35,6 +35,12 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
 
 @pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is asked to end is killed soon: what hangs here is an expression that takes a whole core."""
+    monkeypatch.setattr("flow_processor.engine.watch.ABORT_GRACE_SECONDS", 0.3)
+
+
+@pytest.fixture
 def server() -> Iterator[CountingServer]:
     """Counts calls; those below /held/ are answered when the test says so."""
     server = CountingServer()

@@ -41,7 +41,7 @@ class CountingServer(ThreadingHTTPServer):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def wait_for_call(self, path: str, *, times: int = 1, seconds: float = 10.0) -> None:
+    def wait_for_call(self, path: str, *, times: int = 1, seconds: float = 60.0) -> None:
         """Return once `path` was called so often."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: self.calls[path] >= times, seconds), (

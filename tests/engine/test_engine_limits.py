@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 
 import pytest
 
-from flow_processor.engine.assignment import ABORT_GRACE_SECONDS
 from flow_processor.errors import RunHasEnded
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
@@ -21,7 +19,7 @@ HANGS = [
     "type: jq, jq: {expression: 'last(repeat(1))'}",
     "type: jinja, jinja: {template: '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}'}",
 ]
-SLEEP = "type: sleep, sleep: {seconds: 30}"
+SLEEP = "type: sleep, sleep: {seconds: 600}"
 NEXT = "  - {name: next, type: set_fact, set_fact: {value: done}}\n"
 
 
@@ -43,10 +41,8 @@ def pids(world: World, run_id: str) -> list[int]:
 
 @pytest.mark.parametrize("what", [*HANGS, SLEEP])
 def test_a_step_that_never_ends_is_stopped_at_its_time_limit(world: World, what: str) -> None:
-    began = time.monotonic()
     run = world.run("steps:\n" + step(what, ", timeout_seconds: 0.3") + NEXT)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "step_timeout")
-    assert time.monotonic() - began < 10.0
     assert run.error is not None
     assert run.error.step == "slow"
     assert "0.3 s" in run.error.message
@@ -117,50 +113,52 @@ def test_the_outer_steps_limit_counts_for_what_is_inside(world: World) -> None:
 # The flow's time limit.
 
 
-def test_a_flow_that_waits_is_ended_at_its_time_limit(world: World) -> None:
-    began = time.monotonic()
-    wait = step("type: sleep, sleep: {seconds: 1.9}", ", ignore_errors: '.'")
-    run = world.run("timeout_seconds: 0.4\nsteps:\n" + wait + NEXT)
+def test_a_flow_that_waits_is_ended_at_its_time_limit(world: World, server: CountingServer) -> None:
+    wait = step(held(server), ", ignore_errors: '.'")
+    run_id = world.launch("timeout_seconds: 600\nsteps:\n" + wait + NEXT)
+    world.until_begun(run_id, "slow")
+    world.use_up_time_limit(run_id)
+    run = world.wait(run_id)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "flow_timeout")
     assert [step.path for step in run.steps] == ["slow"], "no policy of a step outlives the flow's limit"
-    assert time.monotonic() - began < 3.0
 
 
 def test_the_settings_limit_counts_for_a_flow_that_names_none(make_world: Callable[..., World]) -> None:
     world = make_world(flow_timeout_seconds=0.4)
     assert error_code(world.run("steps:\n" + step("type: sleep, sleep: {seconds: 1.9}"))) == "flow_timeout"
-    assert world.succeed("timeout_seconds: 20\nsteps:\n" + step("type: sleep, sleep: {seconds: 0.6}") + NEXT)
+    assert world.succeed("timeout_seconds: 600\nsteps:\n" + step("type: sleep, sleep: {seconds: 0.6}") + NEXT)
 
 
 # Cancel.
 
 
-def cancel(world: World, run_id: str) -> float:
-    """Cancel a run; how long that took to its end, in seconds."""
-    began = time.monotonic()
+def cancel(world: World, run_id: str) -> None:
+    """Cancel a run that would take much longer than a test waits; it ends for that reason."""
     world.service.cancel_run(run_id, by="a test")
     run = world.wait(run_id)
     assert (run.status, error_code(run)) == (RunStatus.CANCELLED, "cancelled"), run.error
     assert run.error is not None
     assert "a test" in run.error.message
-    return time.monotonic() - began
 
 
 def test_a_run_that_waits_is_cancelled_at_once(world: World) -> None:
     run_id = world.launch("steps:\n" + step(SLEEP, ", ignore_errors: '.', retry: {attempts: 3}") + NEXT)
     world.until_begun(run_id, "slow")
-    assert cancel(world, run_id) < 2.0
+    cancel(world, run_id)
     assert outline(world.service.run(run_id)) == [("slow", 1, "cancelled")]
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_run_that_hangs_is_ended_after_a_grace(world: World) -> None:
     """Whether it is cancelled or its flow's time limit is over: its worker is asked, and then killed."""
-    limited = world.launch("timeout_seconds: 0.4\nsteps:\n" + step(JQ_RECURSION) + NEXT)
     run_id = world.launch("steps:\n" + step(JQ_RECURSION) + NEXT)
     world.until_begun(run_id, "slow")
-    assert cancel(world, run_id) < ABORT_GRACE_SECONDS + 3.0
+    cancel(world, run_id)
     assert outline(world.service.run(run_id)) == [("slow", 1, "cancelled")]
-    run = world.wait(limited, seconds=ABORT_GRACE_SECONDS)
+    limited = world.launch("timeout_seconds: 600\nsteps:\n" + step(JQ_RECURSION) + NEXT)
+    world.until_begun(limited, "slow")
+    world.use_up_time_limit(limited)
+    run = world.wait(limited)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "flow_timeout")
 
 
@@ -168,14 +166,14 @@ def test_a_run_is_cancelled_between_two_tries(world: World) -> None:
     bad = "type: jq, jq: {expression: 'error(1)'}, retry: {attempts: 1, delay_seconds: 60}"
     run_id = world.launch("steps:\n" + step(bad))
     until(lambda: world.events(run_id, Event.FAILED), "the first try fails")
-    assert cancel(world, run_id) < 2.0
+    cancel(world, run_id)
 
 
 def test_a_run_in_a_sub_flow_is_cancelled(world: World) -> None:
     world.write("sub/waits.yml", "steps:\n" + step(SLEEP))
     run_id = world.launch("steps:\n" + step("type: flow, flow: {path: sub/waits.yml}", name="child"))
     world.until_begun(run_id, "child/slow")
-    assert cancel(world, run_id) < 2.0
+    cancel(world, run_id)
 
 
 def test_a_run_that_waits_for_a_worker_is_cancelled_unbegun(
@@ -185,7 +183,7 @@ def test_a_run_that_waits_for_a_worker_is_cancelled_unbegun(
     busy = world.launch("steps:\n" + step(held(server)))
     server.wait_for_call("/held/x")
     queued = world.launch("steps:\n" + step(SLEEP))
-    assert cancel(world, queued) < 2.0
+    cancel(world, queued)
     run = world.service.run(queued)
     assert (run.steps, run.started_at) == ([], None)
     cancel(world, busy)
@@ -196,7 +194,7 @@ def test_a_run_that_waits_for_its_lock_is_cancelled_unbegun(world: World) -> Non
     path = world.write("waits_its_turn.yml", "concurrency: {on_conflict: queue}\nsteps:\n" + step(SLEEP))
     first, second = world.launch(path), world.launch(path)
     world.until_begun(first, "slow")
-    assert cancel(world, second) < 2.0
+    cancel(world, second)
     assert world.service.run(second).started_at is None
     assert [lock.run_id for lock in world.service.locks()] == [first]
     cancel(world, first)
@@ -264,22 +262,18 @@ def test_a_step_that_kills_its_worker_at_once_follows_its_policy(make_world: Cal
 # Meanwhile.
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_other_flows_are_launched_and_run_while_expressions_hang(world: World) -> None:
-    """Measured with what the daemon's threads would feel: one that hangs in the daemon would stop them all."""
-    hanging = [world.launch(f"steps:\n{step(HANGS[kind], ', timeout_seconds: 2')}") for kind in (0, 2)]
+    """One that hung in the daemon would stop all its threads; these hang until the others have ended."""
+    hanging = [world.launch(f"steps:\n{step(HANGS[kind])}") for kind in (0, 2)]
     for run_id in hanging:
         world.until_begun(run_id, "slow")
     path = world.write("quick.yml", "concurrency: {on_conflict: parallel}\nsteps:\n" + NEXT)
-    accepted, ended = [], []
-    for _ in range(40):
-        began = time.monotonic()
-        run_id = world.launch(path)
-        accepted.append(time.monotonic() - began)
-        assert world.wait(run_id).status is RunStatus.SUCCEEDED
-        ended.append(time.monotonic() - began)
-    assert sorted(accepted)[-3] < 0.1, sorted(accepted)
-    assert sorted(ended)[20] < 0.25, sorted(ended)
-    assert [error_code(world.wait(run_id)) for run_id in hanging] == ["step_timeout"] * 2
+    for _ in range(10):
+        assert world.run(path).status is RunStatus.SUCCEEDED
+    assert {world.service.run(run_id).status for run_id in hanging} == {RunStatus.RUNNING}
+    for run_id in hanging:
+        cancel(world, run_id)
 
 
 def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(
@@ -289,9 +283,8 @@ def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(
     world = make_world(max_workers=1)
     busy = world.launch("steps:\n" + step(held(server)))
     server.wait_for_call("/held/x")
-    began = time.monotonic()
     sums = [step(f"type: jq, jq: {{expression: '{number} + 1'}}") for number in range(3)]
     queued = [world.launch(f"steps:\n{one}") for one in sums]
-    assert time.monotonic() - began < 1.0
+    assert world.service.run(busy).status is RunStatus.RUNNING
     cancel(world, busy)
     assert {world.wait(run_id).status for run_id in queued} == {RunStatus.SUCCEEDED}

@@ -161,14 +161,14 @@ def test_a_cancel_while_a_run_is_between_two_workers(world: World) -> None:
     world.until_begun(run_id, "wait")
     pid = world.worker_pid(run_id)
     busy, go_on = threading.Event(), threading.Event()
-    world.service.store.writer.submit(lambda connection: busy.set() or go_on.wait(10))
-    assert busy.wait(10)
+    world.service.store.writer.submit(lambda connection: busy.set() or go_on.wait(60))
+    assert busy.wait(60)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone, and its daemon knows")
     cancel = threading.Thread(target=lambda: world.service.cancel_run(run_id, by="a test"))
     cancel.start()
     go_on.set()
-    cancel.join(10)
+    cancel.join(60)
     assert world.wait(run_id).status is RunStatus.CANCELLED
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +18,10 @@ WAIT = "  - {name: wait, type: sleep, sleep: {seconds: '{{ __input__ or 0 }}'}}\
 NEXT = "  - {name: next, type: set_fact, set_fact: {value: done}}\n"
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """One worker, so that what is launched later waits."""
-    world = World(tmp_path / "data", max_workers=1).start()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One worker, so that what is launched later waits. Tests leave it started, and nothing under way."""
+    world = World(tmp_path_factory.mktemp("octospool") / "data", max_workers=1).start()
     yield world
     world.leave()
 
@@ -36,7 +35,7 @@ def restart(world: World, *, grace_seconds: float = 0, **variables: Any) -> Worl
 
 def test_runs_under_way_and_queued_go_on_in_their_order(world: World) -> None:
     """First the one that had begun, then the others as they came."""
-    path = world.write("flow.yml", f"concurrency: {{on_conflict: parallel}}\nsteps:\n{NEXT}{WAIT}")
+    path = world.write("in_order.yml", f"concurrency: {{on_conflict: parallel}}\nsteps:\n{NEXT}{WAIT}")
     running = world.launch(path, data=1)
     world.until_begun(running, "wait")
     queued = [world.launch(path, data=0) for _ in range(4)]
@@ -51,7 +50,7 @@ def test_runs_under_way_and_queued_go_on_in_their_order(world: World) -> None:
 
 
 def test_runs_that_waited_for_their_flows_lock_keep_their_turn(world: World) -> None:
-    path = world.write("flow.yml", f"concurrency: {{on_conflict: queue}}\nsteps:\n{WAIT}")
+    path = world.write("in_turn.yml", f"concurrency: {{on_conflict: queue}}\nsteps:\n{WAIT}")
     runs = [world.launch(path, data=0.5), *(world.launch(path, data=0) for _ in range(3))]
     world.until_begun(runs[0], "wait")
     restart(world)
@@ -63,7 +62,7 @@ def test_runs_that_waited_for_their_flows_lock_keep_their_turn(world: World) -> 
 
 
 def test_a_run_under_way_holds_its_lock_again(world: World) -> None:
-    path = world.write("flow.yml", f"steps:\n{WAIT}{WAIT.replace('wait', 'again')}")
+    path = world.write("locked.yml", f"steps:\n{WAIT}{WAIT.replace('wait', 'again')}")
     run_id = world.launch(path, data=60)
     world.until_begun(run_id, "wait")
     restart(world)
@@ -159,12 +158,12 @@ def test_the_flow_as_it_was_at_launch_goes_on(world: World) -> None:
     """Edited or deleted meanwhile: the run keeps its version, sub-flows included."""
     world.write("sub/child.yml", "steps:\n  - {name: version, type: set_fact, set_fact: {value: 1}}\n")
     path = world.write(
-        "flow.yml", f"steps:\n{WAIT}  - {{name: child, type: flow, flow: {{path: sub/child.yml}}}}\n"
+        "versions.yml", f"steps:\n{WAIT}  - {{name: child, type: flow, flow: {{path: sub/child.yml}}}}\n"
     )
     run_id = world.launch(path, data=0.5)
     world.until_begun(run_id, "wait")
     world.stop(0)
-    world.write("flow.yml", "steps: half written")
+    world.write("versions.yml", "steps: half written")
     (world.settings.flows_path / "sub" / "child.yml").unlink()
     world.start()
     data = world.wait(run_id).data
@@ -191,7 +190,7 @@ def test_stopping_waits_for_runs_under_way(world: World) -> None:
 
 
 def test_a_service_that_stops_accepts_nothing_new(world: World) -> None:
-    path = world.write("flow.yml", f"steps:\n{NEXT}")
+    path = world.write("refused.yml", f"steps:\n{NEXT}")
     world.stop(0)
     with pytest.raises(ShuttingDown):
         world.launch(path)

@@ -43,7 +43,7 @@ def test_a_launch_on_a_full_disk_is_refused_and_leaves_nothing(
     assert daemon.call("GET", "/api/runs").json()["runs"][0]["run_id"] == accepted[0]
     assert daemon.call("GET", "/api/locks").json()["locks"] == []
     disk.free()
-    until(lambda: is_ready(daemon), "the daemon is ready again", seconds=5)
+    until(lambda: is_ready(daemon), "the daemon is ready again")
     accepted += [daemon.launch(path), daemon.launch(large, data="x" * 500_000)]
     assert {daemon.until_ended(run_id)["status"] for run_id in accepted} == {"succeeded"}
     assert daemon.terminate() == 0

@@ -54,7 +54,7 @@ def test_a_process_that_stood_still_goes_on_and_nothing_runs_twice(
     pids = {"daemon": [daemon.process.pid], "workers": daemon.worker_pids()}
     with stopped(*pids.get(who, [*pids["daemon"], *pids["workers"]])):
         if who != "workers":
-            assert daemon.spawn().wait(20) == 75
+            assert daemon.spawn().wait(60) == 75
         let_pass(seconds)
     assert {daemon.until_ended(run_id)["status"] for run_id in accepted} == {"succeeded"}
     assert daemon.terminate() == 0

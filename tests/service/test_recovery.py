@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flow_processor.clock import from_epoch
+from flow_processor.engine.losses import MAX_CRASHES_OF_STEP
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, to_wire
 from flow_processor.run import RunStatus, Trigger, new_run_id
@@ -123,21 +124,23 @@ def test_a_death_that_nobody_saw_is_in_the_journal_once(world: World) -> None:
         world.leave()
 
 
+@pytest.mark.parametrize("deaths", [3, pytest.param(MAX_CRASHES_OF_STEP, marks=pytest.mark.soak)])
 def test_a_step_that_kills_everything_is_given_up_in_the_end(
-    make_world: Callable[..., World], server: CountingServer
+    make_world: Callable[..., World], server: CountingServer, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
     """As after a power cut: the daemon has no chance to see its worker die."""
+    monkeypatch.setattr("flow_processor.engine.losses.MAX_CRASHES_OF_STEP", deaths)
     step = f"  - {{name: get, type: rest, rest: {{uri: '{server.url}/held/get'}}}}\n"
     world = make_world(max_workers=1)
     run_id = world.launch(f"steps:\n{step}")
-    for death in range(1, 11):
+    for death in range(1, deaths + 1):
         world.until_begun(run_id, "get", worker=death)
-        server.wait_for_call("/held/get", times=death, seconds=20)
+        server.wait_for_call("/held/get", times=death)
         die(world, run_id)
         world.start()
     run = world.wait(run_id)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "worker_lost")
-    assert server.calls["/held/get"] == 10
+    assert server.calls["/held/get"] == deaths
 
 
 def die(world: World, run_id: str) -> None:

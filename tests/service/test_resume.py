@@ -130,11 +130,12 @@ def test_only_an_interrupted_run_can_be_resumed(world: World) -> None:
         world.service.resume_run("20261121T074006123-aaaaaaaa", by="ann")
 
 
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.soak)])
 def test_of_many_resumes_at_once_one_counts_and_its_run_keeps_the_lock(
-    world: World, server: CountingServer
+    world: World, server: CountingServer, rounds: int
 ) -> None:
     """As soon as the run is interrupted: what its end still holds must not be given away behind its back."""
-    for _ in range(5):
+    for _ in range(rounds):
         server.open_gate.clear()
         calls = server.calls["/held/b"]
         run_id = world.launch(one_call(server))
