@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
+DATA = DOCS.parent / "data"
 sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 
 import error_codes  # noqa: E402  needs the path above
@@ -20,8 +21,13 @@ import error_codes  # noqa: E402  needs the path above
 import flow_processor.steps  # noqa: E402, F401  registers the step types
 from flow_processor.factory import step_types  # noqa: E402
 from flow_processor.schema import fields_table, flow_schema, step_page  # noqa: E402
-from flow_processor.settings import VARIABLES, ApiSettings  # noqa: E402
-from flow_processor.settings.config_file import AutostartSpec  # noqa: E402
+from flow_processor.service.own_code import own_functions  # noqa: E402
+from flow_processor.settings import VARIABLES, ApiSettings, Settings  # noqa: E402
+from flow_processor.settings.config_file import (  # noqa: E402
+    AutostartSpec,
+    OwnCodeSettings,
+    ShellSettings,
+)
 from flow_processor.spec.flow import FlowSpec  # noqa: E402
 from flow_processor.spec.retention import RetentionSettings  # noqa: E402
 from flow_processor.spec.step import StepSpec  # noqa: E402
@@ -36,7 +42,7 @@ Every run has one mapping that steps read and write. It begins with
 |---|---|
 | `__input__` | what the caller sent as `data`; null if nothing |
 | `__errors__` | list of ignored errors: `{step, code, error, details, ignored}` |
-| `__loop_index__` | in a flow called by `flow_loop`: its number, from 1; else null |
+| `__loop_index__` | in a flow called by `flow_loop`, an element of `foreach`, a round of `until`: its number, from 1; else null |
 | `__run__` | in handlers only: how the run ended: [order.md](order.md) |
 | `__timestamp__` | when the run was accepted, `YYYYMMDDHHMMSS` in the configured zone; one per run |
 | `__run_id__` | the run's id (also as `__job_id__`) |
@@ -61,10 +67,11 @@ What steps have in common may stand under `defaults`, or for all flows in `defau
 
 def pages() -> dict[str, str]:
     """Every generated file: path below docs/ -> text."""
-    schema = json.dumps(flow_schema(), indent=2, ensure_ascii=False) + "\n"
     found = {
-        "flow.schema.json": schema,
-        "../data/flow.schema.json": schema,
+        "flow.schema.json": _json(flow_schema()),
+        "../data/flow.schema.json": _json(
+            flow_schema(own_functions(Settings.load({}, overrides={"data_path": DATA})))
+        ),
         "flow-file.md": _flow_page(),
         "settings.md": _settings_page(),
         "errors.md": _errors_page(),
@@ -72,6 +79,10 @@ def pages() -> dict[str, str]:
     for kind in step_types().values():
         found[f"steps/{kind.name}.md"] = _NOTE + step_page(kind)
     return found
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _flow_page() -> str:
@@ -112,6 +123,11 @@ def _settings_page() -> str:
         "How long the runs of all flows are kept. A flow's own `retention` comes on top; its `max_age_days` counts "
         "instead of this one. See [operations](operations.md#retention).\n",
         fields_table(RetentionSettings),
+        "\n### `own_code:`\n",
+        "See [own code](own-code.md).\n",
+        fields_table(OwnCodeSettings),
+        "\n### `shell:`\n",
+        fields_table(ShellSettings),
         "\n### `autostart:`\n",
         "A list of flows that are added to the scheduler at start: paths, or mappings. A wrong entry is logged and "
         "shown by `GET /readyz`; the others start.\n",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import threading
 import typing
 from collections.abc import Callable
@@ -99,6 +100,10 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
     members += tuple(_own_step_model(one) for one in sorted(own))
     # `Any`: the union is made at run time, so no type checker can know it.
     union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]
+    for model in _models_with_steps():
+        model.__pydantic_fields__ = dict(_first_fields.setdefault(model, model.__pydantic_fields__))
+        if "__pydantic_core_schema__" in vars(model):
+            del model.__pydantic_core_schema__  # of another union; those that hold it would take it over
     for kind in _registry.values():
         # Types that hold steps (switch) name them `AnyStep`; only here is it known what that is.
         kind.options.model_rebuild(force=True, _types_namespace={"AnyStep": union})
@@ -111,6 +116,23 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
     }
     lists["steps"] = (tuple[union, ...], Field(min_length=1, description=steps["steps"].description))
     return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
+
+
+_first_fields: dict[type[BaseModel], dict[str, Any]] = {}
+"""Fields as they were written, before it was known what `AnyStep` is: another set of types means another one."""
+
+
+def _models_with_steps() -> list[type[BaseModel]]:
+    """The models of steps that hold steps."""
+    return [
+        model
+        for kind in _registry.values()
+        for model in vars(sys.modules[kind.module]).values()
+        if isinstance(model, type)
+        and issubclass(model, BaseModel)
+        and model.__module__ == kind.module
+        and any("AnyStep" in str(one) for one in vars(model).get("__annotations__", {}).values())
+    ]
 
 
 def defaults_spec() -> type[Spec]:

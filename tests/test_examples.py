@@ -234,6 +234,27 @@ def test_parameters_are_checked_and_handed_down(daemon: Daemon):
     assert [one["key"] for one in refused.json()["problems"]] == ["levle", "day", "limit"]
 
 
+def test_database_stores_tickets_and_asks_for_them(daemon: Daemon):
+    """All tickets go in, in one transaction, as often as the flow runs; the values of IN come from the payload."""
+    for _ in range(2):
+        data = daemon.succeed("examples/database.yml")
+        assert data["stored"] == {"rows_affected": 72}
+    urgent = sum(ticket["priority"] in ("Highest", "High") for ticket in data["export"])
+    assert sum(row["tickets"] for row in data["urgent"]) == urgent > 0
+    assert daemon.succeed("examples/database.yml", {"priorities": ["none"]})["urgent"] == []
+
+
+def test_servers_calls_those_that_it_is_told(daemon: Daemon):
+    """No server, no call; one that is away is the step's error. (tests/steps runs these steps on real servers.)"""
+    assert "counted" not in daemon.succeed("examples/servers.yml")
+    for payload, code in (
+        ({"cache": "redis://127.0.0.1:9"}, "redis_connection"),
+        ({"smtp": "-"}, "email_connection"),
+    ):
+        outcome = daemon.run("examples/servers.yml", payload)
+        assert (outcome["status"], outcome["error"]["code"]) == ("failed", code)
+
+
 def started_wait(daemon: Daemon) -> str:
     """A run of examples/wait.yml that waits for its answer."""
     body = {"path": "examples/wait.yml", "data": {"version": "1.2"}}
@@ -274,6 +295,22 @@ def test_a_ticket_can_be_told_by_itself(daemon: Daemon):
     data = daemon.succeed("sub/ticket.yml", payload)
     assert data["message"] == "**OPS-1** Try it\nTask, To Do, priority Low\nnobody has it"
     assert data["answer"] == 200
+
+
+def test_own_code_works_out_a_price_and_prints_a_receipt(daemon: Daemon):
+    """A function, a step type and a filter of the data folder's own."""
+    data = daemon.succeed("examples/python.yml", {"gross": 1190})
+    assert data["price"] == {"net": 1000.0, "tax": 190.0, "day": "2026-11-21"}
+    assert data["receipt"].splitlines()[1:3] == ["net 1,000.00 EUR", "tax 190.00 EUR"]
+    code = daemon.call("GET", "/api/code").json()
+    assert {one["name"] for one in code["functions"]} == {"net_price", "receipt", "money"}
+    assert [one["problem"] for one in code["files"]] == [None, None, None]
+
+
+def test_shell_counts_words_that_no_shell_reads(daemon: Daemon):
+    """What looks like a command stays data."""
+    data = daemon.succeed("examples/shell.yml", "one $(two) three; four")
+    assert data["words"] == {"words": 4, "size": (SHIPPED / "input" / "jira_search.json").stat().st_size}
 
 
 def test_every_shipped_flow_is_run_here():

@@ -67,6 +67,15 @@ def flow_library(
     )
 
 
+def own_functions(settings: Settings) -> list[Function]:
+    """All functions of own code, read once."""
+    code = OwnCode(settings)
+    try:
+        return list(code.state().functions.values())
+    finally:
+        code.close()
+
+
 def _taken(kind: Kind) -> frozenset[str]:
     if kind is Kind.FILTER:
         return filter_names()

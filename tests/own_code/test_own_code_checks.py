@@ -10,7 +10,8 @@ import pytest
 
 from flow_processor.engine.code_reader import CodeProcess
 from flow_processor.errors import Problem, SpecError
-from flow_processor.flow_files import FlowLibrary
+from flow_processor.flow_files import FlowLibrary, parse_flow
+from flow_processor.own_code.manifest import OwnNames, OwnStep
 from flow_processor.service.own_code import OwnCode
 from flow_processor.settings import Settings
 from tests.engine.world import World, until
@@ -246,3 +247,22 @@ def test_what_is_switched_off_is_refused(tmp_path: Path) -> None:
     assert "config.yml (shell.enabled: false)" in error.value.problems[0].message
     view = code.view()
     assert (view.shell.enabled, view.own_code.enabled, view.files) == (False, False, [])
+
+
+def test_a_step_type_of_ones_own_stands_wherever_steps_stand() -> None:
+    """Also where the flow model was made before there was any, or with others."""
+    inner = "[{name: x, type: TYPE}]"
+    text = f"""
+steps:
+  - {{name: a, type: foreach, foreach: {{items: [1], steps: {inner}}}}}
+  - {{name: b, type: switch, switch: {{cases: [{{if: "true", steps: {inner}}}]}}}}
+  - {{name: c, type: parallel, parallel: {{left: {inner}}}}}
+  - {{name: d, type: until, until: {{condition: "true", max_rounds: 1, steps: {inner}}}}}
+finally: {inner}
+"""
+    parse_flow(text.replace("TYPE", "exit"), "a.yml")
+    for name in ("letter", "parcel"):
+        parse_flow(text.replace("TYPE", name), "a.yml", own=OwnNames(frozenset({OwnStep(name)})))
+    with pytest.raises(SpecError) as error:
+        parse_flow(text.replace("TYPE", "letter"), "a.yml")
+    assert "unknown_step_type" in {problem.code for problem in error.value.problems}
