@@ -200,6 +200,8 @@ def test_the_latest_word_on_once_counts() -> None:
         (Event.FAILED, {"error": {"code": "x"}, "then": "retry"}, StepStatus.FAILED),
         (Event.FAILED, {"error": {"code": "x"}, "then": "ignore"}, StepStatus.IGNORED),
         (Event.FAILED, {"error": {"code": "cancelled"}, "then": "fail"}, StepStatus.CANCELLED),
+        (Event.FAILED, {"error": {"code": "sibling_failed"}, "then": "fail"}, StepStatus.CANCELLED),
+        (Event.FAILED, {"error": {"code": "sibling_exited"}, "then": "fail"}, StepStatus.CANCELLED),
         (Event.KILLED, {"error": {"code": "step_timeout"}}, StepStatus.FAILED),
     ],
 )
@@ -302,3 +304,15 @@ def test_the_first_data_of_a_flow() -> None:
         "__api_url__": "http://127.0.0.1:5000",
         "params": {"p": 2},
     }
+
+
+def test_a_step_that_was_not_started_stands_where_that_was_said() -> None:
+    """Behind the steps before, before those that follow on the end; and it may begin after all."""
+    told = [row(1, "a", Event.SUCCEEDED, {"started_at": 1000.5}), row(2, "b", Event.NOT_STARTED)]
+    steps = fold([DISPATCHED, *told, row(3, "finally/x", Event.SUCCEEDED, {"started_at": 1002.5})]).steps
+    assert [(step.path, step.status.value) for step in steps] == [
+        ("a", "succeeded"),
+        ("b", "not_started"),
+        ("finally/x", "succeeded"),
+    ]
+    assert fold([DISPATCHED, *told, row(3, "b", Event.STARTED)]).under_way()[0].path == "b"

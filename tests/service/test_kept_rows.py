@@ -291,3 +291,61 @@ def test_from_names_a_step_of_the_flow_itself() -> None:
     journal = rows_of(("loop[1]/a", 1, *OK), ("loop", 1, *FAIL))
     with pytest.raises(InvalidRequest, match=r"kept anyway. Say the step's name alone: loop"):
         kept_rows(journal, from_step="loop[1]/a")
+
+
+BEFORE = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+"""A flow whose steps run by what they need."""
+
+
+def test_in_a_graph_what_ran_beside_the_failure_stays_done() -> None:
+    journal = rows_of(
+        ("a", 1, *OK),
+        ("b", 1, *FAIL),
+        ("c", 1, *OK),
+        ("d", 1, Event.NOT_STARTED, {}),
+    )
+    kept = kept_rows(journal, before=BEFORE)
+    assert (paths(kept), kept.restart) == (["a", "c"], "b")
+    assert paths(kept_rows(journal, before=None)) == ["a"], "in order nothing comes behind a failure"
+
+
+def test_in_a_graph_from_keeps_what_does_not_need_it() -> None:
+    ended = [(name, 1, *OK) for name in "abcd"]
+    journal = rows_of(*ended)
+    assert paths(kept_rows(journal, before=BEFORE, from_step="b")) == ["a", "c"]
+    undone = rows_of(("a", 1, *FAIL), *ended[1:])
+    with pytest.raises(InvalidRequest, match="step 'a' is not done"):
+        kept_rows(undone, before=BEFORE, from_step="b")
+    beside = rows_of(*ended[:2], ("c", 1, *FAIL))
+    assert paths(kept_rows(beside, before=BEFORE, from_step="b")) == ["a"]
+
+
+def test_in_a_graph_failed_items_cost_what_needs_their_loop() -> None:
+    journal = rows_of(
+        ("a", 1, *OK),
+        ("b[1]/x", 1, *OK),
+        ("b[2]/x", 1, *FAIL),
+        ("b", 1, *OK),
+        ("c", 1, *OK),
+        ("d", 1, *OK),
+    )
+    assert paths(kept_rows(journal, before=BEFORE, failed_items=True)) == ["a", "b[1]/x", "c"]
+
+
+def test_handlers_are_run_again_wherever_they_stand() -> None:
+    journal = rows_of(
+        ("a", 1, *OK),
+        ("child/x", 1, *OK),
+        ("child/y", 1, *FAIL),
+        ("child/on_failure/tell", 1, *OK),
+        ("child", 1, *FAIL),
+        ("on_failure/tell", 1, *OK),
+        ("finally/tell", 1, *OK),
+    )
+    kept = kept_rows(journal, handlers={"on_failure", "finally"})
+    assert (paths(kept), kept.restart) == (["a", "child/x"], "child")
+
+
+def test_a_step_may_be_named_like_a_handler() -> None:
+    journal = rows_of(("finally/x", 1, *OK), ("finally", 1, *FAIL))
+    assert paths(kept_rows(journal, handlers={"finally"})) == ["finally/x"]
