@@ -10,8 +10,10 @@ FROM python:3.11-slim
 RUN useradd --system --uid 1000 --create-home octospool
 WORKDIR /app
 
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+# Packages that only some steps need: --build-arg EXTRAS="psycopg[binary] redis minio" (docs/operations.md).
+ARG EXTRAS=""
+COPY requirements.txt requirements-extras.txt ./
+RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt -c requirements-extras.txt $EXTRAS
 
 COPY main.py ./
 COPY flow_processor flow_processor

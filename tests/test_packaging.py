@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,10 @@ def test_links_between_the_pages_lead_somewhere(page: Path):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "bench/requirements-peer.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.txt", "requirements-extras.txt", "requirements-dev.txt", "bench/requirements-peer.txt"],
+)
 def test_every_requirement_is_pinned(name: str):
     """Each package is named with exactly one version."""
     for line in requirements(name):
@@ -77,10 +81,17 @@ def test_no_requirement_stands_twice():
     """A package is pinned in one place only."""
     names = [
         re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
-        for file in ("requirements.txt", "requirements-dev.txt")
+        for file in ("requirements.txt", "requirements-extras.txt", "requirements-dev.txt")
         for line in requirements(file)
     ]
     assert sorted(names) == sorted(set(names))
+
+
+def test_the_extras_are_pinned_alike():
+    """pyproject.toml's extras are those of requirements-extras.txt, in the same versions."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    assert {re.sub(r"\[.*\]", "", line) for line in extras} <= set(requirements("requirements-extras.txt"))
 
 
 def test_no_package_registry_is_named():

@@ -51,11 +51,8 @@ class Surroundings:
         elif step.options_key == "shell":
             for variable, wanted in options.secret_env.items():
                 yield from self._secret((*loc, "shell", "secret_env", variable), wanted.secret)
-        elif step.options_key == "rest":
-            if options.authentication is not None:
-                yield from self._secret(
-                    (*loc, "rest", "authentication", "secret"), options.authentication.secret
-                )
+        elif step.options_key == "rest" and options.authentication is not None:
+            yield from self._secret((*loc, "rest", "authentication", "secret"), options.authentication.secret)
         yield from self._of_connection((*loc, step.options_key), options)
 
     def _of_connection(self, loc: Loc, options: Any) -> Iterator[_Found]:
