@@ -6,6 +6,7 @@ import ast
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import flow_processor
@@ -53,9 +54,8 @@ def codes_table() -> str:
 def codes() -> dict[str, Code]:
     """Every code in the source of the package."""
     found: dict[str, Code] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+    for name, tree in _modules().items():
+        module = name.removeprefix(f"{PACKAGE.name}.")
         for code, message in _codes_in(tree):
             entry = found.setdefault(code, Code())
             if message and message not in entry.messages:
@@ -63,6 +63,17 @@ def codes() -> dict[str, Code]:
             if module not in entry.modules:
                 entry.modules.append(module)
     return found
+
+
+@cache
+def _modules() -> dict[str, ast.Module]:
+    """Every module of the package, by its full name."""
+    return {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
+            path.read_text(encoding="utf-8")
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def _kinds(kind: type[OctospoolError]) -> Iterator[type[OctospoolError]]:
@@ -74,11 +85,9 @@ def _kinds(kind: type[OctospoolError]) -> Iterator[type[OctospoolError]]:
 
 def _import_kinds() -> None:
     """Import the modules that define kinds of errors."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(_own_code(node) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
-            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-            importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    for name, tree in _modules().items():
+        if any(_own_code(node) for node in tree.body if isinstance(node, ast.ClassDef)):
+            importlib.import_module(name)
 
 
 def _own_code(node: ast.ClassDef) -> list[str]:
@@ -101,8 +110,9 @@ def _codes_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
     tables = {name: value for name, value in _texts(tree, deep=False).items() if isinstance(value, ast.Dict)}
     for scope in ast.walk(tree):
         if isinstance(scope, ast.FunctionDef | ast.Module):
-            texts = tables | _texts(scope)
-            for call in _own_calls(scope):
+            calls = [call for call in _own_calls(scope) if _may_give_code(call)]
+            texts = tables | _texts(scope) if calls else tables
+            for call in calls:
                 yield from _codes_of(call, texts)
 
 
@@ -138,8 +148,18 @@ def _texts(scope: ast.AST, *, deep: bool = True) -> dict[str, ast.expr]:
     }
 
 
+def _may_give_code(call: ast.Call) -> bool:
+    return _name_of(call) in _CODE_ARGUMENT or any(keyword.arg == "code" for keyword in call.keywords)
+
+
+def _name_of(call: ast.Call) -> str:
+    """The last name of what is called: `fail` of `self.reader.fail(…)`."""
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
+
+
 def _codes_of(call: ast.Call, texts: dict[str, ast.expr]) -> Iterator[tuple[str, str]]:
-    name = ast.unparse(call.func).rsplit(".", 1)[-1]
+    name = _name_of(call)
     given = next((keyword.value for keyword in call.keywords if keyword.arg == "code"), None)
     message: ast.expr | None = call.args[0] if call.args else None
     if given is None and name in _CODE_ARGUMENT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -69,26 +68,6 @@ def test_without_a_data_folder_nothing_is_left(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_plain_script_needs_no_main_guard(hello: Path) -> None:
-    """Workers do not import the script; it would start itself again and again."""
-    script = hello.parent / "script.py"
-    script.write_text(
-        "import json\n"
-        "from flow_processor import Flow\n"
-        "print('began')\n"
-        "result = Flow.load('hello.yml').run(data={'name': 'Ada'})\n"
-        "print(json.dumps([result.status, result.data['greeting']]))\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, script.name]
-    done = subprocess.run(
-        command, cwd=hello.parent, env=environment, capture_output=True, text=True, timeout=LONG
-    )
-    assert done.returncode == 0, done.stderr
-    began, result = done.stdout.splitlines()
-    assert (began, json.loads(result)) == ("began", ["succeeded", "Hello, Ada!"])
-
-
 @pytest.fixture
 def data_folder(hello: Path) -> Path:
     """The same flow in a data folder."""
@@ -100,12 +79,16 @@ def data_folder(hello: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["sub/hello.yml", "sub/hello", "{flows}/sub/hello.yml"])
-def test_with_a_data_folder_history_knows_the_run(data_folder: Path, name: str) -> None:
+def test_a_flow_of_a_data_folder_is_found_by_its_name_and_by_its_file(data_folder: Path, name: str) -> None:
+    flow = Flow.load(name.format(flows=data_folder / "flows"), data_folder=data_folder)
+    assert flow.path == "sub/hello.yml"
+
+
+def test_with_a_data_folder_history_knows_the_run(data_folder: Path) -> None:
     from flow_processor.service import Service
 
-    flow = Flow.load(name.format(flows=data_folder / "flows"), data_folder=data_folder)
-    result = flow.run(data={"name": "Ada"})
-    assert (flow.path, result.status) == ("sub/hello.yml", "succeeded")
+    result = Flow.load("sub/hello", data_folder=data_folder).run(data={"name": "Ada"})
+    assert result.status == "succeeded"
     service = Service(Settings.load(os.environ, overrides={"data_path": data_folder}))
     try:
         assert service.run(result.run_id).data == result.data
