@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.engine.attempt import Attempt
-from flow_processor.engine.context import earlier
 from flow_processor.engine.policies import Then, decide
 from flow_processor.engine.signals import FlowFailed, Interrupted, Stopped
+from flow_processor.engine.step_waits import earlier
 from flow_processor.engine.stops import ENDED_BESIDE
 from flow_processor.errors import StepError
 from flow_processor.run_state import StepRecord

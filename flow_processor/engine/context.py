@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from flow_processor.clock import Clock
-from flow_processor.engine.lines import PARK_SECONDS, Lines
+from flow_processor.engine.lines import Lines
 from flow_processor.engine.run_journal import RunJournal
-from flow_processor.errors import StepError, StepTimeout
+from flow_processor.engine.step_waits import StepWaits
+from flow_processor.engine.surroundings import Surroundings, Tools
+from flow_processor.errors import StepError
 from flow_processor.expressions import data_key, jq, when
-from flow_processor.expressions.jinja import Templates
-from flow_processor.journal import Event
-from flow_processor.own_code.calls import NO_OWN_CODE, OwnCode
 from flow_processor.own_code.printing import printing_to
 from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
@@ -29,68 +26,7 @@ from flow_processor.step import (
     Secret,
     StepResult,
     Wait,
-    WaitKind,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What all runs of a worker share."""
-
-    templates: Templates
-    folders: Folders
-    clock: Clock
-    zone: ZoneInfo
-    """In which moments without a zone are meant."""
-    code: OwnCode = NO_OWN_CODE
-    """The own code that the run takes along."""
-    switched_off: Mapping[str, str] = field(default_factory=dict)
-    """Step type -> the key of config.yml that switches it off."""
-
-
-class Surroundings(Protocol):
-    """The list of steps that an attempt belongs to, as far as its context needs it."""
-
-    def stop_reason(self) -> StepError | None:
-        """Why steps must end now (cancel, the flow's time limit); None while they need not."""
-
-    def run_child(
-        self,
-        path: str,
-        *,
-        payload: Any,
-        params: Mapping[str, Any],
-        loop_index: int | None,
-        below: str,
-        data: dict[str, Any],
-        deadline: float | None,
-    ) -> FlowOutcome:
-        """Run a sub-flow; `below` is the path of the step that calls it, and `data` what that step sees."""
-
-    def run_inside(
-        self,
-        step: StepSpec,
-        *,
-        path: str,
-        data: dict[str, Any],
-        deadline: float | None,
-        errors: list[dict[str, Any]],
-    ) -> StepResult:
-        """Run one step that stands inside another; what it adds to `__errors__` goes to `errors`."""
-
-    def run_blocks(
-        self,
-        blocks: Sequence[Block],
-        *,
-        below: str,
-        data: dict[str, Any],
-        deadline: float | None,
-        errors: list[dict[str, Any]],
-        begin: Callable[[], None],
-        limit: int,
-        on_failure: OnFailure,
-    ) -> list[BlockOutcome | None]:
-        """Run lists of steps that stand inside a step."""
 
 
 class AttemptContext:
@@ -128,10 +64,27 @@ class AttemptContext:
         self._fetch_secret = fetch_secret
         self.errors: list[dict[str, Any]] = []
         """What the step added to `__errors__`."""
-        self.signal: int | None = None
+        self._waits = StepWaits(
+            step,
+            path=path,
+            attempt=attempt,
+            deadline=deadline,
+            begun=begun_wait,
+            lines=lines,
+            journal=journal,
+            clock=tools.clock,
+            stop_reason=steps.stop_reason,
+        )
+
+    @property
+    def signal(self) -> int | None:
         """seq of the signal that ended its wait."""
-        self.has_waited = begun_wait is not None
-        """A row says that it waits, and people look at it."""
+        return self._waits.signal
+
+    @property
+    def has_waited(self) -> bool:
+        """Does a row say that it waits?"""
+        return self._waits.has_waited
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -185,46 +138,11 @@ class AttemptContext:
 
     def wait_for(self, wait: Wait) -> Signal | None:
         """Wait; the signal that ended it, or None."""
-        if self._begun_wait is None and not self._is_short(wait):
-            wait = self._record(wait)
-        clock = self._tools.clock
-        own_end = None
-        if wait.until is not None:
-            own_end = clock.monotonic() + wait.until - clock.now().timestamp()
-        # A length of time is not that of a clock that is set meanwhile; all else means what the clock says.
-        is_length = wait.kind is WaitKind.SLEEP
-        taken = self._lines.wait(
-            until=None if is_length else wait.until,
-            deadline=earlier(self._deadline, own_end) if is_length else self._deadline,
-            signal=wait.signal,
-            check=self._check,
-        )
-        if taken is not None:
-            self.signal = taken.seq
-        elif self._deadline is not None and earlier(self._deadline, own_end) == self._deadline:
-            raise timeout_error(self._step)
-        return taken
+        return self._waits.wait_for(wait)
 
-    def _is_short(self, wait: Wait) -> bool:
-        """Not worth a row: after a crash it may as well begin anew."""
-        if wait.signal is not None or wait.until is None:
-            return False
-        return wait.until < self._tools.clock.now().timestamp() + PARK_SECONDS
-
-    def _record(self, wait: Wait) -> Wait:
-        """Write the wait down; given back as it is written, without the values of secrets."""
-        self.has_waited = True
-        record = self._journal.redacted(wait.as_record())
-        self._journal.append(self._path, self._attempt, Event.WAITING, record)
-        self._journal.flush()
-        return Wait.from_record(record)
-
-    def _check(self) -> None:
-        """May the attempt go on waiting?"""
-        self._journal.check_daemon()
-        reason = self._steps.stop_reason()
-        if reason is not None:
-            raise reason
+    def pause(self, seconds: float, *, since: float | None) -> None:
+        """Wait until so many seconds have passed."""
+        self._waits.pause(seconds, since=since)
 
     def side_by_side(self, works: Sequence[Callable[[], None]], *, limit: int) -> None:
         """Do the works in up to `limit` lines."""
@@ -288,7 +206,7 @@ class AttemptContext:
             data=self._data,
             deadline=self._deadline,
             errors=self.errors,
-            begin=self._check_time,
+            begin=self._waits.check_time,
             limit=limit,
             on_failure=on_failure,
         )
@@ -296,19 +214,6 @@ class AttemptContext:
     def holds(self, condition: Any, *, extra: Mapping[str, Any] | None = None, word: str = "when") -> bool:
         """Whether a condition holds."""
         return when.holds(condition, {**self._data, **(extra or {})}, self._tools.templates, word=word)
-
-    def pause(self, seconds: float, *, since: float | None) -> None:
-        """Wait until so many seconds have passed."""
-        clock = self._tools.clock
-        passed = 0.0 if since is None else max(0.0, clock.now().timestamp() - since)
-        if seconds > passed:
-            end = clock.monotonic() + seconds - passed
-            self._lines.wait(deadline=earlier(self._deadline, end), check=self._check)
-            self._check_time()
-
-    def _check_time(self) -> None:
-        if self._deadline is not None and self._tools.clock.monotonic() >= self._deadline:
-            raise timeout_error(self._step)
 
     def call(self, function: str, arguments: Any, *, secrets: Mapping[str, Secret] | None = None) -> Any:
         """What a function of callers/ gives."""
@@ -334,16 +239,3 @@ class AttemptContext:
     def log(self, message: str, *, level: str = "info") -> None:
         """A line in the run's own log."""
         self._journal.log(self._path, level, message)
-
-
-def earlier(one: float | None, other: float | None) -> float | None:
-    """The earlier of two moments, of which None never comes."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
-
-
-def timeout_error(step: StepSpec) -> StepTimeout:
-    """The error of an attempt whose time is up."""
-    limit = "" if step.timeout_seconds is None else f" of {step.timeout_seconds:g} s"
-    return StepTimeout(f"step '{step.name}' did not end within its time limit{limit}")

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from flow_processor.engine.context import Tools
 from flow_processor.engine.flow_frame import FlowFrame
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.order import RunOrder
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import Interrupted, Orphaned, Stopped
 from flow_processor.engine.stops import Stops
+from flow_processor.engine.surroundings import Tools
 from flow_processor.errors import StepError
 from flow_processor.run import RunStatus
 from flow_processor.spec.flow import FlowSpec

@@ -12,12 +12,13 @@ from flow_processor.engine.attempt import control_of
 from flow_processor.engine.attempts import Attempts
 from flow_processor.engine.blocks import Blocks
 from flow_processor.engine.by_needs import run_by_needs
-from flow_processor.engine.context import AttemptContext, earlier
+from flow_processor.engine.context import AttemptContext
 from flow_processor.engine.in_order import run_in_order
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.policies import Then
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import Stopped
+from flow_processor.engine.step_waits import earlier
 from flow_processor.engine.stops import Stops
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates

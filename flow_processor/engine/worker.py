@@ -24,7 +24,6 @@ from zoneinfo import ZoneInfo
 
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
-from flow_processor.engine.context import Tools
 from flow_processor.engine.cores import use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_stdout
 from flow_processor.engine.interpreter import RunInterpreter
@@ -35,6 +34,7 @@ from flow_processor.engine.row_text import storable
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.secret_client import SecretClient
 from flow_processor.engine.signals import Orphaned, Parked
+from flow_processor.engine.surroundings import Tools
 from flow_processor.engine.undelivered import Undelivered
 from flow_processor.errors import StepError
 from flow_processor.expressions import jq
@@ -178,9 +178,12 @@ class Worker:
     def _execute(self, order: RunOrder) -> None:
         """Run an order to its end, whatever that is; a defect here must not leave the run without a status."""
         redactor = Redactor()
-        journal = RunJournal(
-            order, self._send.send, redactor=redactor, clock=self._clock, results=self._results
-        )
+        try:
+            journal = self._journal_of(order, redactor)
+        except Exception as defect:  # noqa: BLE001  the run must end with a reason
+            # What was done before cannot be read: a journal that begins here takes the end.
+            self._fail(self._journal_of(replace(order, rows=[]), redactor), redactor, defect)
+            return
         secrets = SecretClient(self._send.send, redactor)
         with self._guard:
             if self._is_orphan:
@@ -228,6 +231,9 @@ class Worker:
             templates = Templates(self._tools.folders.templates, own_filters=own.filters())
             self._tools = replace(self._tools, templates=templates)
         return replace(self._tools, code=own)
+
+    def _journal_of(self, order: RunOrder, redactor: Redactor) -> RunJournal:
+        return RunJournal(order, self._send.send, redactor=redactor, clock=self._clock, results=self._results)
 
     def _describe(self, order: RunOrder) -> None:
         """Say in the lock file which run this worker has, and until when at most."""
