@@ -153,9 +153,10 @@ class LocalEngine:
 
     def _deliver_signal(self, run_id: str, told: Frame, done: Future[int | None]) -> None:
         seq = None if done.exception() is not None else done.result()
-        if seq is None:
-            return
         with self._roster.lock:
+            if seq is None:
+                self._roster.forget(run_id, told["name"])
+                return
             found = self._roster.find(run_id)
             if found is not None:
                 found[0].send({"signal": {"seq": seq, **told}, "run_id": run_id})

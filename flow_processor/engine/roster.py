@@ -27,6 +27,13 @@ class Roster:
         self.is_closed = False
         """True: nothing that workers say is taken any more."""
 
+    def forget(self, run_id: str, name: str) -> None:
+        """A signal was not recorded after all, because the run has ended: nobody has to hear of it."""
+        names = self.unheard.get(run_id, set())
+        names.discard(name)
+        if not names:
+            self.unheard.pop(run_id, None)
+
     def find(self, run_id: str) -> tuple[WorkerProcess, Assignment] | None:
         """The worker that has the run; None also where it has said its last word about it."""
         for worker, assignment in self.assignments.items():

@@ -171,6 +171,7 @@ def test_a_run_that_has_ended_is_told_nothing(world: World) -> None:
     run = world.run(f"steps:\n{NEXT}")
     assert signal(world, run.run_id) is None
     assert world.events(run.run_id, Event.SIGNALLED) == []
+    until(lambda: run.run_id not in world.service.engine._roster.unheard, "nothing is kept for it")
 
 
 def test_signals_are_taken_one_by_one_however_fast_they_come(world: World) -> None:
