@@ -60,6 +60,15 @@ class FlowFilePath(Parameters):
     """The flow file below the flows folder; `.yml` may be left out."""
 
 
+class GraphQuery(Parameters):
+    """How a flow is drawn."""
+
+    format: Literal["text", "mermaid", "svg"] = "svg"
+    """As a picture, as a diagram for Markdown, or as lines of text."""
+    sub_flows: bool = False
+    """True: with the flows that it calls, inside the steps that call them."""
+
+
 class FlowAdded(AddedFlow):
     """A flow that has just been put into the scheduler."""
 
@@ -91,6 +100,12 @@ class FlowFiles(View):
     defaults_problems: list[dict[str, Any]]
     """What is wrong with defaults.yml, as a file's `problems`; its last good version is in force."""
 
+
+_MEDIA_TYPES = {"text": "text/plain", "mermaid": "text/plain", "svg": "image/svg+xml"}
+_DRAWN = {
+    "description": "The drawing.",
+    "content": {name: {"schema": {"type": "string"}} for name in dict.fromkeys(_MEDIA_TYPES.values())},
+}
 
 _LAUNCH_ERRORS = error_answers(
     InvalidJson,
@@ -174,6 +189,17 @@ def files() -> Response:
 def file(path: FlowFilePath) -> Response:
     """Show one flow file: valid or with its problems, and as JSON Schema what may be given as `params`."""
     return answer(service().flow_file(path.path))
+
+
+@noun.get(
+    "/files/<path:path>/graph",
+    responses={200: _DRAWN, **error_answers(errors.FlowNotFound, errors.SpecError)},
+)
+@handler
+def graph(path: FlowFilePath, query: GraphQuery) -> Response:
+    """Draw a flow: its steps, what leads from one to another, and what stands inside them."""
+    text = service().flow_graph(path.path, query.format, sub_flows=query.sub_flows)
+    return Response(text, mimetype=_MEDIA_TYPES[query.format])
 
 
 def summary_of(run: RunSummary) -> RunSummary:

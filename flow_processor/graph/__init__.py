@@ -5,4 +5,7 @@ from flow_processor.graph.mermaid import as_mermaid
 from flow_processor.graph.svg import as_svg
 from flow_processor.graph.text import as_text
 
-__all__ = ["Drawing", "as_mermaid", "as_svg", "as_text", "draw", "draw_file"]
+FORMS = {"text": as_text, "mermaid": as_mermaid, "svg": as_svg}
+"""What a flow can be drawn as."""
+
+__all__ = ["FORMS", "Drawing", "as_mermaid", "as_svg", "as_text", "draw", "draw_file"]

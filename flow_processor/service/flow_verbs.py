@@ -8,6 +8,7 @@ from typing import Any
 
 from flow_processor.errors import LockNotFound, Problem, SpecError
 from flow_processor.flow_files import FileStatus
+from flow_processor.graph import FORMS, draw_file
 from flow_processor.locks import HeldLock
 from flow_processor.service.health import (
     check_accepting,
@@ -64,6 +65,10 @@ class FlowVerbs(Parts):
     def flow_files(self) -> list[FlowFileView]:
         """Every flow file, valid or with its problems."""
         return [FlowFileView(**asdict(self._with_jq_problems(file))) for file in self.library.files()]
+
+    def flow_graph(self, path: str, form: str, *, sub_flows: bool = False) -> str:
+        """A flow file drawn as one of FORMS. Raises FlowNotFound, InvalidRequest, SpecError."""
+        return FORMS[form](draw_file(self.library, path, sub_flows=sub_flows))
 
     def defaults_problems(self) -> list[dict[str, Any]]:
         """What is wrong with defaults.yml as it lies there."""

@@ -101,3 +101,23 @@ def test_every_flow_file_is_listed_with_its_problems(api: Any) -> None:
     assert files["sub/echo.yml"]["valid"]
     assert not files["broken.yml"]["valid"]
     assert files["broken.yml"]["problems"][0]["line"] == 2
+
+
+def test_a_flow_is_drawn(api: Any) -> None:
+    picture = api.get("/api/flows/files/echo.yml/graph")
+    assert (picture.status_code, picture.mimetype) == (200, "image/svg+xml")
+    assert picture.text.startswith("<svg ")
+    text = api.get("/api/flows/files/echo/graph?format=text&sub_flows=true")
+    assert (text.mimetype, text.text.splitlines()[0]) == ("text/plain", "echo.yml: Echo")
+    assert api.get("/api/flows/files/echo/graph?format=png").status_code == 400
+    assert api.get("/api/flows/files/nothing/graph").status_code == 404
+    assert api.get("/api/flows/files/broken/graph").status_code == 422
+
+
+def test_a_run_can_be_told_to_end_after_a_step(api: Any) -> None:
+    answer = api.launch(path="echo.yml", until="out", wait=30)
+    assert (answer.json["status"], answer.json["error"]["code"]) == ("exited", "exited")
+    assert answer.json["error"]["message"] == "ended after step 'out', as asked (until)"
+    assert api.launch(path="echo.yml", until="uot").json["code"] == "unknown_step"
+    again = api.post(f"/api/runs/{answer.json['run_id']}/retry", json={"until": "out", "from": "out"})
+    assert again.status_code == 202
