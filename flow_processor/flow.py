@@ -71,7 +71,8 @@ class Flow:
 
         Without a `data_folder` the flow's own folder is the flows folder; templates are looked for in
         `templates` and secrets in `secrets.yml` beside the flow, and what else a run needs (history, locks,
-        the files that file steps read and write) is a temporary folder that is removed after the run.
+        the files that file steps read and write) is a temporary folder that is removed after the run. Own code is
+        not there: it needs a data folder.
 
         With one, `path` is relative to its flows folder (or lies inside it), and runs use and record
         everything there.
@@ -82,13 +83,18 @@ class Flow:
             file = Path(path).absolute()
             folder, name = file.parent, file.name
             base = None
+            library = FlowLibrary(folder)
         else:
             base = Path(data_folder).absolute()
-            folder = _settings(base, folder=None).flows_path
+            from flow_processor.service.own_code import flow_library
+
+            settings = _settings(base, folder=None)
+            folder = settings.flows_path
             name = name_below(os.fspath(path), folder)
+            library = flow_library(settings)
         if not folder.is_dir():
             raise FlowNotFound(f"there is no flow {path}: the folder {folder} does not exist")
-        bundle = FlowLibrary(folder).bundle(name)
+        bundle = library.bundle(name)
         return cls(bundle.path, bundle.spec, folder=folder, data_folder=base)
 
     def run(self, data: Any = None, params: Mapping[str, Any] | None = None) -> RunResult:

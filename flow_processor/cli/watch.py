@@ -12,7 +12,6 @@ from flow_processor.cli.output import say
 from flow_processor.cli.progress import Progress
 from flow_processor.errors import OctospoolError, RunHasEnded, Unavailable
 from flow_processor.expressions.data_key import lookup
-from flow_processor.flow_files import FlowLibrary
 
 if TYPE_CHECKING:
     from flow_processor.cli.interrupts import Interrupts
@@ -110,9 +109,11 @@ class _LoopSizes:
     """How many items a loop of the flow has: its list stands in the run's data, under its data_key."""
 
     def __init__(self, flow: str, settings: Settings) -> None:
+        from flow_processor.service.own_code import flow_library
+
         self._data_keys: dict[str, Any] = {}
         try:
-            steps = FlowLibrary(settings.flows_path).load(flow).spec.steps
+            steps = flow_library(settings).load(flow).spec.steps
         except OctospoolError:  # the run has its own copy; without the file there is a count and no total
             return
         self._data_keys = {

@@ -112,13 +112,15 @@ class CodeProcess:
         )
         self._process = process
         self._answers = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(process.stdout, self._answers), daemon=True).start()
+        threading.Thread(target=_read, args=(process, self._answers), daemon=True).start()
         limits = {"memory_mb": self._memory_mb, "seconds": CPU_SECONDS}
         FrameWriter(cast(BinaryIO, process.stdin)).send({"limits": limits})
         return process
 
 
-def _read(pipe: BinaryIO, answers: queue.SimpleQueue[Frame | None]) -> None:
+def _read(process: subprocess.Popen[bytes], answers: queue.SimpleQueue[Frame | None]) -> None:
+    """Take what it says until it ends; it leaves by itself where nobody closes it."""
+    pipe = cast(BinaryIO, process.stdout)
     try:
         while (frame := read_frame(pipe)) is not None:
             answers.put(frame)

@@ -234,3 +234,17 @@ def test_what_lies_beside_a_flow_does_not_keep_it_from_being_launched(
     flow("a.yml", "steps:\n  - {name: gone, type: jinja, when: false, jinja: {path: gone.j2}}\n")
     assert octospool("check").exit_code == 1
     assert octospool("run", "a").exit_code == 0
+
+
+def test_a_broken_file_of_own_code_is_shown_with_its_traceback(
+    octospool: Octospool, flow: WriteFlow, folder: Path
+) -> None:
+    """And named by the flow that needs something of it."""
+    (folder / "callers").mkdir()
+    (folder / "callers" / "sums.py").write_text("import math\nmath.floor('x')\n")
+    flow("a.yml", "steps:\n- {name: it, type: python, python: {call: total}}\n")
+    checked = octospool("check")
+    assert checked.exit_code == 1
+    assert "callers/sums.py:2: TypeError: must be real number, not str [own_code_broken]" in checked.output
+    assert '\n      File "callers/sums.py", line 2, in <module>\n' in checked.output
+    assert "broken, so nothing of it can be used: callers/sums.py" in checked.output

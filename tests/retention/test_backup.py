@@ -28,6 +28,8 @@ from tests.retention.conftest import QUICK
 
 SLOW = "steps:\n  - {name: first, type: jq, jq: {expression: '1'}}\n  - {name: nap, type: sleep, sleep: {seconds: 1}}\n"
 
+OWN_CODE = "from flow_processor.own_code import caller\n\n@caller\ndef one():\n    return 1\n"
+
 
 @pytest.fixture
 def octospool(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
@@ -66,6 +68,8 @@ def test_a_backup_of_a_daemon_at_work_is_restored_whole(
 
     busy = threading.Thread(target=launch)
     busy.start()
+    (tmp_path / "data" / "callers").mkdir()
+    (tmp_path / "data" / "callers" / "sums.py").write_text(OWN_CODE)
     backup = tmp_path / "backup.tar.gz"
     result = octospool("backup", backup)
     stop.set()
@@ -88,6 +92,7 @@ def test_a_backup_of_a_daemon_at_work_is_restored_whole(
     service.stop()
     assert (tmp_path / "new" / "flows" / "sub" / "quick.yml").read_text() == QUICK
     assert (tmp_path / "new" / "templates" / "t.j2").read_text() == "x"
+    assert (tmp_path / "new" / "callers" / "sums.py").read_text() == OWN_CODE
     assert (tmp_path / "new" / "config.yml").read_text() == "timezone: UTC\n"
     assert not (tmp_path / "new" / "secrets.yml").exists()
     assert stat.S_IMODE((tmp_path / "new" / "octospool.db").stat().st_mode) == 0o600
