@@ -118,8 +118,8 @@ def _send(server: smtplib.SMTP, sender: str, recipients: list[str], data: bytes)
         options = [f"size={len(data)}"] if server.has_extn("size") else []
         if not all(address.isascii() for address in (sender, *recipients)):
             if not server.has_extn("smtputf8"):
-                message = "an address has letters that the server does not take (no SMTPUTF8)"
-                raise EmailError(message, code="email_address_invalid")
+                reason = "an address has letters that the server does not take (no SMTPUTF8)"
+                raise EmailError(reason, code="email_address_invalid")
             server.command_encoding = "utf-8"
             options += ["SMTPUTF8", "BODY=8BITMIME"]
         _accepted(server.mail(sender, options), f"the sender {sender}", code="email_sender_refused")
@@ -130,10 +130,10 @@ def _send(server: smtplib.SMTP, sender: str, recipients: list[str], data: bytes)
         if refused:
             address, first = next(iter(refused.items()))
             text = f"{address}: {first['status']} {first['answer']}"
-            message = (
+            words = (
                 f"the server refuses {len(refused)} of {len(recipients)} recipients; nothing was sent; {text}"
             )
-            raise EmailError(message, code="email_recipient_refused", details={"refused": refused})
+            raise EmailError(words, code="email_recipient_refused", details={"refused": refused})
     except (smtplib.SMTPException, OSError) as error:
         raise _refused(
             error, "the connection broke before the message was sent", code="email_connection"

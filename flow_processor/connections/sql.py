@@ -133,8 +133,8 @@ def _answer(result: CursorResult[Any], statement: Statement) -> SqlAnswer:
     columns = list(result.keys())
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        message = f"two columns have the name {twice[0]!r}; give one another name: … AS other_name"
-        raise DatabaseError(message, code="database_columns")
+        text = f"two columns have the name {twice[0]!r}; give one another name: … AS other_name"
+        raise DatabaseError(text, code="database_columns")
     rows = result.fetchmany(statement.max_rows + 1)
     cut = len(rows) > statement.max_rows
     if cut and not statement.cuts:
@@ -196,7 +196,9 @@ def _connected(url: URL, context: StepContext, *, reads: bool) -> Iterator[Conne
 
 
 def _shown(url: URL) -> str:
-    return url.set(username=None, password=None, query={}).render_as_string()
+    """The address without user, password and options."""
+    where = "" if url.host is None else f" at {url.host}{'' if url.port is None else f':{url.port}'}"
+    return f"{url.get_backend_name()} database {url.database}{where}"
 
 
 def _end(connection: Connection) -> None:
@@ -211,10 +213,11 @@ def _end(connection: Connection) -> None:
 
 
 def _failed(error: DBAPIError, connection: Connection) -> DatabaseError:
-    code = _CODES.get(type(error).__name__, "database_failed")
+    message, details = f"{connection.dialect.name}: {_words(error)}", _details(error)
     if error.connection_invalidated:
-        code = "database_connection"
-    return DatabaseError(f"{connection.dialect.name}: {_words(error)}", code=code, details=_details(error))
+        return DatabaseError(f"the connection broke: {message}", code="database_connection", details=details)
+    code = _CODES.get(type(error).__name__, "database_failed")
+    return DatabaseError(message, code=code, details=details)
 
 
 def _words(error: DBAPIError) -> str:

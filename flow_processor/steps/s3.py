@@ -131,7 +131,8 @@ def run(options: S3Options, context: StepContext) -> StepResult:
         secret=options.secret,
         verify=options.verify,
     )
-    with store.explaining(f"{options.action} {given['bucket']}/{given['key'] or given['prefix'] or ''}"):
+    place = "/".join(str(part) for part in (given["bucket"], given["key"]) if part is not None)
+    with store.explaining(f"{options.action} {place}"):
         return StepResult(_act(store, options.action, given))
 
 
