@@ -178,9 +178,21 @@ def test_text_is_never_silently_taken_for_a_number_or_a_boolean(step: str, messa
     assert message in problem
 
 
-@pytest.mark.parametrize("when", ["yes", "'0'", "no", "true", "[a, b]", "x > 1"])
-def test_a_condition_may_be_a_word_or_an_expression(when: str) -> None:
-    validate(File, parse(f"steps: [{{name: a, type: call, call: x, when: {when}}}]", file="a.yml"))
+@pytest.mark.parametrize(
+    ("when", "kept"),
+    [
+        ("yes", True),
+        ("'0'", ("0",)),
+        ("no", False),
+        ("true", True),
+        ("[a, b]", ("a", "b")),
+        ("x > 1", ("x > 1",)),
+    ],
+)
+def test_a_condition_may_be_a_word_or_an_expression(when: str, kept: object) -> None:
+    text = f"steps: [{{name: a, type: call, call: x, when: {when}}}]"
+    (step,) = validate(File, parse(text, file="a.yml")).steps
+    assert step.when == kept
 
 
 def test_all_problems_come_in_file_order_without_their_consequences() -> None:

@@ -50,6 +50,18 @@ def add(daemon: DaemonProcess, path: str, rule: str, flow: str = QUICK) -> str:
     return path
 
 
+def add_each_policy(daemon: DaemonProcess) -> list[str]:
+    """A flow every second for each way to catch up; each has fired once."""
+    rule = "every_seconds: 1, catchup: {policy}, catchup_max: 20"
+    flows = [
+        add(daemon, f"{policy}.yml", rule.format(policy=policy), PARALLEL + QUICK)
+        for policy in ("none", "latest", "all")
+    ]
+    for path in flows:
+        until(lambda path=path: started(daemon, path), f"{path} fires")
+    return flows
+
+
 def until_more(daemon: DaemonProcess, flow: str, number: int = 1) -> list[Slot]:
     """The flow's slots once there are so many more started ones than now."""
     wanted = len(started(daemon, flow)) + number
@@ -94,14 +106,7 @@ def test_two_hours_forward_is_a_gap_that_is_caught_up_as_the_flow_says(
 ) -> None:
     """26: slots = ran + recorded, under each policy; then it goes on as ever."""
     daemon.start()
-    flows = [
-        add(
-            daemon, f"{policy}.yml", f"every_seconds: 1, catchup: {policy}, catchup_max: 20", PARALLEL + QUICK
-        )
-        for policy in ("none", "latest", "all")
-    ]
-    for path in flows:
-        until(lambda path=path: started(daemon, path), f"{path} fires")
+    flows = add_each_policy(daemon)
     clock.set_by(2 * HOUR)
     for path in flows:
         until_more(daemon, path, 2)
@@ -144,14 +149,7 @@ def test_a_daemon_that_was_down_over_slots_accounts_for_each(
 ) -> None:
     """30: as many as there were, started or recorded, under each policy, after a kill -9."""
     daemon.start()
-    flows = [
-        add(
-            daemon, f"{policy}.yml", f"every_seconds: 1, catchup: {policy}, catchup_max: 20", PARALLEL + QUICK
-        )
-        for policy in ("none", "latest", "all")
-    ]
-    for path in flows:
-        until(lambda path=path: started(daemon, path), f"{path} fires")
+    flows = add_each_policy(daemon)
     daemon.kill()
     clock.set_by(HOUR)
     daemon.start()

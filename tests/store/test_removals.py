@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_processor.journal import Event
-from flow_processor.run import LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger, new_run_id
+from flow_processor.run import LIVE_STATUSES, TERMINAL_STATUSES, RunStatus
 from flow_processor.store import Store
 from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import clear, delete_ended, delete_versions
-from flow_processor.store.runs import RunFilter, RunRow, insert_flow_version, insert_run
-
-NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
-    yield opened
-    opened.close()
+from flow_processor.store.runs import RunFilter, RunRow, insert_flow_version
+from tests.store.stored import a_run, insert_all
 
 
-def a_run(minute: int = 0, **changes: Any) -> RunRow:
-    """A run that was accepted so many minutes after noon."""
-    moment = NOON + timedelta(minutes=minute)
-    row = RunRow(
-        id=new_run_id(moment),
-        flow="a.yml",
-        flow_hash="h",
-        trigger=Trigger.API,
-        trigger_by="api",
-        status=RunStatus.SUCCEEDED,
-        input=None,
-        created_at=moment.timestamp(),
-    )
-    return replace(row, **changes)
-
-
-def insert_all(store: Store, runs: list[RunRow]) -> None:
-    store.writer.run(lambda connection: [insert_run(connection, run) for run in runs])
+def ended_run(minute: int = 0, **changes: Any) -> RunRow:
+    return a_run(minute, status=RunStatus.SUCCEEDED, **changes)
 
 
 def write_history(store: Store, run_id: str, rows: int = 1) -> None:
@@ -86,7 +59,7 @@ def test_deletion_never_takes_a_live_run(store: Store) -> None:
 
 def test_what_a_deleted_run_leaves_goes_in_small_steps(store: Store) -> None:
     """No step takes more rows than it may, also of one large run; none is left, and no other run is touched."""
-    runs = [a_run(minute) for minute in range(6)]
+    runs = [ended_run(minute) for minute in range(6)]
     insert_all(store, runs)
     for run, rows in zip(runs, (3, 250, 1, 40, 7, 5), strict=True):
         write_history(store, run.id, rows)
@@ -100,7 +73,7 @@ def test_what_a_deleted_run_leaves_goes_in_small_steps(store: Store) -> None:
 
 def test_clearing_goes_on_after_a_crash(store: Store, tmp_path: Path) -> None:
     """What is still to go is remembered from the moment the run is deleted."""
-    run = a_run()
+    run = ended_run()
     insert_all(store, [run])
     write_history(store, run.id, 30)
     remove(store, [run.id])
@@ -114,7 +87,7 @@ def test_clearing_goes_on_after_a_crash(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_deleted_twice_is_deleted_once(store: Store) -> None:
-    run = a_run()
+    run = ended_run()
     insert_all(store, [run])
     assert [remove(store, [run.id]), remove(store, [run.id])] == [1, 0]
 
@@ -144,7 +117,7 @@ def test_whatever_is_asked_to_be_deleted_live_runs_stay(
 
 
 def test_a_flow_text_goes_with_its_last_run(store: Store) -> None:
-    runs = [a_run(minute, flow_hash=version) for minute, version in enumerate("hhg")]
+    runs = [ended_run(minute, flow_hash=version) for minute, version in enumerate("hhg")]
     insert_all(store, runs)
     for version in "hg":
         store.writer.run(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import datetime
 
 import pytest
 from sqlalchemy import Connection
@@ -18,7 +15,6 @@ from flow_processor.run import (
     LIVE_STATUSES,
     RunStatus,
     Trigger,
-    new_run_id,
 )
 from flow_processor.run_state import fold
 from flow_processor.store import Store
@@ -29,40 +25,11 @@ from flow_processor.store.runs import (
     RunRow,
     count_bytes,
     insert_flow_version,
-    insert_run,
     move_run,
 )
+from tests.store.stored import MINUTE, NOON, a_run, insert_all
 
-NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 ALL = RunFilter()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
-    yield opened
-    opened.close()
-
-
-def a_run(minute: int = 0, **changes: Any) -> RunRow:
-    """A run that was accepted so many minutes after noon."""
-    moment = NOON + minute * MINUTE
-    row = RunRow(
-        id=new_run_id(moment),
-        flow="a.yml",
-        flow_hash="h",
-        trigger=Trigger.API,
-        trigger_by="api",
-        status=RunStatus.QUEUED,
-        input=None,
-        created_at=moment.timestamp(),
-    )
-    return replace(row, **changes)
-
-
-def insert_all(store: Store, runs: list[RunRow]) -> None:
-    store.writer.run(lambda connection: [insert_run(connection, run) for run in runs])
 
 
 def ids(rows: list[RunRow]) -> list[str]:
