@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
-from flow_processor.factory import StepType
+from flow_processor.factory import StepType, flow_model
 
 _TYPES = {
     "string": "text",
@@ -30,6 +30,7 @@ _BOUNDS = (
 
 def step_page(kind: StepType) -> str:
     """The page of a step type: its module's docstring, and a table for its options and what they hold."""
+    flow_model()  # it fills in what the options of types with steps inside hold
     docstring = inspect.getdoc(sys.modules[kind.module]) or ""
     lines = [f"# {kind.name}", "", docstring, ""]
     if kind.aliases:
