@@ -22,6 +22,7 @@ BASIC = base64.b64encode(f"keeper:{PASSWORD}".encode()).decode()
 SECRETS = f"""
 - {{name: tickets, type: token, token: "{TOKEN}"}}
 - {{name: keeper, type: credential, username: keeper, password: "{PASSWORD}"}}
+- {{name: shop_db, type: token, token: "postgresql://me:{quote(PASSWORD, safe="")}@127.0.0.1:9/shop"}}
 - {{name: environment, type: token, token: "${{CANARY_VARIABLE}}"}}
 - {{name: missing, type: token, token: "${{NOT_SET_ANYWHERE}}"}}
 """
@@ -159,3 +160,25 @@ def test_the_daemons_own_secrets_are_not_in_a_workers_environment(secretive: Wor
         assert b"canary" not in environment.with_name("cmdline").read_bytes()
     secretive.service.cancel_run(run_id, by="a test")
     secretive.wait(run_id)
+
+
+def test_passwords_of_other_servers(secretive: World) -> None:
+    """Steps that log in at databases, caches, buckets and mail servers: away, or not what they say."""
+    before = appearances(secretive)  # another test writes a secret into a file on purpose
+    away = "127.0.0.1:9"
+    mail = "host: 127.0.0.1, port: 9, secret: keeper, from: a@b.c, to: a@b.c, text: x"
+    options = {
+        "database": "secret: shop_db, query: SELECT 1",
+        "redis": f"url: 'redis://{away}', secret: keeper, command: [GET, a]",
+        "s3": f"endpoint: 'http://{away}', secret: keeper, action: list, bucket: reports",
+        "email": mail,
+    }
+    steps = [
+        f"  - {{name: {kind}, type: {kind}, {kind}: {{{text}}}, ignore_errors: '.*'}}"
+        for kind, text in options.items()
+    ]
+    run = secretive.run("steps:\n" + "\n".join(steps) + "\n")
+    assert run.data is not None
+    codes = {error["step"]: error["code"] for error in run.data["__errors__"]}
+    assert codes == {kind: f"{kind}_connection" for kind in options}
+    assert appearances(secretive) == before
