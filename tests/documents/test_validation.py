@@ -182,7 +182,7 @@ def test_text_is_never_silently_taken_for_a_number_or_a_boolean(step: str, messa
     ("when", "kept"),
     [
         ("yes", True),
-        ("'0'", ("0",)),
+        ("'0'", False),
         ("no", False),
         ("true", True),
         ("[a, b]", ("a", "b")),
