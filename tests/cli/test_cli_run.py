@@ -17,7 +17,7 @@ Octospool = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[str]]
 WriteFlow = Callable[[str, str], Path]
 
-LONG = 30.0
+LONG = 120.0
 GREET = """
 steps:
   - name: greeting

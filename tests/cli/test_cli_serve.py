@@ -24,7 +24,7 @@ Start = Callable[..., subprocess.Popen[str]]
 Serve = Callable[..., tuple[subprocess.Popen[str], list[str]]]
 WriteFlow = Callable[[str, str], Path]
 
-LONG = 30.0
+LONG = 120.0
 TOKEN = {"Authorization": "Bearer default_token"}
 GREET = "steps: [{name: greeting, type: set_fact, set_fact: {value: 'Hello, {{ __input__ }}'}}]"
 SLOW = """
