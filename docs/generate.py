@@ -42,7 +42,7 @@ Every run has one mapping that steps read and write. It begins with
 |---|---|
 | `__input__` | what the caller sent as `data`; null if nothing |
 | `__errors__` | list of ignored errors: `{step, code, error, details, ignored}` |
-| `__loop_index__` | the number, from 1, in a flow of `flow_loop`, an element of `foreach`, a round of `until`; else null |
+| `__loop_index__` | number, from 1, of a `flow_loop` item, a `foreach` element, an `until` round; else null |
 | `__run__` | in handlers only: how the run ended: [order.md](order.md) |
 | `__timestamp__` | when the run was accepted, `YYYYMMDDHHMMSS` in the configured zone; one per run |
 | `__run_id__` | the run's id (also as `__job_id__`) |
