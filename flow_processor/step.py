@@ -272,7 +272,7 @@ class StepContext(Protocol):
 
         What they came to, in their order; None for those that never began or were ended by another's failure. What
         they added to `__errors__` joins the flow's, but for the failures in the outcomes. After an `exit` no further
-        one begins.
+        one begins; with END_ALL it ends those under way.
         """
 
     def holds(

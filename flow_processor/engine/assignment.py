@@ -56,6 +56,8 @@ class Assignment:
     waits: dict[tuple[str, int], str]
     """Attempts that wait for a signal, with its name."""
     watches: dict[tuple[str, int], Watch] = field(default_factory=dict)
+    got_on: set[str] = field(default_factory=set)
+    """What stands around the steps of which this worker has told something: `loop[3]` for `loop[3]/call`."""
     abort_deadline: float | None = None
     """When a worker that was asked to end the run is killed, in monotonic seconds."""
     expired: list[tuple[str, int, float]] = field(default_factory=list)
@@ -109,6 +111,8 @@ class Assignment:
         to_write = self.unsent_rows
         for row, details in zip(rows, details_of, strict=True):
             key, event = (row[1], row[2]), row[3]
+            if around := row[1].rpartition("/")[0]:
+                self.got_on.add(around)
             if event == _STARTED:
                 is_once = "once" in details
                 self.watches[key] = Watch(now, details.get("timeout_seconds"), None if is_once else row)
@@ -130,8 +134,20 @@ class Assignment:
             self.waits[key] = name
 
     def under_way(self) -> list[list[Any]]:
-        """Attempts, as path and number, that may be why a worker died."""
-        return [list(key) for key, watch in self.watches.items() if not watch.is_waiting]
+        """Attempts, as path and number, that may be why a worker died.
+
+        Not those inside which it did something: they are steps around others, and a loop of an hour may outlive any
+        number of deaths.
+        """
+        return [
+            list(key)
+            for key, watch in self.watches.items()
+            if not watch.is_waiting and not self._got_on_inside(key[0])
+        ]
+
+    def _got_on_inside(self, path: str) -> bool:
+        inner = (path + "/", path + "[")
+        return any(around == path or around.startswith(inner) for around in self.got_on)
 
     def _keep(self, rows: Sequence[WireRow]) -> None:
         if self.seen is None:

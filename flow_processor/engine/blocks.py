@@ -76,6 +76,8 @@ class Blocks:
             return None
         if control is not None:
             self._begins_more = False
+            if on_failure is OnFailure.END_ALL:
+                group.stop_at_exit(f"{self._below}[{block.label}]")
         new = inner.data["__errors__"][len(self._data["__errors__"]) :]
         # What ended the block is told by the step around it, not twice.
         self._errors.extend(entry for entry in new if entry is not told)
