@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from flow_processor.own_code.manifest import OwnStep
 from flow_processor.spec.base import Spec
@@ -87,6 +87,18 @@ def step_type_of(step: StepSpec) -> StepType:
     return found
 
 
+class _MadeStep(StepSpec):
+    """Base of models that are made here: they have no source in which docstrings could be looked for, at length."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
+class _MadeFlow(FlowSpec):
+    """The same for flows."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
 def flow_model(own: frozenset[OwnStep] = frozenset()) -> type[FlowSpec]:
     """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`), and to
     types of the data folder's own."""
@@ -100,22 +112,21 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
     members += tuple(_own_step_model(one) for one in sorted(own))
     # `Any`: the union is made at run time, so no type checker can know it.
     union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]
-    for model in _models_with_steps():
+    with_steps = _models_with_steps()
+    for model in with_steps:
         model.__pydantic_fields__ = dict(_first_fields.setdefault(model, model.__pydantic_fields__))
         if "__pydantic_core_schema__" in vars(model):
             del model.__pydantic_core_schema__  # of another union; those that hold it would take it over
-    for kind in _registry.values():
-        # Types that hold steps (switch) name them `AnyStep`; only here is it known what that is.
-        kind.options.model_rebuild(force=True, _types_namespace={"AnyStep": union})
-    for member in members:
-        member.model_rebuild(force=True)
+    for model in with_steps:
+        # They name the steps that they hold `AnyStep`; only here is it known what that is.
+        model.model_rebuild(force=True, _types_namespace={"AnyStep": union})
     steps = FlowSpec.model_fields
     lists: dict[str, Any] = {
         name: (tuple[union, ...], steps[name])
         for name in ("on_success", "on_failure", "on_cancel", "finally_")
     }
     lists["steps"] = (tuple[union, ...], Field(min_length=1, description=steps["steps"].description))
-    return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
+    return create_model("Flow", __base__=_MadeFlow, __doc__=FlowSpec.__doc__, **lists)
 
 
 _first_fields: dict[type[BaseModel], dict[str, Any]] = {}
@@ -168,7 +179,7 @@ def _step_model(kind: StepType) -> type[StepSpec]:
         "type": (Literal[names], Field(description="The step's type.")),
         kind.name: (kind.options, options_field),
     }
-    model = create_model(f"{kind.name}_step", __base__=StepSpec, __doc__=kind.options.__doc__, **fields)
+    model = create_model(f"{kind.name}_step", __base__=_MadeStep, __doc__=kind.options.__doc__, **fields)
     model.options_key = kind.name
     model.step_type = kind
     return model
@@ -184,7 +195,7 @@ def _own_step_model(own: OwnStep) -> type[StepSpec]:
         "type": (Literal[own.name], Field(description="The step's type.")),
         own.name: (dict[str, Any], Field(default_factory=dict, description="Its options.")),
     }
-    model = create_model(f"{own.name}_step", __base__=StepSpec, **fields)
+    model = create_model(f"{own.name}_step", __base__=_MadeStep, **fields)
     model.options_key = own.name
     model.is_own = True
     model.step_type = StepType(own.name, (), BaseModel, run, _always(own.repeatable), __name__)
