@@ -71,7 +71,7 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) ->
         try:
             if requests.get(url + "/healthz", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.02)
     pytest.fail("the daemon did not come up:\n" + log.read_text(encoding="utf-8", errors="replace")[-4000:])
 

@@ -233,6 +233,10 @@ def test_parameters_are_checked_and_handed_down(daemon: Daemon):
     assert (refused.status_code, refused.json()["code"]) == (400, "params_invalid")
     assert [one["key"] for one in refused.json()["problems"]] == ["levle", "day", "limit"]
 
+    body = {"path": "sub/team_report.yml", "params": {"team": "Red", "day": "2026-11-21"}}
+    refused = daemon.call("POST", "/api/flows/launch", json=body)
+    assert [one["key"] for one in refused.json()["problems"]] == ["team"]
+
 
 def test_database_stores_tickets_and_asks_for_them(daemon: Daemon):
     """All tickets go in, in one transaction, as often as the flow runs; the values of IN come from the payload."""

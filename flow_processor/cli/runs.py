@@ -129,7 +129,7 @@ def show(run_id: str, path: str, failed: bool, results: bool, data_path: Path | 
     """Show a run: status, times, error, every step. With --json also its data.
 
     \b
-    Examples:
+    Example:
       octospool runs show 20261121T074006123-k7x2m9qa
       octospool runs show 20261121T074006123-k7x2m9qa --failed
       octospool runs show 20261121T074006123-k7x2m9qa --path 'loop[3]/' --results
