@@ -7,7 +7,8 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
@@ -35,7 +36,8 @@ class CodeProcess:
         self._memory_mb = memory_mb
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._id = ""
+        self._end: Callable[[], object] = lambda: None
+        """Ends the process, once; also called when this object is no longer used, for not everybody closes it."""
         self._was_idle = False
         self._answers: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
 
@@ -59,16 +61,8 @@ class CodeProcess:
 
     def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            kill_process(process.pid)
-        process.wait()
-        kill_strays([self._id])
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._process = None
+        self._end()
 
     def _ask(self, question: Frame) -> Any:
         has_left = self._process is not None and self._process.poll() is not None
@@ -101,21 +95,32 @@ class CodeProcess:
         return answer["said"]
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._id = f"code-{secrets.token_hex(4)}"
+        mark = f"code-{secrets.token_hex(4)}"
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flow_processor.engine.code_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**clean_environment(self._environment), WORKER_MARK: self._id},
+            env={**clean_environment(self._environment), WORKER_MARK: mark},
             start_new_session=sys.platform != "win32",
             creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
         )
         self._process = process
+        self._end = weakref.finalize(self, _end, process, mark)
         self._answers = queue.SimpleQueue()
         threading.Thread(target=_read, args=(process, self._answers), daemon=True).start()
         limits = {"memory_mb": self._memory_mb, "seconds": CPU_SECONDS}
         FrameWriter(cast(BinaryIO, process.stdin)).send({"limits": limits})
         return process
+
+
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    if process.poll() is None:
+        kill_process(process.pid)
+    process.wait()
+    kill_strays([mark])
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _read(process: subprocess.Popen[bytes], answers: queue.SimpleQueue[Frame | None]) -> None:
