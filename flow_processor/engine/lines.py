@@ -87,12 +87,13 @@ class Lines:
 
     def _stay(self, place: _Place, check: Callable[[], None]) -> None:
         while place.taken is None:
+            if not self._is_parked:
+                place.must_look = False
+                check()
+                with self._lock:
+                    self._park_if_idle()
             if self._is_parked:
                 raise Parked(self._wake_at)
-            place.must_look = False
-            check()
-            with self._lock:
-                self._park_if_idle()
             left = self._left(place)
             if left <= 0:
                 return
