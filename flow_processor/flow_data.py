@@ -16,16 +16,24 @@ def fold_data(data: dict[str, Any], record: StepRecord) -> None:
 
 
 def first_data(
-    *, run_id: str, flow: str, timestamp: str, api_url: str, payload: Any, params: dict[str, Any] | None
+    *,
+    run_id: str,
+    flow: str,
+    timestamp: str,
+    api_url: str,
+    payload: Any,
+    params: dict[str, Any] | None,
+    loop_index: int | None = None,
 ) -> dict[str, Any]:
     """The data of a run's flow before its first step.
 
-    `timestamp` is YYYYMMDDHHMMSS in the configured zone; `api_url` is where the daemon's own API listens.
+    `loop_index` counts the elements of a loop from 1, where the run is one. `timestamp` is
+    YYYYMMDDHHMMSS in the configured zone; `api_url` is where the daemon's own API listens.
     """
     data: dict[str, Any] = {
         "__input__": payload,
         "__errors__": [],
-        "__loop_index__": None,
+        "__loop_index__": loop_index,
         "__timestamp__": timestamp,
         "__run_id__": run_id,
         "__job_id__": run_id,

@@ -50,6 +50,20 @@ class FlowOutcome:
     """The child's whole data."""
     error: dict[str, Any] | None = None
     """`{"code", "message", "details", "step"}` when it failed."""
+    run_id: str | None = None
+    """The run that it was, if one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a list, for a run of its own."""
+
+    index: int
+    """Which one, from 1."""
+    payload: JsonValue
+    """`__input__` of its run."""
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Values for the flow's `params`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,8 @@ class WaitKind(StrEnum):
     """Somebody has sent a signal of its name."""
     APPROVAL = "approval"
     """A person has answered."""
+    CHILDREN = "children"
+    """The runs that are part of this one have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +276,14 @@ class StepContext(Protocol):
         """Run a sub-flow in this run, with `payload` as its `__input__`. Safe to call from threads.
 
         Values that its `params` do not take give a failed outcome, code `params_invalid`.
+        """
+
+    def run_apart(
+        self, path: str, elements: Sequence[Element], *, limit: int, ends_on_failure: bool
+    ) -> dict[int, FlowOutcome]:
+        """Run a flow for each element in a run of its own, at most `limit` at once; to be called once in an attempt.
+
+        Their outcomes by number. With `ends_on_failure` the first failure ends the others; those are left out.
         """
 
     def run_nested(self, step: Any, label: str) -> StepResult:

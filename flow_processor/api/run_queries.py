@@ -57,6 +57,8 @@ class RunsQuery(Parameters):
     """Only runs in one of these statuses, separated by commas."""
     trigger: Triggers = ()
     """Only runs that one of these caused, separated by commas."""
+    parent: str | None = None
+    """Only runs that are part of this one: elements of a `flow_loop` with `spread`."""
     since: Moment | None = None
     """Only runs accepted at or after this moment: ISO 8601, UTC if it names no zone."""
     until: Moment | None = None

@@ -43,6 +43,7 @@ def runs(query: RunsQuery) -> Response:
             flow=query.flow,
             status=query.status,
             trigger=query.trigger,
+            parent=query.parent,
             since=query.since,
             until=query.until,
             limit=query.limit,

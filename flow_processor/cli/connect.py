@@ -75,6 +75,7 @@ class Spooler(Protocol):
         flow: str | None = None,
         status: Sequence[RunStatus] = (),
         trigger: Sequence[Trigger] = (),
+        parent: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 50,

@@ -71,6 +71,12 @@ def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
     }
     facts["wakes"] = moment(run.wake_at, zone) if run.wake_at else None
     facts["attempt"] = f"{run.attempt}; tries {run.retry_of} again" if run.retry_of else None
+    if run.parent:
+        element = f", element {run.parent_index}" if run.parent_index else ""
+        facts["part of"] = f"{run.parent}, step {run.parent_path}{element}"
+    if run.children:
+        counts = ", ".join(f"{count} {status.value}" for status, count in run.children.items())
+        facts["runs in it"] = f"{counts}; octospool runs list --parent {run.run_id}"
     facts["retried by"] = ", ".join(run.retried_by)
     for name, value in facts.items():
         if value:
@@ -112,6 +118,8 @@ def wait_lines(run_id: str, wait: WaitView, *, zone: tzinfo, first: str = "") ->
             f"waits for signal '{wait.signal}'{until} (step {wait.path})",
             f"  {first}send it: octospool runs signal {run_id} {shlex.quote(wait.signal or '')}",
         ]
+    if wait.kind == "children":
+        return [f"waits for the runs that are part of it (step {wait.path})"]
     if wait.kind != "approval":
         return [f"waits{until} (step {wait.path})"]
     fields = "".join(

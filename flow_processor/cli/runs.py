@@ -54,6 +54,7 @@ def command() -> None:
     "--status", multiple=True, type=click.Choice([s.value for s in RunStatus]), help="Only these; repeatable."
 )
 @click.option("--trigger", multiple=True, type=click.Choice([t.value for t in Trigger]), help="Repeatable.")
+@click.option("--parent", metavar="ID", help="Only runs that are part of this one (flow_loop with spread).")
 @click.option("--since", type=Since(), help="Accepted since: 90s, 30m, 2h, 7d, or an ISO time.")
 @click.option("--until", type=Since(), help="Accepted before: likewise.")
 @click.option(
@@ -65,6 +66,7 @@ def list_runs(
     flow: str | None,
     status: tuple[str, ...],
     trigger: tuple[str, ...],
+    parent: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -92,6 +94,7 @@ def list_runs(
                 flow=flow,
                 status=[RunStatus(one) for one in status],
                 trigger=[Trigger(one) for one in trigger],
+                parent=parent,
                 since=in_zone(since, settings.zone),
                 until=in_zone(until, settings.zone),
                 limit=min(PAGE, limit - len(found)),
@@ -106,7 +109,7 @@ def list_runs(
         return
     empty = (
         "no such runs"
-        if status or trigger or since or until
+        if status or trigger or parent or since or until
         else f"no runs of {flow}"
         if flow
         else "no runs yet"

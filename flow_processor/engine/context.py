@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from flow_processor.engine.child_runs import Ask, ChildRuns
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.step_waits import StepWaits
@@ -20,6 +21,7 @@ from flow_processor.spec.step import StepSpec
 from flow_processor.step import (
     Block,
     BlockOutcome,
+    Element,
     FlowOutcome,
     Folders,
     OnFailure,
@@ -47,6 +49,7 @@ class AttemptContext:
         journal: RunJournal,
         tools: Tools,
         fetch_secret: Callable[[str], Secret],
+        ask_children: Ask,
     ) -> None:
         self._steps = steps
         self._step = step
@@ -62,6 +65,7 @@ class AttemptContext:
         self._journal = journal
         self._tools = tools
         self._fetch_secret = fetch_secret
+        self._ask_children = ask_children
         self.errors: list[dict[str, Any]] = []
         """What the step added to `__errors__`."""
         self._waits = StepWaits(
@@ -187,6 +191,15 @@ class AttemptContext:
             below=self._below,
             data=self._data,
             deadline=self._deadline,
+        )
+
+    def run_apart(
+        self, path: str, elements: Sequence[Element], *, limit: int, ends_on_failure: bool
+    ) -> dict[int, FlowOutcome]:
+        """Run a flow for each element in a run of its own."""
+        children = ChildRuns(self._ask_children, self._waits, below=self._below)
+        return children.run(
+            path, self._steps.params_of(path), elements, limit=limit, ends_on_failure=ends_on_failure
         )
 
     def run_nested(self, step: StepSpec, label: str) -> StepResult:

@@ -4,11 +4,12 @@ JSON and not pickle: a worker evaluates users' expressions, and what it sends mu
 
 Daemon to worker: `{"settings": …}` first, then `{"run": order}`, `{"committed": seq, "run_id"}`,
 `{"abort": error, "run_id"}`, `{"signal": {seq, name, data, by, at}, "run_id"}`, `{"secret": name, …}`,
-`{"check": [jq expression, …]}`, `{"exit": true}`.
+`{"children": {id, …}}`, `{"check": [jq expression, …]}`, `{"exit": true}`.
 
 Worker to daemon: `{"ready": pid}` first, then `{"rows": […], "logs": […], "ack": bool, "ended"?: …, "parked"?:
-{"wake_at"}, "closing"?: true}`, `{"secret": name}`, `{"checked": [problem or null, …]}`. `ended` and `parked` are the
-last word about a run: the worker is free for another one.
+{"wake_at"}, "closing"?: true}`, `{"secret": name}`, `{"children": {id, do, path, …}}` (see service/child_runs.py),
+`{"checked": [problem or null, …]}`. `ended` and `parked` are the last word about a run: the worker is free for
+another one.
 """
 
 from __future__ import annotations

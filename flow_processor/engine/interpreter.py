@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from flow_processor.engine.child_runs import Ask
 from flow_processor.engine.flow_frame import FlowFrame
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.order import RunOrder
@@ -31,12 +32,14 @@ class RunInterpreter:
         tools: Tools,
         spec_of: Callable[[str], FlowSpec],
         fetch_secret: Callable[[str], Secret],
+        ask_children: Ask,
     ) -> None:
         self.order = order
         self.journal = journal
         self.tools = tools
         self.spec_of = spec_of
         self.fetch_secret = fetch_secret
+        self.ask_children = ask_children
         # Not while the run is being ended: its finally steps are all that is left, and somebody waits for its end.
         self.lines = Lines(
             tools.clock, signals=journal.before.open_signals(), may_park=lambda: self.stops.reason is None

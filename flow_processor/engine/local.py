@@ -23,7 +23,7 @@ from flow_processor.engine.parked import ParkedRuns
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.engine.preparation import Preparation
 from flow_processor.engine.records import EndedListener, Recorder
-from flow_processor.engine.reports import Reports
+from flow_processor.engine.reports import ChildrenListener, Reports
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
 from flow_processor.engine.watch import Watch
@@ -52,6 +52,7 @@ class LocalEngine:
         first_data_of: Callable[[RunRow], dict[str, Any]],
         handovers: Handovers,
         on_ended: EndedListener,
+        on_children: ChildrenListener,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -75,6 +76,7 @@ class LocalEngine:
             self._parked,
             clock=clock,
             get_secret=get_secret,
+            on_children=on_children,
         )
         self._departures = Departures(self._roster, self._recorder, self._dispatcher, handovers)
         self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._dispatcher.feed)
@@ -96,6 +98,10 @@ class LocalEngine:
             self._parked.add(run_id, wake_at)
             if self._roster.unheard.pop(run_id, None):
                 self._parked.wake(run_id)
+
+    def wake(self, run_id: str) -> None:
+        """The run goes on now, if it is parked."""
+        self._parked.wake(run_id)
 
     def cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
         """End a run that was submitted; the future is done when the wish is durable. None: no such run here."""
@@ -193,6 +199,8 @@ class LocalEngine:
             self._reports.take_rows(worker, frame)
         elif "secret" in frame:
             self._reports.answer_secret(worker, frame["secret"])
+        elif "children" in frame:
+            self._reports.answer_children(worker, frame["children"])
         elif "checked" in frame:
             self.expressions.take_frame(worker, frame)
 

@@ -20,13 +20,16 @@ from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import log_steps, where
 from flow_processor.engine.worker_claims import check_last_word
 from flow_processor.engine.worker_process import WorkerProcess
-from flow_processor.errors import OctospoolError
+from flow_processor.errors import OctospoolError, StoreUnavailable
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.step import Secret
 from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.engine")
+
+ChildrenListener = Callable[[RunRow, Frame], Frame]
+"""Does what a run's step asks about runs that are part of it, and says what came of it. Raises OctospoolError."""
 
 TOGETHER_SECONDS = 0.02
 """Rows that nobody waits for may gather for so long: one hand-over to the writer instead of one a step."""
@@ -45,6 +48,7 @@ class Reports:
         *,
         clock: Clock,
         get_secret: Callable[[str], Secret],
+        on_children: ChildrenListener,
     ) -> None:
         self._pool = pool
         self._roster = roster
@@ -53,6 +57,7 @@ class Reports:
         self._parked = parked
         self._clock = clock
         self._get_secret = get_secret
+        self._on_children = on_children
 
     def take_rows(self, worker: WorkerProcess, frame: Frame) -> None:
         """Rows and log lines, and perhaps that the run has ended or is to be parked."""
@@ -145,6 +150,23 @@ class Reports:
     def answer_secret(self, worker: WorkerProcess, name: str) -> None:
         """A step asks for a secret; its run gets only those that its flows name."""
         worker.send(self._secret_answer(worker, name))
+
+    def answer_children(self, worker: WorkerProcess, request: Frame) -> None:
+        """A step asks about the runs that are part of its own; in the worker's own thread, which may wait."""
+        with self._roster.lock:
+            assignment = self._roster.assignments.get(worker)
+            if assignment is None or self._roster.is_closed:
+                return
+        try:
+            answer = self._on_children(assignment.run, request)
+        except StoreUnavailable:
+            answer = {"later": True}
+        except OctospoolError as error:
+            answer = {"error": {"code": error.code, "message": error.message}}
+        except (KeyError, TypeError, ValueError) as error:
+            logger.error("asks what cannot be understood: %r", error, extra=where(assignment.run))
+            answer = {"error": {"code": "worker_error", "message": f"not understood: {error!r}"}}
+        worker.send({"children": {**answer, "id": request["id"]}})
 
     def _secret_answer(self, worker: WorkerProcess, name: str) -> Frame:
         with self._roster.lock:

@@ -26,7 +26,7 @@ from flow_processor.flow_data import child_data, fold_data
 from flow_processor.journal import Event
 from flow_processor.run_state import StepRecord, StepStatus
 from flow_processor.spec.flow import FlowSpec
-from flow_processor.spec.params import params_error, read_values
+from flow_processor.spec.params import ParamSpec, params_error, read_values
 from flow_processor.spec.step import StepSpec, is_graph
 from flow_processor.step import (
     Block,
@@ -192,6 +192,7 @@ class StepList:
             journal=self.journal,
             tools=self._run.tools,
             fetch_secret=self._run.fetch_secret,
+            ask_children=self._run.ask_children,
         )
 
     def run_child(
@@ -222,6 +223,10 @@ class StepList:
             stops=self.stops,
             closes=self.closes,
         )
+
+    def params_of(self, path: str) -> Mapping[str, ParamSpec]:
+        """The parameters of a flow."""
+        return self._run.spec_of(path).params
 
     def run_inside(
         self,

@@ -11,6 +11,7 @@ from flow_processor.clock import Clock
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
 from flow_processor.own_code.calls import NO_OWN_CODE, OwnCode
+from flow_processor.spec.params import ParamSpec
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, StepResult
 
@@ -48,6 +49,9 @@ class Surroundings(Protocol):
         deadline: float | None,
     ) -> FlowOutcome:
         """Run a sub-flow; `below` is the path of the step that calls it, and `data` what that step sees."""
+
+    def params_of(self, path: str) -> Mapping[str, ParamSpec]:
+        """The parameters of a flow."""
 
     def run_inside(
         self,

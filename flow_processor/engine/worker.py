@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
+from flow_processor.engine.child_client import ChildClient
 from flow_processor.engine.cores import use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_stdout
 from flow_processor.engine.interpreter import RunInterpreter
@@ -96,6 +97,7 @@ class Worker:
         self._guard = threading.Lock()
         self._interpreter: RunInterpreter | None = None
         self._secrets: SecretClient | None = None
+        self._children: ChildClient | None = None
         self._is_orphan = False
         self._early: list[tuple[str, Callable[[RunInterpreter], None]]] = []
         """What was said about a run that this process has not begun yet."""
@@ -136,6 +138,8 @@ class Worker:
                 self._interpreter.lines.look_up()
             if self._secrets is not None:
                 self._secrets.lose_daemon()
+            if self._children is not None:
+                self._children.lose_daemon()
         self._orders.put(None)
         # The next daemon waits for the run that this worker still has, but not for those that it had before.
         self._undelivered.hand_over(give_up_at=self._must_end_by)
@@ -148,6 +152,8 @@ class Worker:
             self._describe_idle()
         elif "secret" in frame and self._secrets is not None:
             self._secrets.answer(frame)
+        elif "children" in frame and self._children is not None:
+            self._children.answer(frame["children"])
         elif "abort" in frame:
             reason = StepError(frame["abort"]["message"], code=frame["abort"]["code"])
             self._tell(frame["run_id"], lambda run: run.stop_for(reason))
@@ -185,11 +191,12 @@ class Worker:
             self._fail(self._journal_of(replace(order, rows=[]), redactor), redactor, defect)
             return
         secrets = SecretClient(self._send.send, redactor)
+        children = ChildClient(self._send.send)
         with self._guard:
             if self._is_orphan:
                 return
             self._undelivered.begin(journal)
-            self._secrets = secrets
+            self._secrets, self._children = secrets, children
         try:
             self._describe(order)
             limit_cpu(order.timeout_seconds)
@@ -201,6 +208,7 @@ class Worker:
                 tools=self._tools_for(own),
                 spec_of=lambda path: _spec(order.flows[path], path, own.names, defaults),
                 fetch_secret=secrets.fetch,
+                ask_children=children.ask,
             )
             self._begin(interpreter)
             # What steps before have sent out may come back to steps from here on.

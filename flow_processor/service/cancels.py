@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -26,22 +27,36 @@ class Cancels:
     """Ends runs. Thread safe."""
 
     def __init__(
-        self, store: Store, turns: Turns, live: LiveRuns, engine: LocalEngine, *, clock: Clock
+        self,
+        store: Store,
+        turns: Turns,
+        live: LiveRuns,
+        engine: LocalEngine,
+        *,
+        leave_children: Callable[[str], RunRow | None],
+        clock: Clock,
     ) -> None:
+        """`leave_children` takes a run out of those that are part of another and have not begun."""
         self._store = store
         self._turns = turns
         self._live = live
         self._engine = engine
+        self._leave_children = leave_children
         self._clock = clock
 
     def cancel(self, run_id: str, *, by: str) -> None:
         """Make the run end; durable when this returns. Raises RunHasEnded."""
-        held = self._turns.leave(run_id)
-        why = f"the run was cancelled by {by}"
-        recorded = self._request(run_id, by) if held is None else self._end_in_line(held, why)
+        recorded = self.begin_to_cancel(run_id, by=by)
         if recorded is None:
             raise RunHasEnded(f"run {run_id} has ended already", details={"run_id": run_id})
         wait_until_recorded(recorded, run_id, "will end")
+
+    def begin_to_cancel(self, run_id: str, *, by: str) -> Future[Any] | None:
+        """The same without waiting: the future is done when it is durable. None if the run has ended."""
+        held = self._turns.leave(run_id) or self._leave_children(run_id)
+        if held is not None:
+            return self._end_in_line(held, f"the run was cancelled by {by}")
+        return self._request(run_id, by)
 
     def replace_others(self, run: RunRow) -> None:
         """End what runs and waits of this flow in favour of `run`."""

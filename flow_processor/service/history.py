@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +69,7 @@ class History:
         if found is None:
             raise _not_found(run_id)
         retries = self._store.runs.retries_of(run_id) if found[0].status.is_terminal else []
-        return self.detail(*found, steps, retried_by=retries)
+        return self.detail(*found, steps, retried_by=retries, children=self._store.children.counts(run_id))
 
     def detail(
         self,
@@ -78,6 +78,7 @@ class History:
         steps: StepsWanted,
         *,
         retried_by: Sequence[str] = (),
+        children: Mapping[RunStatus, int] | None = None,
     ) -> RunDetail:
         """A run and its journal as an answer."""
         state = fold(from_wire(wire) for wire in wires)
@@ -97,10 +98,12 @@ class History:
             waiting=[] if row.status.is_terminal else wait_views(state),
             events=run_events(wires),
             retried_by=list(retried_by),
-            data=self._data(row, state),
+            data=self.data_of(row, state),
+            children=children or {},
         )
 
-    def _data(self, row: RunRow, state: RunState) -> dict[str, Any] | None:
+    def data_of(self, row: RunRow, state: RunState) -> dict[str, Any] | None:
+        """The flow data of a run as far as it has come; None where it was skipped."""
         if row.status is RunStatus.SKIPPED:
             return None
         data = self._first_data_of(row)
@@ -150,6 +153,9 @@ class History:
             wake_at=moment(row.wake_at) if row.status is RunStatus.WAITING else None,
             retry_of=row.retry_of,
             attempt=row.attempt,
+            parent=row.parent,
+            parent_path=row.parent_path,
+            parent_index=row.parent_index,
         )
 
     def logs(self, run_id: str, *, after: int, limit: int, wait_seconds: float) -> LogPage:
@@ -178,6 +184,10 @@ class History:
         """Delete one run that has ended. Raises RunNotFound, RunIsLive."""
         row = self.row(run_id)
         if self._store.writer.run(lambda connection: delete_ended(connection, [run_id])) == 0:
+            parent = self._store.children.live_parent_of(run_id)
+            if parent is not None and row.status.is_terminal:
+                message = f"run {run_id} is part of run {parent}, which has not ended and needs its result"
+                raise RunIsLive(message, details={"run_id": run_id, "parent": parent})
             raise RunIsLive(
                 f"run {run_id} is {row.status.value}; cancel it first (POST /api/runs/{run_id}/cancel)",
                 details={"run_id": run_id},

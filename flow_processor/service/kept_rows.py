@@ -77,6 +77,10 @@ class _Visit:
     @property
     def has_failed_items(self) -> bool:
         """Did elements of a loop in it fail, though the loop went on?"""
+        outcome = self.outcomes.get(self.last_attempt)
+        # With `run_id` they were runs of their own.
+        if outcome is not None and any("run_id" in error for error in outcome.data.get("errors", ())):
+            return True
         return any(
             (bool(item) and any(not visit.is_done for visit in inner))
             or any(visit.has_failed_items for visit in inner)

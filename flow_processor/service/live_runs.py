@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flow_processor.clock import Clock
 from flow_processor.journal import WireRow
 from flow_processor.run import RunStatus
 from flow_processor.service.turns import Turns
+from flow_processor.store.child_runs import ChildRun
 from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")
@@ -31,9 +33,11 @@ class _Live:
 class LiveRuns:
     """Knows every run that has not ended. Thread safe."""
 
-    def __init__(self, turns: Turns, *, clock: Clock) -> None:
+    def __init__(self, turns: Turns, *, clock: Clock, on_freed: Callable[[RunRow], None]) -> None:
+        """`on_freed` is told each run that has ended, when its lock is free."""
         self._turns = turns
         self._clock = clock
+        self._on_freed = on_freed
         self._live: dict[str, _Live] = {}
         self._endings: queue.SimpleQueue[tuple[RunRow, list[WireRow] | None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work_off, name="endings", daemon=True)
@@ -48,7 +52,7 @@ class LiveRuns:
         if self._thread.is_alive():
             self._thread.join()
 
-    def add(self, run: RunRow | ParkedRun, *, left_behind: bool = False) -> None:
+    def add(self, run: RunRow | ParkedRun | ChildRun, *, left_behind: bool = False) -> None:
         """The run is live; `left_behind`: in the hands of a worker of the last daemon."""
         self._live[run.id] = _Live(run.flow, is_left_behind=left_behind)
 
@@ -110,3 +114,4 @@ class LiveRuns:
         if live is not None:
             live.outcome = None if journal is None else (run, journal)
             live.ended.set()
+        self._on_freed(run)

@@ -21,6 +21,7 @@ from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
 from flow_processor.service.cancels import Cancels
+from flow_processor.service.child_runs import ChildRuns
 from flow_processor.service.history import History
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher
@@ -96,6 +97,7 @@ class Parts:
             first_data_of=self.first_data_of,
             handovers=self.handovers,
             on_ended=self.live.has_ended,
+            on_children=lambda run, request: self.children.answer(run, request),
         )
 
     @cached_property
@@ -111,12 +113,32 @@ class Parts:
     @cached_property
     def live(self) -> LiveRuns:
         """Runs that have not ended."""
-        return LiveRuns(self.turns, clock=self.clock)
+        return LiveRuns(self.turns, clock=self.clock, on_freed=lambda run: self.children.run_ended(run))
 
     @cached_property
     def cancels(self) -> Cancels:
         """Ends runs."""
-        return Cancels(self.store, self.turns, self.live, self.engine, clock=self.clock)
+        return Cancels(
+            self.store,
+            self.turns,
+            self.live,
+            self.engine,
+            leave_children=lambda run_id: self.children.leave(run_id),
+            clock=self.clock,
+        )
+
+    @cached_property
+    def children(self) -> ChildRuns:
+        """Runs that are part of others."""
+        return ChildRuns(
+            self.store,
+            self.launched_flows,
+            self.engine,
+            live=self.live,
+            cancels=self.cancels,
+            data_of=self.history.data_of,
+            clock=self.clock,
+        )
 
     @cached_property
     def launcher(self) -> Launcher:
@@ -193,6 +215,7 @@ class Parts:
             flows=self.launched_flows,
             turns=self.turns,
             live=self.live,
+            children=self.children,
             workers_path=self.settings.data_path / "workers",
             clock=self.clock,
         )
@@ -285,4 +308,5 @@ class Parts:
             api_url=self.settings.api_url,
             payload=run.input,
             params=run.params,
+            loop_index=run.parent_index,
         )

@@ -15,6 +15,7 @@ from flow_processor.engine.losses import error_record, row_of_crash
 from flow_processor.errors import FlowLost, OctospoolError, StoreUnavailable
 from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
+from flow_processor.service.child_runs import ChildRuns
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.left_workers import LeftWorkers, end_overdue
 from flow_processor.service.live_runs import LiveRuns
@@ -45,6 +46,7 @@ class Recovery:
         flows: LaunchedFlows,
         turns: Turns,
         live: LiveRuns,
+        children: ChildRuns,
         workers_path: Path,
         clock: Clock,
     ) -> None:
@@ -54,6 +56,7 @@ class Recovery:
         self._flows = flows
         self._turns = turns
         self._live = live
+        self._children = children
         self._workers_path = workers_path
         self._clock = clock
         self._is_stopping = threading.Event()
@@ -64,19 +67,29 @@ class Recovery:
         left = LeftWorkers(self._workers_path)
         self._handovers.take_in_all()
         # By version: each is parsed once, however many there are.
-        for parked in sorted(self._store.runs.parked(), key=lambda run: run.flow_hash):
-            self._park(left, parked)
-        runs = self._store.runs.under_way()
+        found = sorted(self._store.runs.parked(), key=lambda run: run.flow_hash)
+        parked = [run for run in found if self._is_known(run)]
+        runs = [run for run in self._store.runs.under_way() if self._is_known(run)]
+        # All of them before any parent goes on and asks for them.
+        for waiting in parked:
+            self._children.expect(waiting, has_begun=True)
+        for run in runs:
+            if run.parent is not None:
+                self._children.expect(run, has_begun=not self._is_new(left, run))
+        for waiting in parked:
+            self._park(left, waiting)
         self._record_crashes(left, runs)
+        orphans = {run.id: self._orphans(left, run) for run in runs}
         left.forget_dead()
         for run in sorted(runs, key=lambda run: (run.started_at is None, run.id)):
-            if not self._is_known(run):
-                continue
-            orphans = self._orphans(left, run)
-            if orphans:
-                self._expect(orphans, run)
+            if orphans[run.id]:
+                self._expect(orphans[run.id], run)
             else:
                 self._go_on(run)
+        self._children.end_lost()
+        # Whether all have ended that they wait for, they ask themselves.
+        for parent in self._store.children.waiting_parents():
+            self._engine.wake(parent)
 
     def stop(self) -> None:
         """Wait for no more orphans."""
@@ -112,8 +125,6 @@ class Recovery:
 
     def _park(self, left: LeftWorkers, run: ParkedRun) -> None:
         """A waiting run goes on waiting: it has its flow's lock, and no worker."""
-        if not self._is_known(run):
-            return
         # It may have gone on, and the store did not get to hear of it before the daemon died.
         if orphans := left.having(run.id, dispatched_to=None):
             self._expect(orphans, run)
@@ -131,7 +142,14 @@ class Recovery:
         self._waiting.append(thread)
         thread.start()
 
+    def _is_new(self, left: LeftWorkers, run: RunRow) -> bool:
+        """Has no worker had the run?"""
+        is_queued = run.status is RunStatus.QUEUED and run.started_at is None
+        return is_queued and not self._orphans(left, run)
+
     def _take_lock(self, run: RunRow | ParkedRun) -> None:
+        if run.parent is not None:
+            return
         try:
             self._turns.take(run.flow, run.id)
         except OctospoolError as error:
@@ -152,6 +170,8 @@ class Recovery:
         elif found.status is RunStatus.WAITING:
             self._live.take_over(run.id)
             self._engine.park(found.id, found.wake_at)
+            if found.id in self._store.children.waiting_parents():
+                self._engine.wake(found.id)
         else:
             self._go_on(found)
 
@@ -176,8 +196,10 @@ class Recovery:
         return True
 
     def _go_on(self, run: RunRow) -> None:
+        if run.parent is not None and run.started_at is None and not self._live.take_over(run.id):
+            return  # it waits until its parent lets it begin
         logger.info("goes on after a restart", extra=_where(run))
-        if self._live.take_over(run.id):
+        if run.parent is not None or self._live.take_over(run.id):
             # It has its flow's lock already; those in line for it must not stand before it.
             self._engine.submit(run)
             return

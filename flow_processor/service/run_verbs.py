@@ -77,14 +77,15 @@ class RunVerbs(Parts):
         flow: str | None = None,
         status: Sequence[RunStatus] = (),
         trigger: Sequence[Trigger] = (),
+        parent: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> RunPage:
-        """Runs, newest first. `flow` may be given without its suffix."""
+        """Runs, newest first; those that are part of `parent`. `flow` may be given without its suffix."""
         flow = None if flow is None else self.library.name_of(flow)
-        wanted = RunFilter(flow, tuple(status), tuple(trigger), since, until)
+        wanted = RunFilter(flow, tuple(status), tuple(trigger), parent, since, until)
         return self.history.page(wanted, limit=limit, cursor=cursor)
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:

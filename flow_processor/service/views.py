@@ -68,6 +68,12 @@ class RunSummary(View):
     """The run that this one tries again."""
     attempt: int = 1
     """1 for a first try; one more than that of `retry_of`."""
+    parent: str | None = None
+    """The run that it is part of: an element of a `flow_loop` with `spread`."""
+    parent_path: str | None = None
+    """The step of that run."""
+    parent_index: int | None = None
+    """Which element, from 1; null: the step went on, or ended, without it."""
 
 
 class StepView(View):
@@ -99,7 +105,7 @@ class WaitView(View):
     path: str
     """The step that waits, as `steps` names it. An answer or signal goes to `POST /api/runs/{id}/signal`."""
     kind: WaitKind
-    """`sleep`, `moment`, `signal` or `approval`."""
+    """`sleep`, `moment`, `signal`, `approval`, or `children`: the runs that are part of this one."""
     since: Moment | None
     """When the step began."""
     until: Moment | None
@@ -149,6 +155,8 @@ class RunDetail(RunSummary):
     """What it waits for now."""
     events: list[RunEvent] = []
     """What happened to the run itself, oldest first: the newest 200."""
+    children: dict[RunStatus, int] = {}
+    """How many runs are part of it, by where they stand; `GET /api/runs?parent=ID` lists them."""
     retried_by: list[str] = []
     """Ids of the runs that try this one again."""
     data: dict[str, Any] | None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Integer, Text, cast, update
 
+from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.removals import RemovalReader
@@ -30,6 +31,7 @@ class Store:
         self.writer = Writer(self.engine)
         self.runs = RunReader(self.engine)
         self.journal = JournalReader(self.engine)
+        self.children = ChildRunReader(self.engine)
         self.removals = RemovalReader(self.engine)
 
     def check(self, seconds: float) -> None:

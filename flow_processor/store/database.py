@@ -31,7 +31,7 @@ from flow_processor.store import tables
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version that this program writes and reads."""
 
 
@@ -87,7 +87,16 @@ def _to_version_2(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE removals (run_id TEXT NOT NULL, PRIMARY KEY (run_id))")
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2}
+def _to_version_3(connection: Connection) -> None:
+    """Runs that are part of another one."""
+    for column in ("parent TEXT", "parent_path TEXT", "parent_index INTEGER"):
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    connection.exec_driver_sql(
+        "CREATE UNIQUE INDEX runs_by_parent ON runs (parent, parent_path, parent_index) WHERE parent IS NOT NULL"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3}
 """What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
 
 

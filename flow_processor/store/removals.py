@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, func, insert, 
 
 from flow_processor.clock import from_epoch
 from flow_processor.run import TERMINAL_STATUSES, RunStatus
+from flow_processor.store.child_runs import live_parents_of
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
 
@@ -30,10 +31,14 @@ DELETE_BATCH = 100
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
-    """Delete runs; live ones are left alone. Returns how many went. Their journals and logs go bit by bit."""
+    """Delete runs; live ones, and those that are part of a live one, are left alone. Returns how many went.
+
+    Their journals and logs go bit by bit.
+    """
     ended = [status.value for status in TERMINAL_STATUSES]
     query = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.status.in_(ended))
-    found = list(connection.scalars(query))
+    needed = live_parents_of(connection, run_ids)
+    found = [run_id for run_id in connection.scalars(query) if run_id not in needed]
     if found:
         connection.execute(insert(removals), [{"run_id": run_id} for run_id in found])
         connection.execute(delete(runs).where(runs.c.id.in_(found)))

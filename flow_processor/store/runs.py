@@ -45,6 +45,12 @@ class RunRow:
     """1 for a first try; one more than that of `retry_of`."""
     bytes: int = 0
     """About what it takes in the store and in files."""
+    parent: str | None = None
+    """The run that it is part of."""
+    parent_path: str | None = None
+    """The step of that run, or one of its attempts, that it is an element of."""
+    parent_index: int | None = None
+    """Which element, from 1; None: the step has given it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,10 @@ class ParkedRun:
     flow_hash: str
     wake_at: float | None
     """When it goes on by itself, in seconds since 1970; None: only when it is told something."""
+    parent: str | None = None
+    """The run that it is part of."""
+    parent_path: str | None = None
+    """The step there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class RunFilter:
     flow: str | None = None
     status: tuple[RunStatus, ...] = ()
     trigger: tuple[Trigger, ...] = ()
+    parent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -79,31 +90,36 @@ _COUNT_BYTES = (
 
 def insert_run(connection: Connection, run: RunRow) -> None:
     """Record an accepted run; its input and params count for what it takes, on top of `bytes`."""
+    connection.execute(_INSERT_RUN, run_values(run))
+
+
+def run_values(run: RunRow) -> dict[str, Any]:
+    """An accepted run as its row in the table."""
     given = json.dumps(run.input)
     params = None if run.params is None else json.dumps(run.params)
-    connection.execute(
-        _INSERT_RUN,
-        {
-            "id": run.id,
-            "flow": run.flow,
-            "flow_hash": run.flow_hash,
-            "trigger": run.trigger.value,
-            "trigger_by": run.trigger_by,
-            "status": run.status.value,
-            "input": given,
-            "params": params,
-            "timeout_seconds": run.timeout_seconds,
-            "created_at": run.created_at,
-            "started_at": run.started_at,
-            "ended_at": run.ended_at,
-            "error": None if run.error is None else json.dumps(run.error),
-            "schedule_id": run.schedule_id,
-            "slot": run.slot,
-            "retry_of": run.retry_of,
-            "attempt": run.attempt,
-            "bytes": run.bytes + len(given) + len(params or ""),
-        },
-    )
+    return {
+        "id": run.id,
+        "flow": run.flow,
+        "flow_hash": run.flow_hash,
+        "trigger": run.trigger.value,
+        "trigger_by": run.trigger_by,
+        "status": run.status.value,
+        "input": given,
+        "params": params,
+        "timeout_seconds": run.timeout_seconds,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "error": None if run.error is None else json.dumps(run.error),
+        "schedule_id": run.schedule_id,
+        "slot": run.slot,
+        "retry_of": run.retry_of,
+        "attempt": run.attempt,
+        "bytes": run.bytes + len(given) + len(params or ""),
+        "parent": run.parent,
+        "parent_path": run.parent_path,
+        "parent_index": run.parent_index,
+    }
 
 
 def insert_flow_version(connection: Connection, *, version: str, path: str, flows: dict[str, str]) -> None:
@@ -169,7 +185,8 @@ def has_ended(connection: Connection, run_id: str) -> bool:
     return connection.scalar(query) is not None
 
 
-def _to_row(row: Row[Any]) -> RunRow:
+def to_row(row: Row[Any]) -> RunRow:
+    """A row of the table as a run."""
     values = dict(row._mapping)
     values["trigger"] = Trigger(values["trigger"])
     values["status"] = RunStatus(values["status"])
@@ -191,6 +208,8 @@ def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
     A single query over several statuses or triggers would read and sort all of their runs for one page.
     """
     query = select(runs)
+    if wanted.parent is not None:
+        query = query.where(runs.c.parent == wanted.parent)
     if wanted.flow is not None:
         query = query.where(runs.c.flow == wanted.flow)
     if wanted.since is not None:
@@ -220,24 +239,31 @@ class RunReader:
         """One run."""
         with reading(self._engine) as connection:
             row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
-        return None if row is None else _to_row(row)
+        return None if row is None else to_row(row)
 
     def with_journal(self, run_id: str) -> tuple[RunRow, list[WireRow]] | None:
         """One run and its journal, as they were at one moment."""
         with reading(self._engine) as connection:
             row = connection.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
-            return None if row is None else (_to_row(row), read_rows(connection, run_id))
+            return None if row is None else (to_row(row), read_rows(connection, run_id))
 
     def under_way(self) -> list[RunRow]:
         """Every run that is queued or has a worker, oldest first."""
         wanted = RunFilter(status=tuple(LIVE_STATUSES - {RunStatus.WAITING}))
         with reading(self._engine) as connection:
             found = [row for query in _queries(wanted, None) for row in connection.execute(query)]
-        return [_to_row(row) for row in sorted(found, key=lambda row: row.id)]
+        return [to_row(row) for row in sorted(found, key=lambda row: row.id)]
 
     def parked(self) -> list[ParkedRun]:
         """Every waiting run, oldest first; without its input, which may be large."""
-        columns = (runs.c.id, runs.c.flow, runs.c.flow_hash, runs.c.wake_at)
+        columns = (
+            runs.c.id,
+            runs.c.flow,
+            runs.c.flow_hash,
+            runs.c.wake_at,
+            runs.c.parent,
+            runs.c.parent_path,
+        )
         query = select(*columns).where(runs.c.status == RunStatus.WAITING.value).order_by(runs.c.id)
         with reading(self._engine) as connection:
             return [ParkedRun(*row) for row in connection.execute(query)]
@@ -257,7 +283,7 @@ class RunReader:
                 for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))
             ]
         newest = heapq.nlargest(limit, found, key=lambda row: row.id)
-        return [_to_row(row) for row in newest]
+        return [to_row(row) for row in newest]
 
     def flow_texts(self, version: str) -> dict[str, str]:
         """The flow and its sub-flows, `{path: text}`, as they were when a run with that hash was launched."""

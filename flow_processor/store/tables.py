@@ -56,6 +56,9 @@ runs = Table(
     Column("retry_of", Text),
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("bytes", Integer, nullable=False, server_default="0"),
+    Column("parent", Text),
+    Column("parent_path", Text),
+    Column("parent_index", Integer),
     Index("runs_by_status", "status", "id"),
     Index("runs_by_flow", "flow", "status", "id"),
     Index("runs_by_trigger", "trigger", "status", "id"),
@@ -65,11 +68,20 @@ runs = Table(
         "retry_of",
         sqlite_where=text("retry_of IS NOT NULL"),  # naming another dialect too would load it at each start
     ),
+    Index(
+        "runs_by_parent",
+        "parent",
+        "parent_path",
+        "parent_index",
+        unique=True,
+        sqlite_where=text("parent IS NOT NULL"),
+    ),
 )
 """Every run that was accepted. `status`, `started_at`, `ended_at`, `error` and `wake_at` repeat what the journal
 says, so that lists need not fold it; they are written in one transaction with the journal row they repeat.
 `attempt` counts the tries of one request: a run with `retry_of` tries that run again. `bytes` is about what the run
-takes in the store and in files."""
+takes in the store and in files. A run with a `parent` is element `parent_index` of the step `parent_path` there:
+unique, so that none is launched twice."""
 
 removals = Table(
     "removals",

@@ -117,7 +117,7 @@ def test_a_newer_store_is_refused_and_nothing_is_changed(tmp_path: Path) -> None
     connection.close()
     before = path.read_bytes()
     settings = Settings.load({"DATA_PATH": str(tmp_path / "data")})
-    with pytest.raises(StoreUnavailable, match="schema 99, this program knows 2") as caught:
+    with pytest.raises(StoreUnavailable, match="schema 99, this program knows 3") as caught:
         Service(settings).start()
     assert caught.value.code == "store_too_new"
     with pytest.raises(StoreUnavailable, match="install that version"):
@@ -136,7 +136,7 @@ def dies(connection):
     connection.exec_driver_sql("DELETE FROM journal")
     os.kill(os.getpid(), signal.SIGKILL)
 
-database.MIGRATIONS = {2: dies}
+database.MIGRATIONS = {**database.MIGRATIONS, 2: dies}
 database.open_database(sys.argv[1])
 """
 

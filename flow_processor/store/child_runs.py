@@ -1,0 +1,139 @@
+"""Runs that are part of another run: the elements of a `flow_loop` with `spread`.
+
+Such a run has its `parent`, the path of the step there, and the number of its element. These three are unique, so that
+an element is launched once however often its parent asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from flow_processor.run import LIVE_STATUSES, RunStatus
+from flow_processor.store.database import reading
+from flow_processor.store.runs import RunRow, run_values, to_row
+from flow_processor.store.tables import runs
+
+_ATTEMPT = re.compile(r"\[attempt \d+\]$")
+_LIVE = [status.value for status in LIVE_STATUSES]
+_DONE = [RunStatus.SUCCEEDED.value, RunStatus.EXITED.value]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """A run that is part of another one, as far as it must be known to see to it."""
+
+    id: str
+    flow: str
+    flow_hash: str
+    status: RunStatus
+
+
+def insert_children(connection: Connection, children: Sequence[RunRow]) -> None:
+    """Record these runs, all of one step of one parent, but for elements that have one."""
+    first = children[0]
+    query = select(runs.c.parent_index).where(*_of(first.parent, first.parent_path))
+    known = set(connection.scalars(query.where(runs.c.parent_index.is_not(None))))
+    new = [run_values(child) for child in children if child.parent_index not in known]
+    if new:
+        connection.execute(insert(runs), new)
+
+
+def adopt_children(connection: Connection, children: Sequence[RunRow], *, old: str) -> None:
+    """Where run `old`, which the parent of these tries again, has done an element, that run becomes the parent's.
+
+    Only where the element and its params are the same.
+    """
+    wanted = {child.parent_index: child for child in children}
+    query = select(runs).where(
+        runs.c.parent == old, runs.c.parent_index.in_(list(wanted)), runs.c.status.in_(_DONE)
+    )
+    for row in connection.execute(query).all():
+        child = wanted[row.parent_index]
+        path = _ATTEMPT.sub("", row.parent_path)
+        is_same = json.loads(row.input) == child.input and json.loads(row.params or "null") == child.params
+        taken = select(runs.c.id).where(*_of(child.parent, child.parent_path))
+        if path != child.parent_path or not is_same or row.flow != child.flow:
+            continue
+        if connection.scalar(taken.where(runs.c.parent_index == row.parent_index)) is None:
+            link = {"parent": child.parent, "parent_path": child.parent_path}
+            connection.execute(update(runs).where(runs.c.id == row.id).values(link))
+
+
+def give_up_children(connection: Connection, parent: str, path: str | None) -> list[tuple[ChildRun, str]]:
+    """The live runs that are part of a step (None: of any) of the parent, with its path.
+
+    They stand for no element any more: if the step is gone through again, it gets new ones.
+    """
+    mine = [runs.c.parent == parent, runs.c.status.in_(_LIVE)]
+    if path is not None:
+        mine.append(runs.c.parent_path == path)
+    steps = connection.execute(select(runs.c.id, runs.c.parent_path).where(*mine))
+    paths: dict[str, str] = {row.id: row.parent_path for row in steps}
+    found = [(child, paths[child.id]) for child in _children(connection, mine)]
+    connection.execute(update(runs).where(*mine).values(parent_index=None))
+    return found
+
+
+def live_parents_of(connection: Connection, run_ids: Collection[str]) -> dict[str, str]:
+    """Run -> its parent, for those of these runs that are part of one that has not ended."""
+    parents = runs.alias()
+    query = (
+        select(runs.c.id, parents.c.id)
+        .join(parents, parents.c.id == runs.c.parent)
+        .where(runs.c.id.in_(run_ids), parents.c.status.in_(_LIVE))
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+class ChildRunReader:
+    """Reads them; every call uses a connection of its own."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def of_step(self, parent: str, path: str) -> list[ChildRun]:
+        """Those that stand for an element of a step, in the order of the elements."""
+        with reading(self._engine) as connection:
+            return _children(connection, [*_of(parent, path), runs.c.parent_index.is_not(None)])
+
+    def page(self, parent: str, path: str, *, after: int, limit: int) -> list[RunRow]:
+        """At most `limit` of them with a number over `after`, whole."""
+        query = select(runs).where(*_of(parent, path), runs.c.parent_index > after)
+        with reading(self._engine) as connection:
+            found = connection.execute(query.order_by(runs.c.parent_index).limit(limit)).all()
+        return [to_row(row) for row in found]
+
+    def counts(self, parent: str) -> dict[RunStatus, int]:
+        """How many runs are part of that run, by where they stand."""
+        query = select(runs.c.status, func.count()).where(runs.c.parent == parent).group_by(runs.c.status)
+        with reading(self._engine) as connection:
+            return {RunStatus(status): count for status, count in connection.execute(query)}
+
+    def waiting_parents(self) -> set[str]:
+        """Ids of the waiting runs that others are part of."""
+        children = runs.alias()
+        is_parent = select(children.c.id).where(children.c.parent == runs.c.id).exists()
+        query = select(runs.c.id).where(runs.c.status == RunStatus.WAITING.value, is_parent)
+        with reading(self._engine) as connection:
+            return set(connection.scalars(query))
+
+    def live_parent_of(self, run_id: str) -> str | None:
+        """The run that this one is part of, if that has not ended."""
+        with reading(self._engine) as connection:
+            return live_parents_of(connection, [run_id]).get(run_id)
+
+
+def _of(parent: str | None, path: str | None) -> list[Any]:
+    return [runs.c.parent == parent, runs.c.parent_path == path]
+
+
+def _children(connection: Connection, mine: Sequence[Any]) -> list[ChildRun]:
+    columns = (runs.c.id, runs.c.flow, runs.c.flow_hash, runs.c.status)
+    found = connection.execute(select(*columns).where(*mine).order_by(runs.c.parent_index, runs.c.id))
+    return [ChildRun(run_id, flow, version, RunStatus(status)) for run_id, flow, version, status in found]
