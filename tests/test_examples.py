@@ -220,6 +220,15 @@ def test_sub_flows_hand_values_down_and_results_up(daemon: Daemon):
     assert data["all_greeted"] == ["Hello Alan!", "Hello Edsger!", "Hello Barbara!"]
 
 
+def test_a_spread_loop_makes_each_element_a_run_of_its_own(daemon: Daemon):
+    """The results in their order, and the runs listed under their parent."""
+    data = daemon.succeed("examples/spread.yml")
+    assert [one["greeting"] for one in data["greeted"]] == ["Hello Ada!", "Hello Grace!", "Hello Edsger!"]
+    listed = daemon.call("GET", f"/api/runs?parent={data['__run_id__']}").json()["runs"]
+    assert {run["run_id"] for run in listed} == {one["run"] for one in data["greeted"]}
+    assert {(run["parent_path"], run["status"]) for run in listed} == {("greeted", "succeeded")}
+
+
 def test_parameters_are_checked_and_handed_down(daemon: Daemon):
     """Defaults, given values, a sub-flow for each team; and a launch that is refused."""
     data = daemon.succeed("examples/params.yml")

@@ -173,6 +173,8 @@ class ChildRuns:
             if group is None:
                 return {"known": len(found), "live": 0}
             group.limit, group.ends_on_failure = limit, ends_on_failure
+            # In the order of their elements, whoever has found them.
+            group.held = {child.id: None for child in found if child.id in group.held}
             has_failed = any(child.status.is_terminal and child.status not in _DONE for child in found)
             group.is_ending = ends_on_failure and has_failed
             to_end = [*group.held, *group.under_way] if group.is_ending else []

@@ -239,8 +239,9 @@ import time
 service = Service(Settings.load({"DATA_PATH": sys.argv[1], "PATH": sys.argv[2], "SPARE_WORKERS": "0"}))
 service.start(schedule=False)
 run_id = service.launch("parent.yml").run_id
-wanted = sys.argv[3]
-while not any(run.status == wanted for run in service.runs(parent=run_id).runs):
+order = ["queued", "running", "waiting"]
+wanted = order[order.index(sys.argv[3]):]
+while not any(run.status in wanted for run in service.runs(parent=run_id).runs):
     time.sleep(0.005)
 print(run_id, flush=True)
 time.sleep(600)

@@ -86,4 +86,6 @@ def test_no_value_is_left(value: str, before: str, after: str) -> None:
 def test_the_password_in_an_address_is_a_secret_too() -> None:
     redactor = Redactor()
     redactor.add_secret(Secret("shop", "token", {"token": "postgresql://me:can%40ary-pw@db.example/shop"}))
-    assert redactor.text("tried can@ary-pw and can%40ary-pw at db.example") == "tried *** and *** at db.example"
+    assert (
+        redactor.text("tried can@ary-pw and can%40ary-pw at db.example") == "tried *** and *** at db.example"
+    )

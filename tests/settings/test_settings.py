@@ -50,7 +50,15 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
 
 def test_every_variable_is_a_field_and_every_field_is_a_variable() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    only_in_config = {"api", "autostart", "autostart_problems", "environment", "own_code", "retention", "shell"}
+    only_in_config = {
+        "api",
+        "autostart",
+        "autostart_problems",
+        "environment",
+        "own_code",
+        "retention",
+        "shell",
+    }
     assert fields - only_in_config == {variable.key for variable in VARIABLES}
 
 
