@@ -16,6 +16,7 @@ import pytest
 from flow_processor.errors import RunIsLive
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
+from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import RunDetail, RunSummary
 from tests.engine.world import World, error_code, until
@@ -212,6 +213,34 @@ def test_killed_workers_launch_nothing_twice(flows: World) -> None:
     assert run.status is RunStatus.SUCCEEDED, run.error
     assert [run.run_id for run in parts(flows, run_id)] == [run.run_id for run in children]
     assert len(flows.events(run_id, Event.WORKER_LOST)) == 1
+
+
+def test_a_resumed_parent_keeps_what_has_ended_and_launches_the_others_anew(flows: World) -> None:
+    """It was interrupted for another step, and what was under way was cancelled with it."""
+    text = (
+        "steps:\n"
+        "  - {name: items, type: jq, jq: {expression: '[1, 2]'}}\n"
+        "  - {name: each, type: flow_loop, needs: [items],"
+        " flow_loop: {path: waiter.yml, data_key: items, spread: true}}\n"
+        "  - {name: beside, type: shell, needs: [items], shell: {command: [sleep, '3']}}\n"
+    )
+    run_id = flows.launch(text)
+    first = waiting(flows, run_id, 2)
+    flows.until_begun(run_id, "beside")
+    go(flows, first[:1])
+    until(lambda: parts(flows, run_id)[0].status is RunStatus.SUCCEEDED, "the first has ended")
+    flows.kill_worker(run_id)
+    assert flows.wait(run_id).status is RunStatus.INTERRUPTED
+    until(
+        lambda: {run.status.value for run in parts(flows, run_id)} == {"succeeded", "cancelled"}, "ended too"
+    )
+    flows.service.resume_run(run_id, mode=ResumeMode.SKIP, by="test")
+    go(flows, waiting(flows, run_id, 1))
+    run = flows.wait(run_id)
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert [one["first"] for one in (run.data or {})["each"]] == [1, 2]
+    after = [(run.parent_index, run.status.value) for run in parts(flows, run_id)]
+    assert after == [(None, "cancelled"), (1, "succeeded"), (2, "succeeded")]
 
 
 def test_a_restart_goes_on(make_world: Callable[..., World]) -> None:
