@@ -14,24 +14,25 @@ from flow_processor.cli.exits import ExitCode
 from flow_processor.cli.explain import explained, with_way_out
 from flow_processor.cli.options import data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, say
-from flow_processor.errors import Problem, SpecError
+from flow_processor.errors import NotFound, Problem, SpecError
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
     from flow_processor.flow_files import ExpressionCheck, FileStatus, FlowLibrary
+    from flow_processor.own_code.library import CodeFile, OwnCodeState
     from flow_processor.settings import Settings
 
 
 @click.command("check")
-@click.argument("flows", nargs=-1, metavar="[FLOW|FOLDER]...")
+@click.argument("names", nargs=-1, metavar="[FLOW|FOLDER|FILE.py]...")
 @click.option("--short", is_flag=True, help="One line a problem, as editors and logs like it.")
 @data_path_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, flows: tuple[str, ...], short: bool, data_path: Path | None, as_json: bool
+    ctx: click.Context, names: tuple[str, ...], short: bool, data_path: Path | None, as_json: bool
 ) -> None:
-    """Explain what is wrong in the flows (default: in all, and in secrets.yml and config.yml).
+    """Explain what is wrong in flows and files of own code (default: in all, and in secrets.yml and config.yml).
 
     Of each problem: `file:line:column: key: reason [code]`, the line itself with a mark, and the way out. Nothing is
     run. Templates, secrets and files that steps name are looked at as well. Exit 1 if there is any problem.
@@ -41,6 +42,7 @@ def command(
     Example:
       octospool check
       octospool check hello sub/ --json
+      octospool check callers/prices.py
     """
     from flow_processor.service.own_code import OwnCode, flow_library
 
@@ -52,11 +54,17 @@ def command(
         check_expressions=_further_check(settings, secrets, code.state().names.filters),
         code=code.use,
     )
-    files = _named(library, flows, settings.flows_path) if flows else library.files()
-    checked = [file.path for file in files]
     state = code.state()
+    own = {name: path for name in names if (path := _code_path(name, settings)) is not None}
+    by_path = {file.path: file for path in own.values() for file in _code_files(path, state)}
+    code_files = list(by_path.values())
+    flows = [name for name in names if name not in own]
+    files = _named(library, flows, settings.flows_path) if names else library.files()
+    checked = [*(file.path for file in files), *by_path]
     code.close()
-    found = [] if flows else [*configured, *library.defaults_problems(), *state.problems]
+    found = [file.problem for file in code_files if file.problem is not None]
+    if not names:
+        found = [*configured, *library.defaults_problems(), *state.problems]
     tracebacks = {file.path: file.traceback for file in state.files if file.traceback}
     for file in files:
         found += file.problems
@@ -69,7 +77,7 @@ def command(
             click.echo(escape(str(problem)) if short else _explained(problem, settings.flows_path))
             if not short and problem.file in tracebacks:
                 click.echo(_indented(tracebacks[problem.file]))
-        say(_summary(checked, found))
+        say(_summary(len(files), len(code_files), found))
     ctx.exit(ExitCode.FAILED if found else ExitCode.OK)
 
 
@@ -86,6 +94,33 @@ def _named(library: FlowLibrary, flows: Sequence[str], folder: Path) -> list[Fil
             meant = [file for file in library.files() if PurePosixPath(file.path).is_relative_to(inside)]
         found |= {file.path: file for file in meant}
     return list(found.values())
+
+
+def _code_path(given: str, settings: Settings) -> str | None:
+    """`callers/prices.py` or `callers`, as people name them, below the data folder; None if it is no own code."""
+    from flow_processor.own_code.folders import CODE_FOLDERS
+
+    if _below(given, settings.flows_path) is not None:  # a folder of flows may have that name
+        return None
+    for here in (settings.data_path / given, Path(given)):
+        plain = Path(os.path.abspath(here))  # noqa: PTH100  as in _below
+        if plain.is_relative_to(settings.data_path):
+            path = plain.relative_to(settings.data_path)
+            if path.parts and path.parts[0] in CODE_FOLDERS and (path.suffix == ".py" or plain.is_dir()):
+                return path.as_posix()
+    return None
+
+
+def _code_files(path: str, state: OwnCodeState) -> list[CodeFile]:
+    """The file of that path, or the files of that folder. Raises NotFound."""
+    from flow_processor.documents import did_you_mean
+
+    found = [file for file in state.files if PurePosixPath(file.path).is_relative_to(path)]
+    if path.endswith(".py") and not found:
+        near = did_you_mean(path, [file.path for file in state.files])
+        message = f"there is no file {path} of own code"
+        raise NotFound(f"{message}; {near}" if near else message, details={"path": path})
+    return found
 
 
 def _below(given: str, folder: Path) -> str | None:
@@ -109,8 +144,11 @@ def _indented(traceback: str) -> str:
     return "\n".join(f"    {escape(line)}" for line in traceback.splitlines()) + "\n"
 
 
-def _summary(checked: Sequence[str], found: Sequence[Problem]) -> str:
-    flows = "1 flow" if len(checked) == 1 else f"{len(checked)} flows"
+def _summary(flow_count: int, code_count: int, found: Sequence[Problem]) -> str:
+    flows = "1 flow" if flow_count == 1 else f"{flow_count} flows"
+    if code_count:
+        code = f"{code_count} file{'s' if code_count != 1 else ''} of own code"
+        flows = f"{flows} and {code}" if flow_count else code
     if not found:
         return f"{flows} checked, no problems"
     files = len({problem.file for problem in found})

@@ -83,15 +83,18 @@ def _all(steps: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _lines(steps: Sequence[dict[str, Any]], indent: str = "") -> Iterator[str]:
+    inside = indent and indent + "  "
     for step in steps:
         if step["title"]:
             yield f"{indent}{step['title']}:"
-        inside = indent + "  " if step["title"] or indent else indent
+            inside = indent + "  "  # and those after it, up to the next title
         when = "" if step["when"] is None else f"  (when {step['when']})"
         skipped = "  skipped" if step["when"] == "does not hold" else ""
         yield f"{inside}{step['name']}  {step['type']}{skipped}{when}"
         if isinstance(step["options"], dict):
             yield from _value(step["options"], f"{inside}    ")
+        for remark in step["remarks"]:
+            yield f"{inside}  remark: {remark}"
         if step["problem"] is not None:
             yield f"{inside}  would fail: {step['problem']}"
         elif step["has_result"]:

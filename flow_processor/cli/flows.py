@@ -140,17 +140,15 @@ def _effective(settings: Settings, path: str) -> str:
 
 
 def _param_rows(schema: dict[str, Any]) -> list[tuple[str, ...]]:
+    from flow_processor.spec.param_schema import flow_file_words
+
     rows: list[tuple[str, ...]] = []
     for name, spec in schema["properties"].items():
         default = "(required)" if name in schema["required"] else json.dumps(spec.get("default"))
-        told = ("type", "format", "default", "description", "enum")
-        bounds = [
-            f"{key} {value['type'] if isinstance(value, dict) else value}"
-            for key, value in spec.items()
-            if key not in told
-        ]
-        takes = " | ".join(spec["enum"]) if "enum" in spec else ", ".join(bounds)
-        kind = spec.get("format", spec["type"])
+        words = flow_file_words(spec)
+        kind, options = words.pop("type"), words.pop("options", None)
+        bounds = [f"{key} {value}" for key, value in words.items()]
+        takes = ", ".join(bounds) if options is None else " | ".join(options)
         rows.append((name, kind, default, takes, spec.get("description", "")))
     return rows
 

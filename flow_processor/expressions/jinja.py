@@ -101,84 +101,6 @@ class Templates:
         return self._condition(text)(data)
 
 
-NO_FILTERS: frozenset[str] = frozenset()
-
-
-def syntax_problem(text: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple[int, str] | None:
-    """(line, what is wrong) of a template, or None. Only parses: evaluates nothing, safe in the daemon.
-
-    `own_filters` are known beside Jinja's.
-    """
-    return _problem(lambda: _parsed(text), own_filters)
-
-
-def expression_problem(expression: str, own_filters: frozenset[str] = NO_FILTERS) -> tuple[int, str] | None:
-    """As `syntax_problem`, of a bare expression."""
-    return _problem(
-        lambda: nodes.Template([nodes.ExprStmt(_parse_expression(_CHECKER, expression))]), own_filters
-    )
-
-
-def filter_names() -> frozenset[str]:
-    """The filters that every template has."""
-    return frozenset(_CHECKER.filters)
-
-
-_CHECKER = strict(None)
-
-
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> nodes.Template:
-    """The tree of a template; its checks come one after the other, and parsing is what they cost."""
-    return _CHECKER.parse(text)
-
-
-def attributes_of(name: str, text: str, *, is_expression: bool = False) -> list[str]:
-    """Which parts of the variable `name` a template names: `{{ name.a + name["b"] }}` gives a and b.
-
-    Only those that it needs (none of `name.a is defined`, `name.a | default(1)`), and none at all where the text makes
-    a variable of that name itself or is wrong. Only parses.
-    """
-    try:
-        tree: nodes.Node = _parse_expression(_CHECKER, text) if is_expression else _parsed(text)
-    except (TemplateSyntaxError, RecursionError):
-        return []
-    names = [node for node in [tree, *tree.find_all(nodes.Name)] if isinstance(node, nodes.Name)]
-    if any(node.name == name and node.ctx != "load" for node in names):
-        return []
-    asked = [
-        node.node
-        for node in [tree, *tree.find_all((nodes.Test, nodes.Filter))]
-        if isinstance(node, nodes.Test | nodes.Filter) and node.name in _ASK_FOR_PRESENCE
-    ]
-    found: list[str] = []
-    for node in [tree, *tree.find_all((nodes.Getattr, nodes.Getitem))]:
-        if not isinstance(node, nodes.Getattr | nodes.Getitem) or any(node is one for one in asked):
-            continue
-        if isinstance(node.node, nodes.Name) and node.node.name == name:
-            part = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
-            found += [part] if isinstance(part, str) else []
-    return found
-
-
-_ASK_FOR_PRESENCE = frozenset({"defined", "undefined", "default", "d"})
-
-
-def _problem(parse: Callable[[], nodes.Template], own_filters: frozenset[str]) -> tuple[int, str] | None:
-    try:
-        tree = parse()
-    except TemplateSyntaxError as error:
-        return error.lineno, error.message or "syntax error"
-    except RecursionError:
-        return 1, "nested too deep"
-    filters = _CHECKER.filters.keys() | own_filters
-    for kind, known in ((nodes.Filter, filters), (nodes.Test, _CHECKER.tests.keys())):
-        for node in tree.find_all(kind):
-            if node.name not in known:
-                return node.lineno or 1, f"there is no {kind.__name__.lower()} '{node.name}'"
-    return None
-
-
 def _compile_text(environment: Sandbox, text: str) -> Evaluate:
     try:
         tree = environment.parse(text)
@@ -200,12 +122,13 @@ def _compile_text(environment: Sandbox, text: str) -> Evaluate:
 
 def _compile_expression(environment: Sandbox, expression: str) -> Evaluate:
     try:
-        return _native(environment, _parse_expression(environment, expression), source=expression)
+        return _native(environment, parse_expression(environment, expression), source=expression)
     except _FAILURES as error:
         _raise(error, source=expression)
 
 
-def _parse_expression(environment: Sandbox, expression: str) -> nodes.Expr:
+def parse_expression(environment: Sandbox, expression: str) -> nodes.Expr:
+    """The tree of a bare expression. Raises TemplateSyntaxError."""
     parser = Parser(environment, expression, state="variable")
     tree = parser.parse_expression()
     if not parser.stream.eos:

@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flow_processor.documents import Document, problem_at
+from flow_processor.documents import Document, did_you_mean, problem_at
 from flow_processor.errors import Problem
 from flow_processor.expressions import jinja, patterns
 from flow_processor.expressions.jq_words import denied_word
+from flow_processor.expressions.template_checks import expression_problem, filter_names, syntax_problem
 from flow_processor.expressions.when import truth
 from flow_processor.flow_files.order_checks import check_order
 from flow_processor.flow_files.param_checks import check_params
@@ -32,8 +33,8 @@ _NOT_TEMPLATED = frozenset({"jq", "goto", "switch", "until", "parallel"})
 
 
 # Parsing them is half the time of loading a flow, and an edit leaves most of a file's expressions alone.
-_wrong_template = lru_cache(maxsize=4096)(jinja.syntax_problem)
-_wrong_expression = lru_cache(maxsize=4096)(jinja.expression_problem)
+_wrong_template = lru_cache(maxsize=4096)(syntax_problem)
+_wrong_expression = lru_cache(maxsize=4096)(expression_problem)
 
 
 def check_flow(spec: FlowSpec, document: Document, own: OwnNames) -> list[Problem]:
@@ -141,8 +142,12 @@ def _check_templates(loc: Loc, value: Any, document: Document, own: OwnNames) ->
 
 
 def _hint(wrong: tuple[int, str], own: OwnNames) -> str | None:
-    """A filter that is not there may be in a file that is broken."""
-    return own.broken_in("filters") or None if wrong[1].startswith("there is no filter") else None
+    """A filter that is not there is misspelt, or in a file that is broken."""
+    before, _quote, name = wrong[1].partition("there is no filter '")
+    if before or not name:
+        return None
+    known = sorted(filter_names() | own.filters)
+    return did_you_mean(name.rstrip("'"), known) or own.broken_in("filters") or None
 
 
 def _in_template(loc: Loc, line: int, message: str, *, document: Document, hint: str | None) -> Problem:

@@ -65,7 +65,7 @@ class CodeUse:
         if function is None:
             known = sorted(one for kind, one in self.state.functions if kind is Kind.CALLER)
             message = f"there is no function '{name}' in callers/"
-            hint = self.state.names.broken_in("callers") or did_you_mean(name, known)
+            hint = did_you_mean(name, known) or self.state.names.broken_in("callers")
             hint = hint or f"there are: {', '.join(known) or 'none'}"
             yield (*loc, "call"), "own_code_missing", message, hint
             return

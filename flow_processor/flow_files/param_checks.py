@@ -3,7 +3,7 @@ calls of sub-flows fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flow_processor.documents import Document, did_you_mean, problem_at
 from flow_processor.errors import Problem
 from flow_processor.expressions import jinja
+from flow_processor.expressions.template_checks import attributes_of
 from flow_processor.expressions.when import truth
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import read_values
@@ -24,15 +25,23 @@ PARAMS_KEY = "params"
 
 def check_params(spec: FlowSpec, steps: list[tuple[Loc, StepSpec]], document: Document) -> Iterator[Problem]:
     """The problems of a flow's parameters; `steps` are all of its steps with their places."""
-    yield from _check_schedule(spec, document)
-    if not spec.params:
+    declared = _declared(spec, document)
+    yield from _check_schedule(spec, declared, document)
+    if not declared:
         return
     for loc, step in steps:
         if PARAMS_KEY in (step.key, getattr(step.options, "as_", None)):
             message = "the key 'params' holds the flow's parameters"
             hint = "take another name, or another result_key"
             yield problem_at(document, (*loc, "name"), "reserved_key", message, hint=hint)
-        yield from _check_names(spec, loc, step, document)
+        yield from _check_names(declared, loc, step, document)
+
+
+def _declared(spec: FlowSpec, document: Document) -> list[str]:
+    """The names of the parameters as the file has them: one whose entry is wrong is not in the spec, and there
+    nevertheless."""
+    written = document.data.get(PARAMS_KEY) if isinstance(document.data, dict) else None
+    return [str(name) for name in written] if isinstance(written, dict) else list(spec.params)
 
 
 def wrong_params(
@@ -67,7 +76,7 @@ def _has_template(value: Any) -> bool:
     return isinstance(value, list) and any(map(_has_template, value))
 
 
-def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
+def _check_schedule(spec: FlowSpec, declared: Sequence[str], document: Document) -> Iterator[Problem]:
     rule = None if spec.cron and spec.every_seconds else spec.schedule_rule
     if rule is None:
         return
@@ -77,6 +86,8 @@ def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
             message = "a schedule renders no templates; give a value"
             yield problem_at(document, ("schedule", "params", name), "invalid_value", message, of_value=True)
     for key, code, message, hint in wrong_params(spec, rule.params, whose="this flow"):
+        if key in declared and key not in spec.params:
+            continue  # what its entry wants to say nobody knows
         if key is None:
             hint = "give it under schedule.params, or a default: a schedule has nobody to ask"
             yield problem_at(document, place, code, message, hint=hint)
@@ -84,14 +95,14 @@ def _check_schedule(spec: FlowSpec, document: Document) -> Iterator[Problem]:
             yield problem_at(document, ("schedule", "params", key), code, message, hint=hint)
 
 
-def _check_names(spec: FlowSpec, loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
+def _check_names(declared: Sequence[str], loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:
     for place, text, is_expression in _texts(loc, step):
         if PARAMS_KEY not in text:
             continue
-        for name in jinja.attributes_of(PARAMS_KEY, text, is_expression=is_expression):
-            if name not in spec.params and not hasattr(dict, name):
+        for name in attributes_of(PARAMS_KEY, text, is_expression=is_expression):
+            if name not in declared and not hasattr(dict, name):
                 message = f"there is no parameter '{name}'"
-                hint = did_you_mean(name, spec.params) or f"there are: {', '.join(spec.params)}"
+                hint = did_you_mean(name, declared) or f"there are: {', '.join(declared)}"
                 yield problem_at(document, place, "unknown_param", message, hint=hint, of_value=True)
 
 

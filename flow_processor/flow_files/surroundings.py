@@ -15,6 +15,7 @@ from flow_processor.connections import missing_package
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import PathRefused
 from flow_processor.expressions import jinja
+from flow_processor.expressions.template_checks import syntax_problem
 from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.paths import inside, open_regular
 from flow_processor.spec.flow import FlowSpec
@@ -78,7 +79,7 @@ class Surroundings:
         except (OSError, UnicodeDecodeError) as error:
             yield loc, "template_error", f"{shown} cannot be read: {error}"
         else:
-            wrong = jinja.syntax_problem(text, self.own_filters)
+            wrong = syntax_problem(text, self.own_filters)
             if wrong is not None:
                 yield loc, "template_error", f"{shown}, line {wrong[0]}: {wrong[1]}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -258,4 +259,9 @@ def _function(path: str, told: Mapping[str, Any]) -> Function:
 
 
 def _problem(path: str, message: str, *, line: int | None = None) -> Problem:
-    return Problem("own_code_broken", path, line, None, "", message)
+    hint = None
+    if message.startswith("ModuleNotFoundError"):
+        hint = (
+            f"install the package that has it where Octospool is installed: {sys.executable} -m pip install …"
+        )
+    return Problem("own_code_broken", path, line, None, "", message, hint)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from flow_processor.documents import did_you_mean
 from flow_processor.errors import ExpressionError, OctospoolError
 from flow_processor.factory import step_type_of
 from flow_processor.flow_data import child_data
@@ -21,6 +22,9 @@ from flow_processor.step import Folders
 
 CALCULATED = frozenset({"set_fact", "jq", "jinja", "jira_names_merge"})
 """Step types that only calculate: they are run here as far as what they need is known."""
+
+_LOOKS_AT_LIST = frozenset({"foreach", "matrix"})
+"""Step types that look at their lists first: they are run here up to where their steps would begin."""
 
 NOT_TEMPLATED = frozenset({"jq", "goto", "switch", "until", "parallel"})
 """Step types in whose options no template is read."""
@@ -45,6 +49,8 @@ class Rehearsed:
     has_result: bool = False
     problem: str | None = None
     """Why it would fail."""
+    remarks: list[str] = field(default_factory=list)
+    """What fails nothing, and is hardly meant."""
     inner: list[Rehearsed] = field(default_factory=list)
 
 
@@ -76,7 +82,7 @@ class Rehearser:
             if is_run is False:
                 return told
             told.options = self._options(step, data)
-            told.inner = self._inner(step, data)
+            told.inner = self._inner(step, data, told)
             told.result = self._result(step, data)
             told.has_result = True
         except NotKnown:
@@ -91,6 +97,7 @@ class Rehearser:
         """Does the step run? None if only a run can tell."""
         if step.when is None:
             return True
+        told.remarks += self._remarks("when", step.when, data)
         try:
             is_run = self._renderer.condition(step.when, data)
         except NotKnown as missing:
@@ -98,6 +105,15 @@ class Rehearser:
             return None
         told.when = "holds" if is_run else "does not hold"
         return is_run
+
+    def _remarks(self, word: str, condition: Any, data: Data) -> list[str]:
+        """Names in a condition that nothing has written: empty there, where a template would fail."""
+        found = []
+        for name in self._renderer.unwritten(condition, data):
+            near = did_you_mean(name, data.values)
+            found.append(f"{word} names '{name}', which nothing has written before; it is empty there")
+            found[-1] += f" ({near})" if near else ""
+        return found
 
     def _options(self, step: StepSpec, data: Data) -> Any:
         options = _plain(step.options)
@@ -107,7 +123,7 @@ class Rehearser:
 
     def _result(self, step: StepSpec, data: Data) -> Any:
         """Raises NotKnown for what only a run can tell, and StepError where it would fail."""
-        if step.options_key not in CALCULATED:
+        if step.options_key not in CALCULATED | _LOOKS_AT_LIST:
             raise NotKnown(_RESULT_IN_DOUBT + step.name)
         context: Any = RehearsalContext(step.name, data, self._renderer, self._folders)
         try:
@@ -120,7 +136,7 @@ class Rehearser:
                 raise
             raise NotKnown(what) from error
 
-    def _inner(self, step: StepSpec, data: Data) -> list[Rehearsed]:
+    def _inner(self, step: StepSpec, data: Data, told: Rehearsed) -> list[Rehearsed]:
         if step.options_key in ("flow", "flow_loop"):
             return self._sub_flow(step, data)
         inside: dict[str, str] = {}
@@ -128,10 +144,14 @@ class Rehearser:
             inside = {step.options.as_: f"element of {step.name}", "__loop_index__": "number of the element"}
         elif step.options_key == "matrix":
             inside = {"matrix": f"combination of {step.name}"}
+        elif step.options_key == "until":
+            inside = {"__loop_index__": "number of the round"}
         found: list[Rehearsed] = []
         for title, steps in lists_in(step.options):
             own = Data(dict(data.values), data.shown).with_values(inside)
             found += self._steps([steps] if isinstance(steps, StepSpec) else steps, own, title=title)
+            if step.options_key == "until":
+                told.remarks += self._remarks("condition", step.options.condition, own)
         return found
 
     def _sub_flow(self, step: StepSpec, data: Data) -> list[Rehearsed]:

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from flow_processor.errors import ExpressionError
 from flow_processor.expressions.data_key import WHOLE, lookup
 from flow_processor.expressions.jinja import Templates, is_template
-from flow_processor.expressions.when import holds
+from flow_processor.expressions.template_checks import names_needed
+from flow_processor.expressions.when import holds, truth
 
 _PATH = re.compile(r"\{\{\s*\w+(\.\w+|\[[^\[\]]*\])*\s*\}\}")
 """A template that is nothing but the way to a value."""
@@ -104,6 +105,12 @@ class Renderer:
             if what is not None:
                 raise NotKnown(what)
         return holds(when, data.values, self.templates)
+
+    def unwritten(self, when: Any, data: Data) -> list[str]:
+        """The names in a condition that are not in the data."""
+        texts = when if isinstance(when, list | tuple) else []
+        asked = [name for text in texts if truth(text) is None for name in names_needed(text)]
+        return [name for name in dict.fromkeys(asked) if name not in data.values]
 
     def known(self, value: Any, data: Data) -> Any:
         """The rendered value. Raises NotKnown where it depends on what is not known, and ExpressionError."""

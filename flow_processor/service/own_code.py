@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flow_processor.clock import Clock
 from flow_processor.engine.code_reader import CodeProcess
-from flow_processor.expressions.jinja import filter_names
+from flow_processor.expressions.template_checks import filter_names
 from flow_processor.factory import step_types
 from flow_processor.flow_files import CodeUse, ExpressionCheck, FlowLibrary
 from flow_processor.own_code.library import CodeFile, CodeLibrary, Function, OwnCodeState

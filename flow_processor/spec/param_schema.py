@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flow_processor.spec.param_types import ParamType, read_value
-from flow_processor.spec.params import ParamSpec, whole_pattern
+from flow_processor.spec.params import ParamSpec, searched_pattern, whole_pattern
 
 _TYPES: dict[ParamType, dict[str, Any]] = {
     ParamType.STR: {"type": "string"},
@@ -20,6 +20,16 @@ _TYPES: dict[ParamType, dict[str, Any]] = {
     ParamType.MAP: {"type": "object"},
 }
 _LENGTHS = {ParamType.STR: "Length", ParamType.LIST: "Items", ParamType.MAP: "Properties"}
+_FLOW_FILE_KEYS = {
+    "enum": "options",
+    "items": "items",
+    "minimum": "min",
+    "maximum": "max",
+    "formatMinimum": "min",
+    "formatMaximum": "max",
+    "pattern": "pattern",
+    **{f"{end}{unit}": f"{end}_length" for end in ("min", "max") for unit in _LENGTHS.values()},
+}
 
 
 def params_schema(specs: Mapping[str, ParamSpec]) -> dict[str, Any]:
@@ -35,6 +45,27 @@ def params_schema(specs: Mapping[str, ParamSpec]) -> dict[str, Any]:
         "required": [name for name, spec in specs.items() if spec.required],
         "additionalProperties": False,
     }
+
+
+def flow_file_words(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """One of the `properties` of `params_schema` as the flow file says it: `type`, `min`, `max_length`, …, those of
+    its keys that are there; without `default` and `description`."""
+    words: dict[str, Any] = {"type": str(_type_of(schema))}
+    for key, value in schema.items():
+        if key in _FLOW_FILE_KEYS:
+            words[_FLOW_FILE_KEYS[key]] = value
+    if "pattern" in words:
+        words["pattern"] = searched_pattern(words["pattern"])
+    if "items" in words:
+        words["items"] = str(_type_of(words["items"]))
+    return words
+
+
+def _type_of(schema: Mapping[str, Any]) -> ParamType:
+    if "enum" in schema:
+        return ParamType.CHOICE
+    wanted = {key: schema[key] for key in ("type", "format") if key in schema}
+    return next(kind for kind, one in _TYPES.items() if one == wanted)
 
 
 def _property(spec: ParamSpec) -> dict[str, Any]:

@@ -253,6 +253,14 @@ def _whole(pattern: str) -> Callable[[str], bool]:
     return matches
 
 
+_START, _END = "^(?:", ")$"
+
+
 def whole_pattern(pattern: str) -> str:
     """The pattern as one that is searched for, as JSON Schema has them."""
-    return f"^(?:{pattern})$"
+    return f"{_START}{pattern}{_END}"
+
+
+def searched_pattern(whole: str) -> str:
+    """The pattern as it was written, of what `whole_pattern` gives."""
+    return whole.removeprefix(_START).removesuffix(_END)

@@ -67,7 +67,7 @@ class StepSpec(Spec):
     `needs` (`[]` too), its steps run by that and beside each other, no longer one after the other."""
     when: bool | Texts | None = None
     """Looked at before anything else of the step: an expression, a {{ template }}, or a list of which all must
-    hold. If it does not hold the step is recorded as skipped."""
+    hold. If it does not hold the step is recorded as skipped. A name that is not there is empty, no error."""
     result_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Key of the flow data that takes the result; default: the step's name."""
     jq_expression: str | None = None

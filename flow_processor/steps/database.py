@@ -15,7 +15,8 @@ A statement that gives rows has the list of its rows as result, each a mapping b
 
 Values reach the statement by name, never as text: `:status` in the query, the value under `params`. A template in the
 query is refused, for what it pastes could change the meaning of the statement. A list stands for `(…, …)`, for `IN`; a
-mapping is sent as JSON text. A colon that begins no name is written `\\\\:` (`::type` needs none).
+mapping is sent as JSON text. A colon that begins no name is written `\\:`, and in a YAML text in
+double quotes `\\\\:` (`::type` needs none).
 
 With a list of mappings (`params`, or `data_key`) the statement is sent once for each, in one transaction: all or
 nothing. Every step is one transaction of its own.
@@ -24,7 +25,8 @@ nothing. Every step is one transaction of its own.
 |---|---|
 | date, time, timestamp | ISO 8601 text |
 | interval | number of seconds |
-| decimal, numeric | text, exact: `"12.50"` (`{{ row.total \\| float }}` makes it a number) |
+| decimal, numeric: PostgreSQL | text, exact: `"12.50"` (`{{ row.total \\| float }}` makes it a number) |
+| decimal, numeric: SQLite | number, for it has no decimals |
 | bytes | text in base64 |
 | UUID, network addresses, ranges | text |
 | JSON, arrays | as they are |

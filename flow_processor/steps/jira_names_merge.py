@@ -9,7 +9,6 @@
 The answer must have been asked with `expand=names`. For each issue: fields that are null or an empty list go;
 `customfield_10016` moves to the key made of its label ("Story Points" becomes `story_points`), over a field of that
 name. Custom fields without a label stay. The result is the list of issues; the source is left as it is.
-The type is also known as `jira_fields`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@
 
 The steps see the flow data and the combination as `matrix`: the axes' names with one value each. Combinations come in
 the order of the axes, the last axis turning fastest. A combination that has all the values of an entry of `exclude`
-is left out; each entry of `include` is one more combination, at the end. An axis may be a template that gives a list.
+is left out; an entry that fits none leaves nothing out. Each entry of `include` is one more combination, at the end, as
+it stands: it may lack an axis, which is then undefined in `matrix`, or have further names. An axis may be a template
+that gives a list. If an axis is empty, or all is excluded, and nothing is included, no step runs, and the step succeeds
+with an empty list.
 
 The result is a list in the order of the combinations: of mappings that hold the combination as `matrix` and the
 results by their keys, or, with `collect`, of the values of that one key. When a combination fails, those under way are

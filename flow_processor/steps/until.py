@@ -14,8 +14,9 @@
 ```
 
 `condition` is an expression as in `when` and is looked at after each round, over the flow data and what the steps
-wrote; what one round wrote the next one sees too, and the number of the round, from 1, as `__loop_index__`. Between two
-rounds `delay_seconds` pass; a long pause does not hold a worker.
+wrote. As in `when`, a name that is not there is empty and no error; `octospool run --dry` tells of such names. What one
+round wrote the next one sees too, and the number of the round, from 1, as `__loop_index__`. Between two rounds
+`delay_seconds` pass; a long pause does not hold a worker.
 
 The result is the mapping of the results by their keys after the last round, and `rounds`, how many there were. If the
 condition does not hold after `max_rounds` of them the step fails with `until_exhausted`. In the journal the steps of
@@ -43,7 +44,7 @@ class UntilOptions(Spec):
     condition: bool | Texts
     """An expression as in `when`, or a list of which all must hold; looked at after each round."""
     max_rounds: Annotated[int, Field(ge=1, le=100_000)]
-    """After so many rounds the step fails."""
+    """The most rounds there may be; if the condition holds after none of them the step fails."""
     delay_seconds: Pause = 0.0
     """Pause between the end of a round and the next one, in seconds."""
     steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]

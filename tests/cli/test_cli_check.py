@@ -248,3 +248,25 @@ def test_a_broken_file_of_own_code_is_shown_with_its_traceback(
     assert "callers/sums.py:2: TypeError: must be real number, not str [own_code_broken]" in checked.output
     assert '\n      File "callers/sums.py", line 2, in <module>\n' in checked.output
     assert "broken, so nothing of it can be used: callers/sums.py" in checked.output
+
+
+def test_files_of_own_code_are_checked_by_name(octospool: Octospool, flow: WriteFlow, folder: Path) -> None:
+    flow("a.yml", "steps: [{name: a, type: exit}]")
+    callers = folder / "callers"
+    callers.mkdir(exist_ok=True)
+    (callers / "good.py").write_text(
+        "from flow_processor.own_code import caller\n\n\n@caller\ndef one() -> int:\n    return 1\n"
+    )
+    (callers / "bad.py").write_text("import nosuchpackage\n")
+    good = octospool("check", "callers/good.py", "a")
+    assert (good.exit_code, good.stderr) == (0, "1 flow and 1 file of own code checked, no problems\n")
+    bad = octospool("check", "callers", "--json")
+    assert bad.exit_code == 1
+    answer = json.loads(bad.stdout)
+    assert answer["checked"] == ["callers/bad.py", "callers/good.py"]
+    (problem,) = answer["problems"]
+    assert (problem["code"], problem["line"]) == ("own_code_broken", 1)
+    assert "-m pip install" in problem["hint"]
+    missing = octospool("check", "callers/goood.py")
+    assert missing.exit_code != 0
+    assert "did you mean 'callers/good.py'?" in missing.stderr

@@ -17,6 +17,9 @@ steps:
   - {name: kept, type: file, file: {path: out.json, mode: write, data_key: fetch}}
   - {name: told, type: rest, when: fetch.ok, rest: {uri: "http://127.0.0.1:9/{{ fetch.id }}"}}
   - {name: never, type: exit, when: false}
+finally:
+  - {name: first, type: exit}
+  - {name: second, type: exit, when: frist}
 """
 
 
@@ -43,6 +46,10 @@ kept  file
 told  rest  (when unknown: needs the result of fetch)
     uri: http://127.0.0.1:9/<result of fetch.id>
 never  exit  skipped  (when does not hold)
+finally:
+  first  exit
+  second  exit  skipped  (when does not hold)
+    remark: when names 'frist', which nothing has written before; it is empty there (did you mean 'first'?)
 """,
     )
     assert "nothing was called, written or recorded" in result.stderr

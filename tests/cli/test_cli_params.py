@@ -68,7 +68,7 @@ def test_a_flow_is_shown_with_what_it_takes(octospool: Octospool, flow: WriteFlo
     flow("report.yml", REPORT)
     shown = octospool("flows", "show", "report")
     assert shown.exit_code == 0, shown.stderr
-    for said in ("report.yml", "Report", "(required)", "Which day", "maximum 100"):
+    for said in ("report.yml", "Report", "(required)", "Which day", " int ", " max 100"):
         assert said in shown.stdout
     schema = json.loads(octospool("flows", "show", "report", "--json").stdout)["params"]
     assert schema["required"] == ["day"]

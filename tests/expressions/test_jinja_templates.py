@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.errors import ExpressionError, PathRefused
-from flow_processor.expressions.jinja import Templates, expression_problem, syntax_problem
+from flow_processor.expressions.jinja import Templates
+from flow_processor.expressions.template_checks import expression_problem, names_needed, syntax_problem
 
 DATA: dict[str, Any] = {
     "n": 3,
@@ -247,3 +248,18 @@ def test_syntax_is_checked_without_evaluating(text: str, problem: tuple[int, str
 def test_a_bare_expression_is_checked_too(expression: str, problem: str | None) -> None:
     found = expression_problem(expression)
     assert (found is None) if problem is None else (found is not None and problem in found[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a.b == c and a", ["a", "c"]),
+        ("a is defined and a.b", []),
+        ("(a.b | default(1)) > b", ["b"]),
+        ("range(3) | length", []),
+        ("{% for one in many %}{{ one }}{% endfor %}", ["many"]),
+        ("a b", []),
+    ],
+)
+def test_the_names_that_an_expression_needs(text: str, names: list[str]) -> None:
+    assert names_needed(text) == names

@@ -44,6 +44,17 @@ def test_a_parameter_that_cannot_be_is_refused(spec: str, said: str) -> None:
     assert said in problem
 
 
+def test_a_parameter_whose_entry_is_wrong_is_there_nevertheless() -> None:
+    found = problems(
+        "params: {a: {type: int, default: ten}, g: str}\nschedule: {cron: '0 2 * * *', params: {a: 1}}\n"
+        "steps: [{name: s, type: set_fact, set_fact: {value: '{{ params.a + params.b }}'}}]\n"
+    )
+    assert [one.split(": ", 1)[1] for one in found] == [
+        'params.a: the default "ten" must be a whole number',
+        "steps[0].set_fact.value: there is no parameter 'b' (there are: a, g)",
+    ]
+
+
 def test_names_are_such_as_templates_can_name() -> None:
     (problem,) = problems(f"params:\n  bad-name: int\n{STEPS}")
     assert problem == (

@@ -23,7 +23,8 @@ Refused = Callable[[str], list[Problem]]
 @pytest.mark.parametrize(
     ("step", "key", "code", "says"),
     [
-        ("python, python: {call: totl}", "python.call", "own_code_missing", "callers/broken.py"),
+        ("python, python: {call: totl}", "python.call", "own_code_missing", "did you mean 'total'?"),
+        ("python, python: {call: letters}", "python.call", "own_code_missing", "callers/broken.py"),
         ("python, python: {call: total}", "python.args", "arguments_invalid", "'numbers' is missing"),
         (
             "python, python: {call: total, args: {numbers: 1}}",
@@ -68,7 +69,7 @@ Refused = Callable[[str], list[Problem]]
             "set_fact, set_fact: {value: '{{ 1 | initals }}'}",
             "set_fact.value",
             "template_error",
-            "no filter 'initals'",
+            "did you mean 'initials'",
         ),
     ],
 )
@@ -90,9 +91,10 @@ def test_a_broken_file_disables_only_itself(world: World) -> None:
     state = world.service.own_code.state()
     [broken] = [file for file in state.files if file.problem is not None]
     assert (
-        str(broken.problem)
+        f"{broken.problem.file}:{broken.problem.line}: {broken.problem.message}"
         == "callers/broken.py:1: ModuleNotFoundError: No module named 'no_such_module_here'"
     )
+    assert "-m pip install" in str(broken.problem.hint)
     assert (broken.traceback or "").splitlines()[1] == '  File "callers/broken.py", line 1, in <module>'
     assert sorted(name for _kind, name in state.functions) == [
         *("ends", "initials", "leak", "letter", "say", "slow", "total"),

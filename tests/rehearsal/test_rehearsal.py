@@ -113,6 +113,18 @@ def test_a_result_under_an_uncertain_condition_is_not_relied_on() -> None:
         ("{name: s, type: jq, jq: {data_key: nothing, expression: .}}", "data_key 'nothing' not found"),
         ("{name: s, type: jq, jq: {data_key: __input__, expression: .who + 1}}", "cannot be added"),
         ("{name: s, type: exit, when: \"'maybe'\"}", "neither true nor false"),
+        (
+            "{name: s, type: foreach, foreach: {items: \"{{ 'abc' }}\", steps: [{name: x, type: exit}]}}",
+            "not_a_list",
+        ),
+        (
+            "{name: s, type: foreach, foreach: {data_key: no, steps: [{name: x, type: exit}]}}",
+            "data_key 'no' not found",
+        ),
+        (
+            "{name: s, type: matrix, matrix: {axes: {a: '{{ 1 }}'}, steps: [{name: x, type: exit}]}}",
+            "not_a_list",
+        ),
     ],
 )
 def test_what_would_fail_is_told_and_the_rest_goes_on(step: str, problem: str) -> None:
@@ -149,3 +161,33 @@ def test_steps_inside_steps_sub_flows_and_handlers_are_gone_through() -> None:
         "tell": [],
     }
     assert (found[-1].title, found[-1].options) == ("on_failure", {"uri": "http://a/<run's end.status>"})
+
+
+@pytest.mark.parametrize(
+    ("step", "remarks"),
+    [
+        (
+            "type: exit, when: fecth.id",
+            [
+                "when names 'fecth', which nothing has written before; it is empty there "
+                "(did you mean 'fetch'?)"
+            ],
+        ),
+        ("type: exit, when: nope is defined or fetch.id", []),
+        (
+            "type: until, until: {condition: x.ok and nope and __loop_index__, max_rounds: 2, "
+            "steps: [{name: x, type: exit}]}",
+            ["condition names 'nope', which nothing has written before; it is empty there"],
+        ),
+    ],
+)
+def test_a_name_that_is_not_there_is_remarked_in_a_condition(step: str, remarks: list[str]) -> None:
+    last = rehearsed(f"{FETCH}  - {{name: s, {step}}}\n")[-1]
+    assert (last.remarks, last.problem) == (remarks, None)
+
+
+def test_a_list_that_only_a_run_can_tell_is_no_problem() -> None:
+    last = rehearsed(
+        FETCH + "  - {name: s, type: foreach, foreach: {data_key: fetch, steps: [{name: x, type: exit}]}}\n"
+    )[-1]
+    assert (last.problem, last.has_result) == (None, False)
