@@ -33,7 +33,7 @@ class Event(StrEnum):
     DAEMON_STOPPED = "daemon_stopped"
     """The daemon was stopped while the run was under way; it goes on with the next one. data: {}"""
     CANCEL_REQUESTED = "cancel_requested"
-    """Somebody asked for its end. data: {reason}"""
+    """Somebody asked for its end. data: {reason, by}"""
     FLOW_TIMED_OUT = "flow_timed_out"
     """The run's time was up. data: {reason}"""
     ENDED = "ended"

@@ -131,8 +131,23 @@ class Program:
     def wait(self, *, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> Ended:
         """Wait for its end; then nothing of it is left.
 
-        Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, StepError `output_too_large`.
+        Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, StepError `output_too_large`; their
+        details have its last lines.
         """
+        try:
+            self._see_it_end(stop, remaining_seconds)
+            self._check_output()
+        except StepError as error:
+            error.details["last_lines"] = list(self._last)
+            raise
+        return Ended(
+            self._process.returncode,
+            b"".join(self._kept[False]),
+            b"".join(self._kept[True]),
+            list(self._last),
+        )
+
+    def _see_it_end(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
         try:
             self._watch(stop, remaining_seconds)
         except BaseException as error:
@@ -140,13 +155,6 @@ class Program:
             raise
         finally:
             self._clear_up()
-        self._check_output()
-        return Ended(
-            self._process.returncode,
-            b"".join(self._kept[False]),
-            b"".join(self._kept[True]),
-            list(self._last),
-        )
 
     def _watch(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
         pause = 0.001

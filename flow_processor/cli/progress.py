@@ -37,14 +37,17 @@ class Progress:
         self,
         *,
         items_of: Callable[[str, RunDetail], int | None],
+        word_of: Callable[[str], str | None],
         zone: tzinfo = UTC,
         first: str = "",
         live: bool | None = None,
     ):
-        """`items_of(path of a loop, run)` tells how many items it has, if it can; moments are shown in `zone`;
+        """`items_of(path of a loop, run)` tells how many items it has, if it can; `word_of(path)` what they are called,
+        None for a step that is no loop though others stand inside it; moments are shown in `zone`;
         `first` must be done before the run can be told something;
         `live`: is stderr a terminal whose last line may be rewritten (default: find out)."""
         self._items_of = items_of
+        self._word_of = word_of
         self._zone = zone
         self._first = first
         self._live = sys.stderr.isatty() if live is None else live
@@ -60,12 +63,15 @@ class Progress:
             if inside := _ITEM.fullmatch(step.path):
                 items.setdefault(inside[1], {}).setdefault(int(inside[2]), []).append(step)
         for path, steps in items.items():
-            self._count(path, steps, run)
+            if (word := self._word_of(path)) is not None:
+                self._count(path, steps, run, word)
         # In the order of their ends: a sub-flow's steps before the step that runs it.
         for step in sorted(run.steps, key=_end_of):
             key = (step.path, step.attempt)
             if step.status in _UNDER_WAY or key in self._said or _ITEM.fullmatch(step.path):
                 continue
+            if step.status is StepStatus.FAILED and step.then is None and not run.status.is_terminal:
+                continue  # it was killed, and may yet be ignored
             self._said.add(key)
             if step.path in self._loops:
                 self._say_count(self._loops[step.path])
@@ -89,14 +95,15 @@ class Progress:
         """Leave the terminal on a clean line."""
         self._rewrite("")
 
-    def _count(self, path: str, items: dict[int, list[StepView]], run: RunDetail) -> None:
+    def _count(self, path: str, items: dict[int, list[StepView]], run: RunDetail, word: str) -> None:
         loop = self._loops.setdefault(path, _Loop())
         ended = sum(all(step.status not in _UNDER_WAY for step in steps) for steps in items.values())
         failed = sum(any(step.status is StepStatus.FAILED for step in steps) for steps in items.values())
         # Between two steps of an item none is under way: the count must not go back for that.
         loop.ended = max(loop.ended, ended)
         total = self._items_of(path, run)
-        loop.text = f"{path}: {loop.ended}{f'/{total}' if total is not None else ''} items"
+        words = word if (loop.ended if total is None else total) == 1 else f"{word}s"
+        loop.text = f"{path}: {loop.ended}{f'/{total}' if total is not None else ''} {words}"
         loop.text += f", {failed} with a failed step" if failed else ""
 
     def _say_count(self, loop: _Loop) -> None:

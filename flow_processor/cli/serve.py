@@ -69,7 +69,7 @@ def _serve(settings: Settings) -> None:
     interrupts.install()
     server = _bound(service)
     try:
-        service.start(detail={"url": server.url})
+        service.start(api_url=server.url)
         server.start()
         for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
             click.echo(line)

@@ -24,6 +24,9 @@ LONGEST_PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
 """How long a daemon may be away (restarted, upgraded) until this gives up; the run itself does not mind."""
 
+_WORDS = {"switch": None, "matrix": "combination", "until": "round"}
+"""Step type -> what one of its repetitions is called, where that is no item of a list."""
+
 
 def watch(
     spooler: Spooler, run: RunSummary, *, interrupts: Interrupts, settings: Settings, quiet: bool
@@ -36,8 +39,8 @@ def watch(
     where = "goes on in the daemon" if by_daemon else "goes on with the next `octospool serve` or `run`"
     interrupts.second_says = f"left; run {run.run_id} {where}"
     first = "" if by_daemon else f"{way_to_a_daemon(settings)}, then "
-    items_of = _LoopSizes(run.flow, settings).items_of
-    progress = Progress(items_of=items_of, zone=settings.zone, first=first)
+    loops = _Loops(run.flow, settings)
+    progress = Progress(items_of=loops.items_of, word_of=loops.word_of, zone=settings.zone, first=first)
     pause, asked = FIRST_PAUSE_SECONDS, False
     try:
         while True:
@@ -105,20 +108,26 @@ def _reconnected(
     )
 
 
-class _LoopSizes:
-    """How many items a loop of the flow has: its list stands in the run's data, under its data_key."""
+class _Loops:
+    """What is known of the loops of the flow. The list of one stands in the run's data, under its data_key."""
 
     def __init__(self, flow: str, settings: Settings) -> None:
         from flow_processor.service.own_code import flow_library
 
         self._data_keys: dict[str, Any] = {}
+        self._types: dict[str, str] = {}
         try:
             steps = flow_library(settings).load(flow).spec.steps
         except OctospoolError:  # the run has its own copy; without the file there is a count and no total
             return
+        self._types = {s.name: s.options_key for s in steps}
         self._data_keys = {
             s.name: s.options.data_key for s in steps if s.options_key in ("flow_loop", "foreach")
         }
+
+    def word_of(self, path: str) -> str | None:
+        """What one of the loop's repetitions is called; None for a `switch`, which has none."""
+        return _WORDS.get(self._types.get(path.partition("#")[0], ""), "item")
 
     def items_of(self, path: str, run: RunDetail) -> int | None:
         """The number of items of the loop with that path; None where it is not known."""

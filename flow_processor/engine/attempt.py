@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flow_processor.engine.policies import Decision, Then, decide
 from flow_processor.engine.row_text import storable
 from flow_processor.engine.signals import FlowFailed, Orphaned, Stopped
-from flow_processor.errors import StepError
+from flow_processor.errors import StepCancelled, StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
 from flow_processor.journal import Event
@@ -70,6 +70,8 @@ class Attempt:
                 return self._skipped(started_at)
             result, value = self._call()
             return self._succeeded(result, value, started_at)
+        except StepCancelled as ended:
+            return self.fail(self._why_ended(ended), started_at)
         except StepError as error:
             return self.fail(error, started_at)
         except FlowFailed as inside:  # a step that stands inside this one
@@ -86,6 +88,13 @@ class Attempt:
             self._journal.log(self._path, "error", traceback.format_exc())
             crash = StepError(f"{type(error).__name__}: {error}", code="step_crashed")
             return self.fail(crash, started_at)
+
+    def _why_ended(self, ended: StepCancelled) -> StepError:
+        """The error of an attempt that saw only that it must end."""
+        reason = self._steps.stop_reason()
+        if reason is None:
+            return ended
+        return StepError(reason.message, code=reason.code, details={**ended.details, **reason.details})
 
     def _begins(self) -> bool:
         """Say that it begins, and ask `when`; False if that does not hold."""
@@ -232,7 +241,7 @@ class Attempt:
     def _entry(self, record: dict[str, Any], decision: Decision) -> dict[str, Any]:
         """What `__errors__` gets."""
         entry = {
-            "step": self._step.name,
+            "step": self._steps.handler + self._step.name,
             "code": record["code"],
             "error": record["message"],
             "details": record["details"],

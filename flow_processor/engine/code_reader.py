@@ -133,3 +133,4 @@ def _read(process: subprocess.Popen[bytes], answers: queue.SimpleQueue[Frame | N
         pass
     finally:
         answers.put(None)
+        process.wait()  # else a dead process stands in the process table until the next question

@@ -130,6 +130,7 @@ class FlowFrame:
             stops=self._steps.stops,
             closes=self._steps.closes,
         )
+        handler.handler = f"{name}/"
         try:
             handler.run()
         except FlowFailed as failed:

@@ -113,7 +113,7 @@ class LocalEngine:
                 return self._recorder.end(waiting.run, RunStatus.CANCELLED, reason)
             found = self._roster.find(run_id)
             if found is not None:
-                return self._watch.abort(*found, Event.CANCEL_REQUESTED, reason)
+                return self._watch.abort(*found, Event.CANCEL_REQUESTED, reason, by=by)
             is_known = waiting is not None or run_id in self._roster.between or run_id in self._parked
             if not is_known:
                 return None
@@ -121,7 +121,9 @@ class LocalEngine:
             now = self._recorder.now()
             self._roster.unheard[run_id].add(None)
             recorded = self._store.writer.submit(
-                lambda connection: request_cancel(connection, run_id, reason=reason["message"], at=now),
+                lambda connection: request_cancel(
+                    connection, run_id, reason=reason["message"], by=by, at=now
+                ),
                 keep=True,
             )
         recorded.add_done_callback(lambda done: self.deliver(run_id, reason))

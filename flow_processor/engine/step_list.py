@@ -79,6 +79,8 @@ class StepList:
         """Stops of the steps that these here close, and which do not stop these; None: they close none."""
         self.comes_later: str | None = None
         """Name of a step that is run once the list has ended, if it has not been by then (finally_step)."""
+        self.handler = ""
+        """`on_failure/` where they are a handler's: what `__errors__` puts before their names."""
         self.until: str | None = None
         """Name of the step behind which steps that run in order end; None: the last."""
         self.finished: set[str] = set()

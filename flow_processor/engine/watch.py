@@ -41,10 +41,17 @@ class Watch:
             self._thread.join()
 
     def abort(
-        self, worker: WorkerProcess, assignment: Assignment, event: Event, reason: dict[str, Any]
+        self,
+        worker: WorkerProcess,
+        assignment: Assignment,
+        event: Event,
+        reason: dict[str, Any],
+        *,
+        by: str | None = None,
     ) -> Future[None]:
         """Record why the run must end, and ask its worker to end it; the engine's lock is held."""
-        row = assignment.daemon_row("", 0, event, self._recorder.now(), {"reason": reason["message"]})
+        data = {"reason": reason["message"], **({} if by is None else {"by": by})}
+        row = assignment.daemon_row("", 0, event, self._recorder.now(), data)
         self._roster.unheard[assignment.run.id].add(None)
         recorded = self._recorder.append(assignment.run.id, [row])
         self.ask_to_end(worker, assignment, reason)

@@ -61,6 +61,11 @@ KEPT_SPECS = 500
 MAX_DEFECT_CHARACTERS = 2000
 """The run's error takes so much of what a defect says."""
 
+_NOT_FOR_WORKERS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)
+]
+"""Signals that do not end a worker."""
+
 
 @lru_cache(maxsize=KEPT_SPECS)
 def _spec(text: str, path: str, own: OwnNames, defaults: Defaults | None) -> FlowSpec:
@@ -282,9 +287,10 @@ class Worker:
 
 def main() -> None:
     """Entry of the worker process."""
-    # A service manager that stops the whole group must not cut off steps: the daemon ends its workers itself.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    # A service manager that stops the whole group must not cut off steps: the daemon ends its workers itself. Programs
+    # of steps would inherit a signal that is ignored, and could not be asked to end; one that is handled they do not.
+    for number in _NOT_FOR_WORKERS:
+        signal.signal(number, lambda *_: None)
     send = FrameWriter(take_stdout())
     take_prints()
     commands = sys.stdin.buffer

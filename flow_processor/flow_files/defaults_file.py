@@ -14,6 +14,10 @@ from flow_processor.flow_files.versions import FileVersions
 class _OneFile(FlowFolder):
     """The folder of a file that need not be there: nobody looks for one with a name like it."""
 
+    def shown(self, name: str) -> str:
+        """The file as people know it: it lies in the data folder itself."""
+        return name
+
     def not_found(self, name: str) -> FlowNotFound:
         """The error for a file that is not there."""
         return FlowNotFound(f"there is no file {self.shown(name)}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from flow_processor.service.flow_verbs import FlowVerbs
 from flow_processor.service.restore import refuse_unfinished
@@ -20,18 +18,19 @@ logger = logging.getLogger("octospool.service")
 class Service(RunVerbs, FlowVerbs):
     """The product over one data folder. Not started it can read history and flow files; nothing else."""
 
-    def start(self, *, schedule: bool = True, detail: Mapping[str, Any] | None = None) -> None:
+    def start(self, *, schedule: bool = True, api_url: str | None = None) -> None:
         """Take the data folder, go on with what was under way, and (unless told not to) fire schedules.
 
-        `detail` is shown to whoever finds the folder taken. Raises DataFolderInUse, SpecError (secrets.yml),
-        StoreUnavailable, RestoreUnfinished.
+        `api_url` is where its API listens, if it has one: it is shown to whoever finds the folder taken. Raises
+        DataFolderInUse, SpecError (secrets.yml), StoreUnavailable, RestoreUnfinished.
         """
         self.settings.create_folders()
         refuse_unfinished(self.settings)
         for name in ("workers", "handover"):
             (self.settings.data_path / name).mkdir(exist_ok=True)
         self._has_schedule = schedule
-        self.data_folder.acquire("serve" if schedule else "run", detail=dict(detail or {}))
+        self.data_folder.acquire("serve" if schedule else "run", detail={"url": api_url} if api_url else {})
+        self._api_url = api_url or self._api_url
         try:
             self.secrets.load()
             self.flow_locks.clear_stale()

@@ -72,7 +72,7 @@ class Cancels:
             return self._engine.cancel(run_id, by=by)
         # It ends when its worker has left; until then nobody can reach it.
         recorded = self._store.writer.submit(
-            lambda connection: request_cancel(connection, run_id, reason=reason, at=now), keep=True
+            lambda connection: request_cancel(connection, run_id, reason=reason, by=by, at=now), keep=True
         )
         # Its worker may have left meanwhile, and the next one been chosen before this was recorded.
         recorded.add_done_callback(

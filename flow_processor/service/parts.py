@@ -53,6 +53,7 @@ class Parts:
         """`worker_cores`: processor cores for workers, where the daemon itself keeps to one (engine/cores.py)."""
         self.settings = settings
         self._worker_cores = worker_cores
+        self._api_url = settings.api_url
         self.clock = clock or SystemClock()
         self.own_code = OwnCode(settings, clock)
         self.library = FlowLibrary(
@@ -305,7 +306,7 @@ class Parts:
             run_id=run.id,
             flow=run.flow,
             timestamp=accepted_at.strftime("%Y%m%d%H%M%S"),
-            api_url=self.settings.api_url,
+            api_url=self._api_url,
             payload=run.input,
             params=run.params,
             loop_index=run.parent_index,

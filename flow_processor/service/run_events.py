@@ -19,8 +19,10 @@ MAX_TEXT = 200
 
 def run_events(wires: Iterable[WireRow]) -> list[RunEvent]:
     """The run's own rows as an answer, oldest first."""
-    own = [wire for wire in wires if not wire[1]]
-    return [_event(from_wire(wire)) for wire in own[-MAX_EVENTS:]]
+    own = [from_wire(wire) for wire in wires if not wire[1]]
+    # What the daemon adds is numbered behind all that the worker may still say, and so behind the end.
+    own.sort(key=lambda row: (row.at, row.seq))
+    return [_event(row) for row in own[-MAX_EVENTS:]]
 
 
 def _event(row: JournalRow) -> RunEvent:

@@ -74,6 +74,7 @@ def step_view(record: StepRecord, now: float) -> StepView:
         ended_at=None if record.status is StepStatus.NOT_STARTED else moment(record.ended_at),
         duration_seconds=duration,
         error=None if record.error is None else ErrorView(**record.error),
+        then=record.then,
         kept=record.kept,
     )
 

@@ -93,6 +93,8 @@ class StepView(View):
     """Null while it is under way, and for a skipped step."""
     error: ErrorView | None = None
     """Why it failed."""
+    then: str | None = None
+    """What its failure leads to: `fail`, `retry`, `ignore` or `goto`; null while a worker has yet to say."""
     kept: bool = False
     """True: it was not run here, but in the run that this one tries again."""
     result: Any = None

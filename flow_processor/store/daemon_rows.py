@@ -24,9 +24,10 @@ def end_run(
     return True
 
 
-def request_cancel(connection: Connection, run_id: str, *, reason: str, at: float) -> None:
+def request_cancel(connection: Connection, run_id: str, *, reason: str, by: str, at: float) -> None:
     """Record that a run should end, while no worker of this daemon has it."""
-    _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, {"reason": reason}, line=reason)
+    data = {"reason": reason, "by": by}
+    _append_by_daemon(connection, run_id, Event.CANCEL_REQUESTED, at, data, line=reason)
     wake_run(connection, run_id, at=at)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,9 @@ from flow_processor.service.views import ErrorView, RunDetail, StepView
 
 NOW = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)
 
+TOTAL: int | None = 4
+"""How many items a loop is said to have."""
+
 
 def step(
     path: str,
@@ -20,6 +24,7 @@ def step(
     *,
     attempt: int = 1,
     error: str | None = None,
+    then: str | None = "fail",
     ended_at: datetime | None = None,
 ) -> StepView:
     return StepView(
@@ -30,6 +35,7 @@ def step(
         ended_at=ended_at,
         duration_seconds=None if status == "skipped" else 0.0123,
         error=ErrorView(code="boom", message=error) if error else None,
+        then=then if error else None,
     )
 
 
@@ -52,8 +58,12 @@ def run(*steps: StepView) -> RunDetail:
     )
 
 
+def _word(path: str) -> str | None:
+    return {"case": None, "poll": "round"}.get(path, "item")
+
+
 def shown(capsys: pytest.CaptureFixture[str], *runs: RunDetail, live: bool = False) -> list[str]:
-    progress = Progress(items_of=lambda path, run: 4, live=live)
+    progress = Progress(items_of=lambda path, run: TOTAL, word_of=_word, live=live)
     for one in runs:
         progress.show(one)
     progress.close()
@@ -90,6 +100,35 @@ def test_items_of_a_loop_are_counted_and_not_told_one_by_one(capsys: pytest.Capt
         run(step("loop"), *items, step("loop[3]/x", "failed", error="no"), step("loop[3]/inner[7]/y")),
     )
     assert lines == ["             loop: 4/4 items, 1 with a failed step", "  succeeded  loop  12 ms"]
+
+
+def test_repetitions_have_their_own_word_and_a_case_of_a_switch_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TOTAL", None)
+    steps = [
+        step("poll"),
+        step("poll[1]/x"),
+        step("case"),
+        step("case[1]/x"),
+        step("loop"),
+        step("loop[1]/x"),
+    ]
+    assert shown(capsys, run(*steps)) == [
+        "             poll: 1 round",
+        "  succeeded  poll  12 ms",
+        "  succeeded  case  12 ms",
+        "             loop: 1 item",
+        "  succeeded  loop  12 ms",
+    ]
+
+
+def test_a_step_that_was_killed_is_told_once_its_policy_has_been_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    killed = step("a", "failed", error="killed", then=None)
+    lines = shown(capsys, run(killed), run(step("a", "ignored", error="killed", then="ignore")))
+    assert lines == ["  ignored    a  12 ms  killed (boom)"]
 
 
 def test_lines_come_in_the_order_in_which_steps_began(capsys: pytest.CaptureFixture[str]) -> None:

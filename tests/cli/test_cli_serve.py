@@ -126,6 +126,7 @@ def test_the_printed_launch_line_works(printed: list[str]) -> None:
         timeout=LONG,
     )
     assert run.json()["status"] == "succeeded"
+    assert run.json()["data"]["__api_url__"] == url_of(printed)
     assert words[1] == f"{url_of(printed)}/api/flows/launch"
 
 

@@ -126,7 +126,8 @@ def test_one_that_fails(
     assert list(server.calls) == [f"/{name}" for name in called]
     assert f"{fails}/nothing" not in names(run), "what stands behind the step that failed is not run"
     assert run.data is not None
-    assert run.data["__errors__"][-1]["code"] == "rest_status"
+    told = run.data["__errors__"][-1]
+    assert (told["code"], told["step"]) == ("rest_status", f"{fails}/tell")
 
 
 def test_exit_ends_the_handler_only(world: World, server: CountingServer) -> None:

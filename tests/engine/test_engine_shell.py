@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from tests.engine.world import World, error_code, until
 from tests.ports import free_port
@@ -64,11 +65,19 @@ def test_a_failure(world: World) -> None:
 
 
 def test_a_cancel(world: World) -> None:
-    run_id = world.launch(flow("cancelled", "wait"))
+    """The program is asked first: no signal is ignored for it."""
+    run_id = world.launch(flow("cancelled", "trap 'touch asked; exit 1' TERM; touch trapped; wait"))
     pids = programs(world, "cancelled")
+    until((world.data / "trapped").exists, "the program waits")
     world.service.cancel_run(run_id, by="test")
-    assert world.wait(run_id).status is RunStatus.CANCELLED
+    run = world.wait(run_id)
+    assert run.status is RunStatus.CANCELLED
+    assert run.steps[0].error is not None
+    assert run.steps[0].error.message == "the run was cancelled by test"
     all_end(pids)
+    assert (world.data / "asked").exists()
+    told = [(event.event, event.by) for event in run.events]
+    assert told[-2:] == [(Event.CANCEL_REQUESTED, "test"), (Event.ENDED, None)]
 
 
 def test_its_time_limit(world: World) -> None:
@@ -92,6 +101,10 @@ def test_the_failure_of_a_step_beside_it(world: World) -> None:
 """
     run = world.run(flow("beside", "wait", more=beside))
     assert error_code(run) == "shell_failed"
+    ended = next(step.error for step in run.steps if step.path == "it")
+    assert ended is not None
+    assert (ended.code, ended.details["beside"]) == ("sibling_failed", "fails")
+    assert ended.message == "ended, for step 'fails' beside it failed"
     all_end(programs(world, "beside"))
 
 

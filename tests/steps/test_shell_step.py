@@ -184,10 +184,11 @@ def test_nothing_goes_on_after_a_failure(context: Any, shell: Shell) -> None:
 
 def test_it_ends_when_its_time_is_over(context: Any, shell: Shell) -> None:
     context.remaining_seconds = lambda: 0 if (context.folders.data / "begun").exists() else 1
-    with pytest.raises(StepTimeout):
+    with pytest.raises(StepTimeout) as ended:
         shell(
-            {"script": BACKGROUND + "trap '' TERM; touch begun; while :; do sleep 1; done"},
+            {"script": BACKGROUND + "trap '' TERM; echo half; touch begun; while :; do sleep 1; done"},
         )
+    assert ended.value.details == {"last_lines": ["half"]}
     until(lambda: not any(map(alive, background(context))), "all has ended")
 
 

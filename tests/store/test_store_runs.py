@@ -214,7 +214,7 @@ def test_what_a_run_is_told_counts_too(store: Store) -> None:
 
     def tell(connection: Connection) -> None:
         record_signal(connection, run.id, name="paid", data=text, by="erp", at=1.0)
-        request_cancel(connection, run.id, reason=text, at=2.0)
+        request_cancel(connection, run.id, reason=text, by="ann", at=2.0)
         end_run(connection, run.id, RunStatus.INTERRUPTED, at=3.0, error={"message": text})
         assert reopen_run(connection, run.id, by="ann", steps=[("a", 1)], mode="value", value=text, at=4.0)
 
