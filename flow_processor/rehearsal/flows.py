@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import ExpressionError, OctospoolError
@@ -30,6 +32,8 @@ NOT_TEMPLATED = frozenset({"jq", "goto", "switch", "until", "parallel"})
 """Step types in whose options no template is read."""
 
 _RESULT_IN_DOUBT = "result of "
+_SHOWN_CHARACTERS = 100
+"""So much of a wrong value is shown."""
 
 
 @dataclass
@@ -81,7 +85,11 @@ class Rehearser:
             is_run = self._asks_when(step, data, told)
             if is_run is False:
                 return told
-            told.options = self._options(step, data)
+            seen = data
+            if step.options_key == "flow_loop":  # its params are rendered for each element
+                seen = Data(dict(data.values), data.shown).with_values(_of_element(step))
+            told.options = self._options(step, seen)
+            told.problem = self._wrong_option(step, seen)
             told.inner = self._inner(step, data, told)
             told.result = self._result(step, data)
             told.has_result = True
@@ -120,6 +128,17 @@ class Rehearser:
         if step.options_key in NOT_TEMPLATED:
             return options
         return self._renderer.shown(options, data)
+
+    def _wrong_option(self, step: StepSpec, data: Data) -> str | None:
+        """What is wrong with a rendered option; one that only a run can tell counts as right."""
+        if step.options_key in NOT_TEMPLATED or step.is_own or any(lists_in(step.options)):
+            return None
+        rendered = self._renderer.known_or_as_written(_plain(step.options), data)
+        try:
+            type(step.options).model_validate(rendered)
+        except ValidationError as error:
+            return next((said for one in error.errors() if (said := _said(one)) is not None), None)
+        return None
 
     def _result(self, step: StepSpec, data: Data) -> Any:
         """Raises NotKnown for what only a run can tell, and StepError where it would fail."""
@@ -173,6 +192,19 @@ class Rehearser:
         found = self.flow(spec, own)
         found[0].title = found[0].title or path
         return found
+
+
+def _of_element(step: StepSpec) -> dict[str, str]:
+    return {"item": f"element of {step.name}", "__loop_index__": "number of the element"}
+
+
+def _said(error: ErrorDetails) -> str | None:
+    """What is wrong with an option once it is rendered; None for what the step itself sees to."""
+    found = error["input"]
+    if error["type"] == "string_type" and isinstance(found, bool | int | float):
+        return None  # becomes text
+    shown = json.dumps(found, ensure_ascii=False, default=str)[:_SHOWN_CHARACTERS]
+    return f"{error['loc'][0] if error['loc'] else 'options'}: {error['msg']}, found {shown} (invalid_value)"
 
 
 def _plain(value: Any) -> Any:

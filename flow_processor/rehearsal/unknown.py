@@ -120,6 +120,16 @@ class Renderer:
         """The rendered value with `<result of fetch>` where that stands. Raises ExpressionError."""
         return self._each(value, lambda text: self._shown_text(text, data))
 
+    def known_or_as_written(self, value: Any, data: Data) -> Any:
+        """The value with every text rendered that can be; the others are left as they are. Raises ExpressionError."""
+        return self._each(value, lambda text: self._text_or_template(text, data))
+
+    def _text_or_template(self, text: str, data: Data) -> Any:
+        try:
+            return self._known_text(text, data)
+        except NotKnown:
+            return text
+
     def _each(self, value: Any, render: Callable[[str], Any]) -> Any:
         if isinstance(value, str):
             return render(value) if is_template(value) else value

@@ -191,3 +191,30 @@ def test_a_list_that_only_a_run_can_tell_is_no_problem() -> None:
         FETCH + "  - {name: s, type: foreach, foreach: {data_key: fetch, steps: [{name: x, type: exit}]}}\n"
     )[-1]
     assert (last.problem, last.has_result) == (None, False)
+
+
+def test_a_rendered_option_must_fit_as_it_must_in_a_run() -> None:
+    """What a template gives is looked at again; what becomes text anyway, and what nobody knows, is no problem."""
+    steps = rehearsed(
+        """
+  - {name: soon, type: set_fact, set_fact: {value: soon}}
+  - {name: three, type: set_fact, set_fact: {value: 3}}
+  - {name: wrong, type: sleep, sleep: {seconds: "{{ soon }}"}}
+  - {name: call, type: rest, rest: {uri: "http://127.0.0.1/{{ three }}", headers: {X: "{{ three }}"}}}
+  - {name: later, type: sleep, sleep: {seconds: "{{ call.pause }}"}}
+"""
+    )
+    problems = {step.name: step.problem for step in steps if step.problem}
+    assert list(problems) == ["wrong"]
+    assert problems["wrong"].startswith("seconds: ")
+    assert 'found "soon"' in problems["wrong"]
+
+
+def test_the_params_of_each_element_are_no_problem() -> None:
+    """`item` is what only the loop knows."""
+    steps = rehearsed(
+        "  - {name: all, type: flow_loop, flow_loop: {path: one.yml, data_key: ., params: {a: '{{ item.a }}'}}}\n",
+        one="params: {a: str}\nsteps:\n  - {name: x, type: debug, debug: {}}\n",
+    )
+    assert steps[0].problem is None
+    assert steps[0].options["params"] == {"a": "<element of all.a>"}
