@@ -128,6 +128,12 @@ class RunNotInterrupted(Conflict):
     code = "run_not_interrupted"
 
 
+class RunInDoubt(Conflict):
+    """Steps of the run are in doubt: it is resumed once a person has decided on them, not tried again."""
+
+    code = "run_in_doubt"
+
+
 class NothingFailed(Conflict):
     """The run came to its end, so there is nothing left for a retry unless it is told where to begin."""
 

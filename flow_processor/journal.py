@@ -41,7 +41,8 @@ class Event(StrEnum):
 
     # Of one attempt of a step.
     STARTED = "started"
-    """data: {timeout_seconds?, once?}; with `once` the attempt must not silently be made a second time."""
+    """data: {timeout_seconds?, once?, rerun?, key?}; with `once` the attempt must not silently be made a second time,
+    unless the flow allows it (`rerun`). `key` is what takes its result."""
     WAITING = "waiting"
     """It waits for a moment, a signal or a person. data: see `flow_processor.step.Wait`"""
     SUCCEEDED = "succeeded"

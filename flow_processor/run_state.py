@@ -50,6 +50,8 @@ class StepRecord:
     """What the attempt added to the flow's `__errors__`."""
     once: bool = False
     """True once the attempt may have touched the world: it must not silently be made a second time."""
+    rerun: bool = False
+    """With `once`: the flow says that it may be made again all the same (`on_interrupt: rerun`)."""
     waiting: dict[str, Any] | None = None
     """What it waits for, as its `waiting` row says; also kept once the wait is over."""
     parked: bool = False
@@ -119,10 +121,34 @@ class RunState:
         """Attempts that began and have no outcome."""
         return [step for step in self.steps if step.is_under_way]
 
+    def in_doubt(self) -> list[StepRecord]:
+        """Attempts that were cut off, may have taken effect, and of which nobody has said what came of them.
+
+        What was inside a step that has ended (at its time limit) went with it.
+        """
+        cut = [step for step in self.steps if step.once and not step.rerun and step.status in _CUT_OFF]
+        if not cut:
+            return []
+        ended = [step for step in self.steps if step.status not in _CUT_OFF]
+        return [step for step in cut if not any(_is_inside(step.path, around) for around in ended)]
+
     def open_signals(self) -> list[Signal]:
         """Signals that no step has taken yet, oldest first."""
         taken = {step.signal for step in self.steps}
         return [signal for signal in self.signals if signal.seq not in taken]
+
+
+_CUT_OFF = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.INTERRUPTED)
+
+
+def _is_inside(path: str, around: StepRecord) -> bool:
+    """Does the path name a step inside that attempt? Paths inside a first attempt do not say its number."""
+    if not path.startswith(around.path):
+        return False
+    rest = path.removeprefix(around.path)
+    if around.attempt > 1:
+        return rest.startswith(f"[attempt {around.attempt}]")
+    return rest.startswith(("/", "[")) and not rest.startswith("[attempt ")
 
 
 _OUTCOMES = {
@@ -165,6 +191,8 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
             record.started_at = row.at
             record.status = StepStatus.RUNNING
             record.once = bool(row.data.get("once"))
+            record.rerun = bool(row.data.get("rerun"))
+            record.key = row.data.get("key")
             record.waiting = record.decision = None
             record.parked = False
         elif row.event is Event.WAITING:

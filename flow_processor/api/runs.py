@@ -166,6 +166,7 @@ def resume(path: RunPath, body: ResumeBody) -> Response:
             errors.FlowNotFound,
             errors.RunIsLive,
             errors.RunWasSkipped,
+            errors.RunInDoubt,
             errors.NothingFailed,
             errors.FlowRunning,
             errors.FlowLost,

@@ -13,7 +13,7 @@ from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
 from flow_processor.journal import Event
 from flow_processor.run_state import StepRecord, StepStatus
-from flow_processor.spec.step import StepSpec
+from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
 
 if TYPE_CHECKING:
@@ -59,11 +59,9 @@ class Attempt:
         """Do it. Only the signals that end a whole run pass through."""
         record = self._record
         started_at = self._clock.now().timestamp()
-        if record is not None and record.started_at is not None and (self._goes_on or record.decision):
+        if record is not None and record.started_at is not None and self._goes_on:
             started_at = record.started_at
         try:
-            if record is not None and record.decision is not None:
-                return self._decided(record.decision, started_at)
             if self._goes_on:
                 self._announce_again(started_at)
             elif not self._begins():
@@ -132,6 +130,10 @@ class Attempt:
         data = self._time_limit()
         if once:
             data["once"] = True
+            if self._step.on_interrupt is OnInterrupt.RERUN:
+                data["rerun"] = True
+            if self._key is not None:  # a person may have to give its result
+                data["key"] = self._key
         self._journal.append(self._path, self._number, Event.STARTED, data)
         if not once:
             self._journal.flush()
@@ -193,15 +195,6 @@ class Attempt:
     def _skipped(self, started_at: float) -> StepRecord:
         self._journal.append(self._path, self._number, Event.SKIPPED, {"started_at": started_at})
         return StepRecord(self._path, self._number, StepStatus.SKIPPED, started_at=started_at)
-
-    def _decided(self, decision: dict[str, Any], started_at: float) -> StepRecord:
-        """It was in doubt, and a person has said what came of it."""
-        if decision["mode"] == "skip":
-            self._journal.log(self._path, "warning", "not run again: a person decided to go on without it")
-            return self._skipped(started_at)
-        self._journal.log(self._path, "warning", "not run again: a person gave its result")
-        value = decision["value"]
-        return self._succeeded(StepResult(value), value, started_at)
 
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""

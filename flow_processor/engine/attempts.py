@@ -9,20 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flow_processor.engine.attempt import Attempt
+from flow_processor.engine.doubts import in_doubt
 from flow_processor.engine.policies import Then, decide
-from flow_processor.engine.signals import FlowFailed, Interrupted, Stopped
+from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.engine.step_waits import earlier
 from flow_processor.engine.stops import ENDED_BESIDE
 from flow_processor.errors import StepError
 from flow_processor.run_state import StepRecord
-from flow_processor.spec.step import OnInterrupt, StepSpec
+from flow_processor.spec.step import StepSpec
 
 if TYPE_CHECKING:
     from flow_processor.engine.step_list import StepList
-
-NAMED_IN_DOUBT = 3
-"""So many steps in doubt are named; the others are counted."""
-
 
 class Attempts:
     """The attempts of one visit of one step."""
@@ -92,28 +89,15 @@ class Attempts:
 
     def check(self, record: StepRecord | None) -> None:
         """May an attempt begin, or go on? `record` is what an earlier worker left of it."""
-        once = record is not None and record.once
-        is_in_doubt = once and self._step.on_interrupt is not OnInterrupt.RERUN
+        is_in_doubt = record is not None and record.once and not record.rerun
         if record is not None and not is_in_doubt and (record.waiting or record.parked):
             # If the run must end, what waits inside is to see that for itself: so sub-flows run their finally steps.
             self._journal.check_daemon()
             return
         self._steps.check_run()
         if record is not None and is_in_doubt:
-            raise Interrupted(record.path, self._doubt(record.path))
-
-    def _doubt(self, path: str) -> str:
-        """What the run's end says; of a loop several elements may have been under way."""
-        under_way = self._journal.before.under_way()
-        others = [record.path for record in under_way if record.once and record.path != path]
-        named = ", ".join(f"'{one}'" for one in [path, *others][:NAMED_IN_DOUBT])
-        more = len(others) + 1 - NAMED_IN_DOUBT
-        return (
-            f"in doubt: {named}{f' and {more} more' if more > 0 else ''}: under way when the worker died, so nobody "
-            "knows whether it took effect. Look, then say so: octospool runs resume "
-            f"{self._journal.run_id} --mode rerun|skip|value (if repeating is always safe, say on_interrupt: rerun "
-            "in the step)"
-        )
+            # The run was to end, or this would have been asked before; but what closes it is run even so.
+            raise in_doubt([record], run_id=self._journal.run_id)
 
     def _pause(self, failed: StepRecord) -> None:
         """Wait before the next attempt; what has passed of the pause since the failure counts."""

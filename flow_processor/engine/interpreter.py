@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flow_processor.engine.child_runs import Ask
+from flow_processor.engine.doubts import check_doubts, settle_decided
 from flow_processor.engine.flow_frame import FlowFrame
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.order import RunOrder
@@ -78,6 +79,9 @@ class RunInterpreter:
             self, self.order.flow, prefix="", data=self.order.data, deadline=None, stops=self.stops
         )
         try:
+            settle_decided(self.journal)
+            if self.stops.reason is None:  # who ends the run asks nothing any more
+                check_doubts(self.journal)
             outcome = frame.execute()
         except Stopped as stopped:
             cancelled = stopped.reason.code == "cancelled"

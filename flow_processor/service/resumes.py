@@ -10,17 +10,15 @@ from typing import Any
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StoreUnavailable
-from flow_processor.flow_files import Bundle
 from flow_processor.journal import from_wire
 from flow_processor.run import RunStatus
-from flow_processor.run_state import StepRecord, StepStatus, fold
+from flow_processor.run_state import StepRecord, fold
 from flow_processor.service.cancels import RECORD_SECONDS
-from flow_processor.service.launched_flows import LaunchedFlows, steps_of
+from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher, flow_is_running
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.run_guards import RunGuards
 from flow_processor.service.turns import Turns
-from flow_processor.spec.step import OnInterrupt
 from flow_processor.store import Store
 from flow_processor.store.daemon_rows import reopen_run
 from flow_processor.store.runs import RunRow
@@ -75,7 +73,7 @@ class Resumes:
         if run.status is not RunStatus.INTERRUPTED:
             raise _not_interrupted(run_id, run.status)
         bundle = self._flows.bundle(run.flow, run.flow_hash)
-        doubtful = _in_doubt(fold(from_wire(wire) for wire in wires).steps, bundle)
+        doubtful = fold(from_wire(wire) for wire in wires).in_doubt()
         chosen = _chosen(doubtful, mode=mode, step=step)
         if not self._live.is_freed(run_id, RECORD_SECONDS):
             raise StoreUnavailable(f"run {run_id} has only just ended; try again in a moment")
@@ -107,15 +105,6 @@ class Resumes:
                 connection, run.id, by=by, steps=steps, mode=how, value=value, at=at
             )
         )
-
-
-def _in_doubt(records: Sequence[StepRecord], bundle: Bundle) -> list[StepRecord]:
-    """Attempts that were under way, may have taken effect, and must not silently be made again."""
-    cut = [record for record in records if record.status is StepStatus.INTERRUPTED and record.once]
-    if not cut:
-        return []
-    careful = {step.name for step in steps_of(bundle) if step.on_interrupt is not OnInterrupt.RERUN}
-    return [record for record in cut if step_name(record.path) in careful]
 
 
 def _chosen(doubtful: list[StepRecord], *, mode: ResumeMode | None, step: str | None) -> list[StepRecord]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flow_processor.clock import Clock
-from flow_processor.errors import Conflict, NothingFailed, RunIsLive, RunNotFound, RunWasSkipped
+from flow_processor.errors import Conflict, NothingFailed, RunInDoubt, RunIsLive, RunNotFound, RunWasSkipped
 from flow_processor.flow_files import Bundle, ancestors
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire, to_wire
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.run import RunStatus, new_run_id
+from flow_processor.run_state import RunState, fold
 from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.cause import Cause
 from flow_processor.service.kept_rows import Kept, kept_rows
@@ -67,9 +68,9 @@ class Retries:
     def retry(self, run_id: str, wish: RetryWish, cause: Cause) -> RunRow:
         """Accept a run that tries another one again; durable when this returns.
 
-        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest (`from` was never reached, wrong
-        `params`, `until` is no step), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown, StoreUnavailable,
-        Conflict `result_lost`.
+        Raises RunNotFound, RunIsLive, RunWasSkipped, RunInDoubt, NothingFailed, InvalidRequest (`from` was never
+        reached, wrong `params`, `until` is no step), FlowLost, FlowNotFound, SpecError, FlowRunning, ShuttingDown,
+        StoreUnavailable, Conflict `result_lost`.
         """
         self._launcher.check_open()
         found = self._store.runs.with_journal(run_id)
@@ -82,6 +83,7 @@ class Retries:
         launched = self._flows.bundle(old.flow, old.flow_hash)
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
         journal = [from_wire(wire) for wire in wires]
+        _check_doubts(old, fold(journal))
         kept = kept_rows(
             journal,
             from_step=wish.from_step,
@@ -163,6 +165,19 @@ def _check(old: RunRow) -> None:
     if old.status is RunStatus.SKIPPED:
         message = f"run {old.id} was skipped, so it never began; launch its flow again ({old.flow})"
         raise RunWasSkipped(message, details={"run_id": old.id})
+
+
+def _check_doubts(old: RunRow, state: RunState) -> None:
+    """A new run would silently do again what may have taken effect."""
+    doubtful = [record.path for record in state.in_doubt()]
+    if doubtful:
+        named = ", ".join(f"'{path}'" for path in doubtful)
+        message = (
+            f"run {old.id} is interrupted, in doubt: {named}; say what came of that, and the same run goes on: "
+            f"octospool runs resume {old.id} --mode rerun|skip|value (POST /api/runs/{old.id}/resume). "
+            f"To do everything anew launch {old.flow}"
+        )
+        raise RunInDoubt(message, details={"run_id": old.id, "steps": doubtful})
 
 
 def _params(old: RunRow, bundle: Bundle, wish: RetryWish) -> dict[str, Any] | None:

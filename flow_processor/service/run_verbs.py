@@ -135,8 +135,8 @@ class RunVerbs(Parts):
     ) -> RunSummary:
         """Try a run again from where it failed; the new run, which is durable.
 
-        Raises RunNotFound, RunIsLive, RunWasSkipped, NothingFailed, InvalidRequest, FlowLost, FlowNotFound,
-        SpecError, FlowRunning, ShuttingDown, Conflict `result_lost`.
+        Raises RunNotFound, RunIsLive, RunWasSkipped, RunInDoubt, NothingFailed, InvalidRequest, FlowLost,
+        FlowNotFound, SpecError, FlowRunning, ShuttingDown, Conflict `result_lost`.
         """
         params = None if wish.params is None else _json(wish.params)
         wish = replace(wish, data=_json(wish.data), params=params)
