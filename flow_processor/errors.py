@@ -240,6 +240,13 @@ class DataFolderInUse(OctospoolError):
     code = "data_folder_in_use"
 
 
+ENDED_BESIDE = frozenset({"sibling_failed", "sibling_exited"})
+"""Codes of the errors of steps that were ended because one beside them failed, or ended the flow by `exit`."""
+
+ENDED_FROM_OUTSIDE = ENDED_BESIDE | {"cancelled", "flow_timeout"}
+"""Codes of errors that come from outside the step. A step's own failure of such a code would be taken for an end."""
+
+
 class StepError(OctospoolError):
     """One attempt of a step failed. Recorded in the journal with code, message and details."""
 

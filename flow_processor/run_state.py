@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from flow_processor.errors import ENDED_BESIDE
 from flow_processor.journal import DISPATCH_SPAN, OUTSIDE_SPAN, Event, JournalRow, dispatch_of
 from flow_processor.run import RunStatus
 
@@ -159,7 +160,7 @@ _OUTCOMES = {
     Event.KILLED: StepStatus.FAILED,
 }
 
-_CODES_OF_CANCELS = ("cancelled", "sibling_failed", "sibling_exited")
+_CODES_OF_CANCELS = ENDED_BESIDE | {"cancelled"}
 """Errors of steps that were ended though nothing was wrong with them."""
 
 

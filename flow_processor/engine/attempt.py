@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flow_processor.engine.policies import Decision, Then, decide
 from flow_processor.engine.row_text import storable
 from flow_processor.engine.signals import FlowFailed, Orphaned, Stopped
-from flow_processor.errors import StepCancelled, StepError
+from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
 from flow_processor.journal import Event
@@ -68,15 +68,13 @@ class Attempt:
                 return self._skipped(started_at)
             result, value = self._call()
             return self._succeeded(result, value, started_at)
-        except StepCancelled as ended:
-            return self.fail(self._why_ended(ended), started_at)
         except StepError as error:
             return self.fail(error, started_at)
         except FlowFailed as inside:  # a step that stands inside this one
             cause = inside.error
             failure = StepError(cause["message"], code=cause["code"], details=cause["details"])
             return self.fail(failure, started_at)
-        except Stopped as stopped:  # a sub-flow was ended; the step that called it ends with it
+        except Stopped as stopped:  # what stands inside this step was ended; it ends with that
             self.fail(stopped.reason, started_at)
             raise
         except MemoryError:
@@ -86,13 +84,6 @@ class Attempt:
             self._journal.log(self._path, "error", traceback.format_exc())
             crash = StepError(f"{type(error).__name__}: {error}", code="step_crashed")
             return self.fail(crash, started_at)
-
-    def _why_ended(self, ended: StepCancelled) -> StepError:
-        """The error of an attempt that saw only that it must end."""
-        reason = self._steps.stop_reason()
-        if reason is None:
-            return ended
-        return StepError(reason.message, code=reason.code, details={**ended.details, **reason.details})
 
     def _begins(self) -> bool:
         """Say that it begins, and ask `when`; False if that does not hold."""
@@ -198,6 +189,7 @@ class Attempt:
 
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
+        error = self._why_ended(error)
         decision = decide(self._step, self._number, error)
         record = storable(self._journal.redacted(error.as_record()))
         errors = storable(self._journal.redacted({"errors": self._errors}))["errors"]
@@ -230,6 +222,15 @@ class Attempt:
             then=decision.then.value,
             errors=errors,
         )
+
+    def _why_ended(self, error: StepError) -> StepError:
+        """`error`; of an attempt that was ended, why it was: what the step makes of that is no failure of its own."""
+        reason = self._steps.stop_reason()
+        if reason is None:
+            return error
+        if error.code not in ENDED_FROM_OUTSIDE:
+            self._journal.log(self._path, "warning", f"failed as it was ended: {error.code}: {error.message}")
+        return StepError(reason.message, code=reason.code, details={**error.details, **reason.details})
 
     def _entry(self, record: dict[str, Any], decision: Decision) -> dict[str, Any]:
         """What `__errors__` gets."""

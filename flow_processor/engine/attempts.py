@@ -13,8 +13,7 @@ from flow_processor.engine.doubts import in_doubt
 from flow_processor.engine.policies import Then, decide
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.engine.step_waits import earlier
-from flow_processor.engine.stops import ENDED_BESIDE
-from flow_processor.errors import StepError
+from flow_processor.errors import ENDED_BESIDE, ENDED_FROM_OUTSIDE, StepError
 from flow_processor.run_state import StepRecord
 from flow_processor.spec.step import StepSpec
 
@@ -56,7 +55,7 @@ class Attempts:
                 # Ended from outside (a time limit, a lost worker): the policy has not been asked yet.
                 record = self._attempt(attempt, None).fail(_error_of(record), record.started_at)
             if self._key is not None:
-                self._steps.take(record)
+                self._steps.take(self._step, record)
             if record.then == Then.RETRY:
                 self._pause(record)
                 attempt += 1
@@ -80,9 +79,10 @@ class Attempts:
     def _failure(self, record: StepRecord) -> FlowFailed | Stopped:
         error = _error_of(record)
         reason = self._steps.stop_reason()
-        if reason is None and error.code in ENDED_BESIDE:
-            reason = error  # of an earlier worker: nobody has ended the steps in this one yet
-        if reason is not None:
+        # By what the record says, so that the next worker, where nobody may have ended the steps yet, says the same.
+        if error.code in ENDED_BESIDE:
+            return Stopped(error)
+        if reason is not None and error.code in ENDED_FROM_OUTSIDE:
             return Stopped(reason)
         told = record.errors[-1] if record.errors else None
         return FlowFailed({**(record.error or {}), "step": self._path}, told=told)

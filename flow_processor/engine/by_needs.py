@@ -33,8 +33,12 @@ class _Walk:
         self._steps = steps
         self._graph = Graph(steps.steps)
         self._lock = threading.Lock()
-        self._ready = self._graph.first()
-        """Steps that may begin: a heap, so that those that stand first begin first."""
+        self._first = {**steps.data, "__errors__": list(steps.data["__errors__"])}
+        """The data before any of the steps."""
+        self._ready: list[tuple[bool, int]] = []
+        """Steps that may begin, as a heap: first those that an earlier worker has begun, of whose waits and time
+        limits nobody else takes care; of the others those that stand first."""
+        self._make_ready(self._graph.first())
         self._under_way = 0
         self._failures: dict[int, FlowFailed] = {}
         self._exits: dict[int, Exit] = {}
@@ -56,12 +60,12 @@ class _Walk:
         """Take what earlier workers have finished, before anything begins: a failure among it may forbid that."""
         left = []
         while self._ready:
-            position = heapq.heappop(self._ready)
-            if self._steps.is_settled(self._steps.steps[position]):
+            one = heapq.heappop(self._ready)
+            if self._steps.is_settled(self._steps.steps[one[1]]):
                 self._under_way += 1
-                self._run_step(position, None)
+                self._run_step(one[1])
             else:
-                left.append(position)
+                left.append(one)
         heapq.heapify(left)
         self._ready = left
 
@@ -70,22 +74,37 @@ class _Walk:
         with self._lock:
             if not self._ready:
                 return None
-            position = heapq.heappop(self._ready)
-            # What begins alone stays alone, for only its own end lets others begin. Else it sees the data as it is now.
-            is_alone = not self._ready and not self._under_way
+            _is_new, position = heapq.heappop(self._ready)
             self._under_way += 1
-            return partial(self._run_step, position, None if is_alone else self._steps.snapshot())
+            return partial(self._run_step, position)
 
     def has_more(self) -> bool:
         """May another one begin now?"""
         with self._lock:
             return bool(self._ready)
 
-    def _run_step(self, position: int, data: dict[str, Any] | None) -> None:
+    def _make_ready(self, positions: list[int]) -> None:
+        for position in positions:
+            heapq.heappush(self._ready, (not self._steps.has_begun(self._steps.steps[position]), position))
+
+    def _seen_by(self, position: int) -> dict[str, Any]:
+        """The data that a step sees: the first, and what came of all that it needs, directly or not.
+
+        That is so in every worker, and whichever of the steps beside it have ended by then.
+        """
+        data, errors = dict(self._first), list(self._first["__errors__"])
+        for needed in self._graph.before(position):
+            share = self._steps.shares[self._steps.steps[needed].name]
+            data.update(share)
+            errors += share["__errors__"]
+        data["__errors__"] = errors
+        return data
+
+    def _run_step(self, position: int) -> None:
         steps = self._steps
         step = steps.steps[position]
         try:
-            control = steps.visit(step, data=data)
+            control = steps.visit(step, data=self._seen_by(position))
         except FlowFailed as failed:
             with self._lock:
                 self._under_way -= 1
@@ -106,8 +125,7 @@ class _Walk:
                 if isinstance(control, Exit):
                     self._exits[position] = control
                     return
-                for free in self._graph.done(position):
-                    heapq.heappush(self._ready, free)
+                self._make_ready(self._graph.done(position))
                 is_idle = self._under_way and not self._ready
             if is_idle:  # no step follows in this line whose begin would take the outcome along
                 steps.journal.flush()

@@ -7,12 +7,9 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flow_processor.errors import StepError
+from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.expressions import patterns
 from flow_processor.spec.step import RetrySpec, StepSpec
-
-NEVER_RETRIED = frozenset({"cancelled", "flow_timeout", "sibling_failed", "sibling_exited"})
-"""Codes of errors that come from outside the step: no retry, no ignore_errors."""
 
 
 class Then(StrEnum):
@@ -45,7 +42,7 @@ def error_text(error: StepError) -> str:
 
 def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
     """Retry while the step has tries left, then ignore, then go elsewhere, else fail."""
-    if error.code in NEVER_RETRIED:
+    if error.code in ENDED_FROM_OUTSIDE:
         return Decision(Then.FAIL)
     text = error_text(error)
     retry: RetrySpec | None = step.retry or getattr(step.options, "retry", None)

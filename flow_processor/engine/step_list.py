@@ -28,16 +28,7 @@ from flow_processor.run_state import StepRecord, StepStatus
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import ParamSpec, params_error, read_values
 from flow_processor.spec.step import StepSpec, is_graph
-from flow_processor.step import (
-    Block,
-    BlockOutcome,
-    Exit,
-    FlowOutcome,
-    Goto,
-    OnFailure,
-    StepResult,
-    Wait,
-)
+from flow_processor.step import Block, BlockOutcome, Exit, FlowOutcome, Goto, OnFailure, StepResult, Wait
 
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter
@@ -65,6 +56,7 @@ class StepList:
         jumps there may be, and how many steps beside each other."""
         self._run = run
         self._visits: Counter[str] = Counter()
+        self._is_graph = is_graph(steps)
         self.journal: RunJournal = run.journal
         self.clock: Clock = run.tools.clock
         self.templates: Templates = run.tools.templates
@@ -87,12 +79,14 @@ class StepList:
         """Names of the steps that have run, whatever came of it."""
         self.results: dict[str, Any] = {}
         """The results of the steps that succeeded, by their keys."""
+        self.shares: dict[str, dict[str, Any]] = {}
+        """Where they run by what they need: what each has added to the data, by its name."""
         self.ended_at: float | None = None
         """When the step that ended last did so (seconds since 1970), if that was in an earlier worker."""
 
     def run(self) -> Exit | None:
         """Run the steps; what an `exit` said if one ended them early. Raises FlowFailed and Stopped."""
-        return run_by_needs(self) if is_graph(self.steps) else run_in_order(self)
+        return run_by_needs(self) if self._is_graph else run_in_order(self)
 
     def visit(self, step: StepSpec, *, data: dict[str, Any] | None = None) -> Goto | Exit | None:
         """Run a step of the list and take its outcome into the data. `data`: what it sees, if not the list's own."""
@@ -108,16 +102,18 @@ class StepList:
         finally:
             self.finished.add(step.name)
 
-    def take(self, record: StepRecord) -> None:
+    def take(self, step: StepSpec, record: StepRecord) -> None:
         """Take what an attempt of a step of the list came to into the data."""
         fold_data(self.data, record)
+        if self._is_graph:
+            fold_data(self.shares.setdefault(step.name, {"__errors__": []}), record)
         self.ended_at = record.ended_at
         if record.status is StepStatus.SUCCEEDED and record.key is not None:
             self.results[record.key] = record.result
 
-    def snapshot(self) -> dict[str, Any]:
-        """The data as it is now: steps beside each other write into it, and a step is not to see that."""
-        return {**self.data, "__errors__": list(self.data["__errors__"])}
+    def has_begun(self, step: StepSpec) -> bool:
+        """Did an earlier worker begin the step?"""
+        return self.journal.past(self.prefix + step.name, 1) is not None
 
     def is_settled(self, step: StepSpec) -> bool:
         """Did earlier workers come to the end of the step's first visit?"""

@@ -6,10 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flow_processor.errors import StepError
-
-ENDED_BESIDE = frozenset({"sibling_failed", "sibling_exited"})
-"""Codes of the errors of steps that were ended because one beside them failed, or ended the flow by `exit`."""
+from flow_processor.errors import ENDED_BESIDE, StepError
 
 
 class Stops:
@@ -55,9 +52,8 @@ class Stops:
 
         Told by what the error says, so that it holds for one that the journal kept too.
         """
-        if reason.code not in ENDED_BESIDE:
-            return False
-        return str((reason.details or {}).get("beside", "")).startswith(self._prefix)
+        beside = reason.details.get("beside")
+        return reason.code in ENDED_BESIDE and isinstance(beside, str) and beside.startswith(self._prefix)
 
     @contextmanager
     def group(self, prefix: str) -> Iterator[Stops]:

@@ -9,7 +9,7 @@ from jinja2.exceptions import TemplateError, TemplateRuntimeError
 from pydantic import ValidationError
 
 from flow_processor.documents import to_json_value
-from flow_processor.errors import StepError
+from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.own_code.arguments import Arguments, NotUsable
 from flow_processor.own_code.manifest import PREFIX, manifest_of
 from flow_processor.own_code.modules import Broken, Modules, digest_of, said_of, traceback_of
@@ -55,7 +55,7 @@ class OwnCode:
         """Run a step type of one's own, with options that are rendered already. Raises StepError."""
         path, function = self._find(Kind.STEP, name, self._manifest.steps)
         read = _read(_arguments(function), options, what=f"the options of '{name}'")
-        given = self._run(path, lambda: function.function(read, context))
+        given = self._run(path, lambda: function.function(read, context), is_ended=context.stop.is_set)
         if isinstance(given, StepResult):
             return StepResult(_as_json(name, given.value), given.control)
         return StepResult(_as_json(name, given))
@@ -63,11 +63,17 @@ class OwnCode:
     def _result(self, path: str, function: Registered, call: Callable[[], Any]) -> JsonValue:
         return _as_json(function.name, self._run(path, call))
 
-    def _run(self, path: str, call: Callable[[], Any]) -> Any:
+    def _run(
+        self, path: str, call: Callable[[], Any], *, is_ended: Callable[[], bool] = lambda: False
+    ) -> Any:
+        """`is_ended`: may the context have told the function that its run is being ended?"""
         try:
             return call()
-        except StepError:
-            raise
+        except StepError as error:
+            if error.code not in ENDED_FROM_OUTSIDE or is_ended():
+                raise
+            message = f"{error.message} (raised with the code '{error.code}', which is the product's own)"
+            raise OwnCodeError(message, details={**error.details, "file": path}) from error
         except MemoryError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:

@@ -17,17 +17,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flow_processor.errors import StepError
+from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.factory import step_type
 from flow_processor.spec.base import Spec
 from flow_processor.step import StepContext, StepResult
 
-_OWN_CODES = frozenset({"cancelled", "flow_timeout", "sibling_failed", "sibling_exited"})
-"""What the engine says when it ends a step; a failure of that code would be taken for such an end."""
-
 
 def _not_own(code: str) -> str:
-    if code in _OWN_CODES:
+    if code in ENDED_FROM_OUTSIDE:
         raise ValueError(f"the code '{code}' is the product's own")
     return code
 

@@ -75,6 +75,18 @@ def test_ancestors_are_what_is_come_to_by_going_from_need_to_need(needs: list[se
         assert found[step.name] == {f"s{one}" for one in seen}
 
 
+@given(acyclic())
+def test_what_comes_before_a_step_is_all_that_it_needs(needs: list[set[int]]) -> None:
+    """Each behind what it needs itself, so that what they wrote can be laid over each other in that order."""
+    steps = listed(needs)
+    graph, wanted = Graph(steps), ancestors({step.name: step.needs or () for step in steps})
+    for number, step in enumerate(steps):
+        before = graph.before(number)
+        assert {steps[one].name for one in before} == wanted[step.name]
+        assert len(before) == len(set(before))
+        assert all(needs[one] <= set(before[:place]) for place, one in enumerate(before))
+
+
 @given(any_needs())
 def test_circles_are_found_and_nothing_else(needs: dict[str, list[str]]) -> None:
     found = cycles(needs)

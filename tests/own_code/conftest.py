@@ -39,6 +39,8 @@ FILES = {
         def ends(how: str):
             if how == "own":
                 raise StepError("no such day", code="no_day", details={"day": 32})
+            if how.startswith("sibling_"):
+                raise StepError("mine", code=how)
             if how == "exit":
                 raise SystemExit(3)
             return {"object": object}[how]
@@ -55,12 +57,14 @@ FILES = {
             """A letter."""
             to: str
             copies: int = 1
+            pause: float = 0
             secret: str | None = None
 
         @step(repeatable=True)
         def letter(options: LetterOptions, context: StepContext):
             context.log(f"attempt {context.attempt}")
             key = context.secret(options.secret).values["token"][:3] if options.secret else ""
+            context.pause(options.pause, since=None)
             if options.copies == 0:
                 return StepResult("none", Exit("no copies"))
             return [f"To {options.to}{key}"] * options.copies

@@ -34,6 +34,11 @@ def test_a_function_is_called_with_typed_arguments(world: World, call: str, valu
         ("total, args: {numbers: '{{ __input__ }}'}", "arguments_invalid", "numbers: must be a list"),
         ("leak, secrets: {token: hub}, args: {text: raise}", "own_code_failed", "ValueError: refused: ***"),
         ("ends, args: {how: own}", "no_day", "no such day"),
+        (
+            "ends, args: {how: sibling_failed}",
+            "own_code_failed",
+            "mine (raised with the code 'sibling_failed'",
+        ),
         ("ends, args: {how: exit}", "own_code_failed", "SystemExit: 3"),
         ("ends, args: {how: object}", "not_json", "what 'ends' gives back is no JSON value"),
         ("ends, args: {how: gone}", "own_code_failed", "KeyError: 'gone'"),
@@ -43,6 +48,28 @@ def test_how_a_function_fails(world: World, call: str, code: str, says: str) -> 
     run = world.run(CALL % call, data="text")
     assert run.error is not None
     assert (run.error.code, says in run.error.message) == (code, True), run.error
+
+
+@pytest.mark.parametrize("code", ["sibling_failed", "sibling_exited"])
+def test_a_function_cannot_pass_for_one_that_was_ended(world: World, code: str) -> None:
+    """Such an end is no failure, so a graph would have gone on and succeeded."""
+    flow = f"steps:\n- {{name: it, type: python, needs: [], python: {{call: ends, args: {{how: {code}}}}}}}\n"
+    run = world.run(flow + "- {name: next, type: set_fact, needs: it, set_fact: {value: 1}}\n")
+    assert (run.status, error_code(run)) == (RunStatus.FAILED, "own_code_failed")
+    assert [(step.path, step.status.value) for step in run.steps] == [
+        ("it", "failed"),
+        ("next", "not_started"),
+    ]
+
+
+def test_a_step_of_ones_own_that_a_cancel_ends_is_cancelled(world: World) -> None:
+    run_id = world.launch("steps:\n- {name: it, type: letter, letter: {to: x, pause: 600}}\n")
+    world.until_begun(run_id, "it")
+    world.service.cancel_run(run_id, by="a test")
+    run = world.wait(run_id)
+    assert [(step.status.value, step.error and step.error.code) for step in run.steps] == [
+        ("cancelled", "cancelled")
+    ]
 
 
 def test_a_traceback_begins_in_the_file_and_holds_no_secret(world: World) -> None:
