@@ -56,12 +56,15 @@ TIMEOUT_GRACE_SECONDS = 0.1
 MAX_LOGGED_LINES = 20_000
 """Of a program that prints more, the first ones."""
 
-_PIECE_BYTES = 64 * 1024
-"""A line that is longer is logged in pieces."""
+MAX_LINE_BYTES = 64 * 1024
+"""Of a line that is longer the log and errors have a beginning of at most twice that; the result has it all."""
 
 _MAX_LOOK_SECONDS = 0.02
-_READ_SECONDS = 2.0
-"""How long the rest of the output is waited for once the program and all it started have ended."""
+_READ_SECONDS = 10.0
+"""How long the rest of the output is waited for once the program and all it started have ended: who reads it also
+logs it, and the log may have to wait for the store."""
+_READ_SECONDS_OF_ENDED = 2.0
+"""The same where the program was ended, and its output is no result."""
 
 # What the worker is limited to is not meant for programs: address space would stop Java or Node at their start.
 _LIFT_LIMITS = 'ulimit -S -v unlimited 2>/dev/null; ulimit -S -t unlimited 2>/dev/null; exec "$@"'
@@ -97,8 +100,9 @@ class Program:
         cwd: Path,
         stdin: bytes | None,
         on_line: Callable[[str, bool], None],
+        redacted: Callable[[str], str],
     ) -> None:
-        """Start it. `env` comes on top of what is passed on. Raises OSError."""
+        """Start it. `env` comes on top of what is passed on; `redacted` takes secrets out of a text. Raises OSError."""
         mark = secrets.token_hex(8)
         self._mark = f"{PROGRAM_MARK}={mark}"
         marks = {name: os.environ[name] for name in (WORKER_MARK,) if name in os.environ}
@@ -113,30 +117,32 @@ class Program:
             start_new_session=is_posix,
         )
         self._on_line = on_line
+        self._redacted = redacted
         self._guard = threading.Lock()
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._kept: dict[bool, list[bytes]] = {False: [], True: []}
         self._room = MAX_OUTPUT_BYTES
         self._lines_left = MAX_LOGGED_LINES
         self._is_over = False
-        self._threads = [
+        self._readers = [
             threading.Thread(target=self._read, args=(pipe, is_error), daemon=True)
             for pipe, is_error in ((self._process.stdout, False), (self._process.stderr, True))
         ]
-        if stdin is not None:
-            self._threads.append(threading.Thread(target=self._write, args=(stdin,), daemon=True))
-        for thread in self._threads:
+        for thread in self._readers:
             thread.start()
+        if stdin is not None:
+            threading.Thread(target=self._write, args=(stdin,), daemon=True).start()
 
     def wait(self, *, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> Ended:
         """Wait for its end; then nothing of it is left.
 
-        Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, StepError `output_too_large`; their
-        details have its last lines.
+        Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, StepError
+        `output_too_large` and `output_incomplete`; their details have its last lines.
         """
         try:
             self._see_it_end(stop, remaining_seconds)
             self._check_output()
+            self._check_whole()
         except StepError as error:
             error.details["last_lines"] = list(self._last)
             raise
@@ -152,9 +158,9 @@ class Program:
             self._watch(stop, remaining_seconds)
         except BaseException as error:
             self._end(TIMEOUT_GRACE_SECONDS if isinstance(error, StepTimeout) else CANCEL_GRACE_SECONDS)
+            self._clear_up(_READ_SECONDS_OF_ENDED)
             raise
-        finally:
-            self._clear_up()
+        self._clear_up(_READ_SECONDS)
 
     def _watch(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
         pause = 0.001
@@ -171,6 +177,15 @@ class Program:
             message = f"the program printed more than {MAX_OUTPUT_BYTES >> 20} MiB and was ended"
             raise StepError(message, code="output_too_large")
 
+    def _check_whole(self) -> None:
+        if any(thread.is_alive() for thread in self._readers):
+            raise StepError(
+                f"the program has ended, but the end of its output did not come within {_READ_SECONDS:g} s: the log "
+                "could not be written, or something that it started still holds its output",
+                code="output_incomplete",
+                details={"outcome": "unknown"},
+            )
+
     def _end(self, grace_seconds: float) -> None:
         """Ask it, and all that it has started, to end; kill what has not ended in time."""
         ask_descendants(self._process.pid)
@@ -182,15 +197,15 @@ class Program:
             kill_process(self._process.pid)
             self._process.wait()
 
-    def _clear_up(self) -> None:
+    def _clear_up(self, read_seconds: float) -> None:
         """End what it has left behind, and take the rest of its output."""
         if sys.platform != "win32":
             kill_group(self._process.pid)
         # Whose parent has ended is a child of this process now (engine/orphans.py).
         if has_children(os.getpid()):
             kill_marked([self._mark])
-        for thread in self._threads:
-            thread.join(_READ_SECONDS)
+        for thread in self._readers:
+            thread.join(read_seconds)
         with self._guard:
             self._is_over = True
 
@@ -198,16 +213,28 @@ class Program:
         if pipe is None:
             return
         rest = b""
+        is_cut = False
+        """The beginning of this line has been told, and that is enough."""
         with contextlib.suppress(OSError, ValueError), pipe:
-            while piece := cast(io.BufferedReader, pipe).read1(_PIECE_BYTES):
+            while piece := cast(io.BufferedReader, pipe).read1(MAX_LINE_BYTES):
                 if not self._keep(piece, is_error):
                     return
                 *lines, rest = (rest + piece).split(b"\n")
-                if len(rest) > _PIECE_BYTES:
-                    lines, rest = [*lines, rest], b""
-                self._tell(lines, is_error)
-        if rest:
-            self._tell([rest], is_error)
+                if is_cut and lines:
+                    lines, is_cut = lines[1:], False
+                told = [_text(line) for line in lines]
+                if is_cut:
+                    rest = b""
+                elif len(rest) > 2 * MAX_LINE_BYTES:
+                    told.append(self._beginning(rest))
+                    rest, is_cut = b"", True
+                self._tell(told, is_error)
+        if rest and not is_cut:
+            self._tell([_text(rest)], is_error)
+
+    def _beginning(self, line: bytes) -> str:
+        """The beginning of a long line. Its end is left away once it is redacted: half a secret may stand there."""
+        return f"{self._redacted(_text(line))[:-MAX_LINE_BYTES]}… (cut: the line is too long)"
 
     def _keep(self, piece: bytes, is_error: bool) -> bool:
         with self._guard:
@@ -216,13 +243,13 @@ class Program:
                 self._kept[is_error].append(piece)
             return not self._is_over
 
-    def _tell(self, lines: Sequence[bytes], is_error: bool) -> None:
+    def _tell(self, lines: Sequence[str], is_error: bool) -> None:
         with self._guard:
-            self._last.extend(_text(line) for line in lines[-LAST_LINES:])
+            self._last.extend(lines[-LAST_LINES:])
             told = lines[: max(0, self._lines_left)]
             self._lines_left -= len(lines)
         for line in told:
-            self._on_line(_text(line), is_error)
+            self._on_line(line, is_error)
         if told and self._lines_left < 0:
             self._on_line(f"further lines are not logged: there are more than {MAX_LOGGED_LINES}", True)
 

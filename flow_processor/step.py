@@ -318,6 +318,10 @@ class StepContext(Protocol):
     def run_own(self, step_type: str, options: JsonValue) -> StepResult:
         """Run a step type of the data folder's steps/, with its options as the flow file has them."""
 
+    def redacted(self, text: str) -> str:
+        """The text with `***` in place of secrets. Whatever is shown or kept is redacted anyway; who cuts a text does
+        this first, for half of a secret is not found any more."""
+
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""
 

@@ -107,7 +107,7 @@ def _parsed(text: str, *, what: str) -> list[MailAddress]:
         except (ValueError, HeaderParseError, IndexError):
             parsed = MailAddress()
         if not parsed.username or not parsed.domain:
-            message = f"{what}: {text[:200]!r} is no address (name@host, or Name <name@host>)"
+            message = f"{what}: {text!r} is no address (name@host, or Name <name@host>)"
             raise EmailError(message, code="email_address_invalid")
         found.append(parsed)
     return found

@@ -67,6 +67,15 @@ def to_json_value(value: Any) -> JsonValue:
     return _convert(value, 0)
 
 
+def json_copy(value: Any) -> Any:
+    """The value with lists and mappings of its own; everything else in it is the same, for it cannot be changed."""
+    if isinstance(value, dict):
+        return {key: json_copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_copy(item) for item in value]
+    return value
+
+
 def _convert(value: Any, depth: int) -> JsonValue:
     kind = type(value)
     if kind is str:

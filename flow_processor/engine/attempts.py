@@ -20,6 +20,7 @@ from flow_processor.spec.step import StepSpec
 if TYPE_CHECKING:
     from flow_processor.engine.step_list import StepList
 
+
 class Attempts:
     """The attempts of one visit of one step."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from flow_processor.documents import json_copy
 from flow_processor.engine.child_runs import Ask, ChildRuns
 from flow_processor.engine.lines import Lines
 from flow_processor.engine.run_journal import RunJournal
@@ -66,6 +67,7 @@ class AttemptContext:
         self._tools = tools
         self._fetch_secret = fetch_secret
         self._ask_children = ask_children
+        self._own_data: dict[str, Any] | None = None
         self.errors: list[dict[str, Any]] = []
         """What the step added to `__errors__`."""
         self._waits = StepWaits(
@@ -92,8 +94,12 @@ class AttemptContext:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The flow's shared data."""
-        return self._data
+        """The flow's shared data; a copy for own code, which may change what it is given."""
+        if not self._step.is_own:
+            return self._data
+        if self._own_data is None:
+            self._own_data = json_copy(self._data)
+        return self._own_data
 
     @property
     def step_name(self) -> str:
@@ -154,7 +160,7 @@ class AttemptContext:
 
     def lookup(self, key: str) -> Any:
         """The value of a `data_key`."""
-        return data_key.lookup(self._data, key)
+        return data_key.lookup(self.data, key)
 
     def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
         """Templates in `value` rendered once against the data, with `extra` on top of it."""
@@ -231,12 +237,14 @@ class AttemptContext:
     def call(self, function: str, arguments: Any, *, secrets: Mapping[str, Secret] | None = None) -> Any:
         """What a function of callers/ gives."""
         with printing_to(self.log):
-            return self._tools.code.call(function, arguments, secrets or {})
+            return self._tools.code.call(
+                function, json_copy(arguments), secrets or {}, redacted=self.redacted
+            )
 
     def run_own(self, step_type: str, options: Any) -> StepResult:
         """Run a step type of steps/, with its options rendered."""
         with printing_to(self.log):
-            return self._tools.code.run_step(step_type, self.render(options), self)
+            return self._tools.code.run_step(step_type, json_copy(self.render(options)), self)
 
     def check_allowed(self) -> None:
         """Raises StepError where the step's type has been switched off since the run was launched."""
@@ -244,6 +252,10 @@ class AttemptContext:
         if key is not None:
             message = f"steps of the type '{self._step.type}' are switched off in config.yml ({key}: false)"
             raise StepError(message, code="step_switched_off")
+
+    def redacted(self, text: str) -> str:
+        """The text without secrets."""
+        return str(self._journal.redacted({"text": text})["text"])
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

@@ -9,6 +9,7 @@ from flow_processor.clock import from_epoch
 from flow_processor.engine.signals import FlowFailed, Stopped
 from flow_processor.engine.step_list import StepList
 from flow_processor.engine.stops import Stops
+from flow_processor.errors import StepError
 from flow_processor.flow_files import ancestors
 from flow_processor.spec.step import StepSpec, is_graph
 from flow_processor.step import Exit, FlowOutcome
@@ -60,12 +61,13 @@ class FlowFrame:
         """It has ended after the step that the run was to end after."""
         self._status = "succeeded"
         self._error: dict[str, Any] | None = None
+        self._stopped: Stopped | None = None
+        """What ended it, or its handlers, from outside."""
         self.exit_message: str | None = None
         """What the `exit` step said that ended this flow."""
 
     def execute(self) -> FlowOutcome:
         """Run the steps, and what follows on their end. Raises Stopped, behind that."""
-        stopped: Stopped | None = None
         try:
             ended = self._steps.run()
             self._is_cut_short = ended is None and self._until in self._steps.finished
@@ -75,13 +77,11 @@ class FlowFrame:
                 self._status, self.exit_message = "exited", ended.message
         except FlowFailed as failed:
             self._fail(failed)
-        except Stopped as reason:
-            stopped = reason
-            is_timeout = reason.reason.code == "flow_timeout"
-            self._status, self._error = "failed" if is_timeout else "cancelled", reason.reason.as_record()
+        except Stopped as stopped:
+            self._stop(stopped.reason)
         self._close()
-        if stopped is not None:
-            raise stopped
+        if self._stopped is not None:
+            raise self._stopped
         return FlowOutcome(self._status, self._steps.data, self._error)
 
     def _wanted_steps(self) -> Sequence[StepSpec]:
@@ -97,24 +97,61 @@ class FlowFrame:
         if self._error is None:
             self._status, self._error = "failed", failed.error
 
+    def _stop(self, reason: StepError) -> None:
+        """It ends as cancelled, or for its time limit, whatever it had come to; the error tells that too."""
+        if self._error is not None:
+            reason = StepError(
+                reason.message, code=reason.code, details={**reason.details, "before": self._error}
+            )
+        self._stopped = Stopped(reason)
+        is_timeout = reason.code == "flow_timeout"
+        self._status, self._error = "failed" if is_timeout else "cancelled", reason.as_record()
+
     def _close(self) -> None:
         name = self._spec.finally_step
         has_run = name is None or name in self._steps.finished
         if has_run and not any(self._spec.handlers.values()):
             return
+        ends, closes = self._steps.stops, self._steps.closes
         self._steps.close()
-        self._run.begin_closing(is_whole=not self._prefix)
         if not has_run:
+            self._run.begin_closing(is_whole=not self._prefix)
             try:
                 self._steps.visit(next(step for step in self._spec.steps if step.name == name))
             except FlowFailed as failed:
                 self._fail(failed)
+            self._run.end_closing(is_whole=not self._prefix)
         # A flow that was cut short on purpose has not come to the end that on_success is for.
         if not self._is_cut_short or self._status != "exited":
-            self._handle(_HANDLER_OF[self._status])
-        self._handle("finally")
+            self._handle_end(ends, closes)
+        self._run.begin_closing(is_whole=not self._prefix)
+        self._handle("finally", self._steps.stops, self._steps.closes)
+        if self._stopped is None and ends.reason is not None and any(self._spec.handlers.values()):
+            self._stop(ends.reason)
 
-    def _handle(self, name: str) -> None:
+    def _handle_end(self, ends: Stops, closes: Stops | None) -> None:
+        """Run on_success, on_failure or on_cancel. What ends the flow (`ends`) ends the first two as it would end its
+        steps; it does not end what closes a flow that has been ended already."""
+        name = _HANDLER_OF[self._status]
+        has_begun = self._has_begun(name) or self._has_begun("finally")
+        if self._stopped is None and ends.reason is not None and not has_begun:
+            self._stop(ends.reason)
+            name = _HANDLER_OF[self._status]
+        if self._stopped is not None:
+            self._run.begin_closing(is_whole=not self._prefix)
+            self._handle(name, self._steps.stops, self._steps.closes)
+            return
+        try:
+            self._handle(name, ends, closes)
+        except Stopped as stopped:
+            self._stop(stopped.reason)
+
+    def _has_begun(self, name: str) -> bool:
+        """Did an earlier worker begin the handler?"""
+        prefix = f"{self._prefix}{name}/"
+        return any(record.path.startswith(prefix) for record in self._run.journal.before.steps)
+
+    def _handle(self, name: str, stops: Stops, closes: Stops | None) -> None:
         """Run a handler, on data of its own; it sees that of the flow, and what became of it."""
         steps = self._spec.handlers[name]
         if not steps:
@@ -127,8 +164,8 @@ class FlowFrame:
             data={**self._steps.data, "__run__": self._told()},
             deadline=self._steps.deadline,
             flow=self._spec,
-            stops=self._steps.stops,
-            closes=self._steps.closes,
+            stops=stops,
+            closes=closes,
         )
         handler.handler = f"{name}/"
         try:

@@ -60,10 +60,15 @@ class RunInterpreter:
             threading.Thread(target=self._tell_closing, name="closing", daemon=True).start()
 
     def begin_closing(self, *, is_whole: bool) -> None:
-        """A flow has come to its finally_step and handlers; `is_whole`: the run's own, so that nothing else is left."""
+        """A flow has come to steps that a stop does not end; `is_whole`: the run's own, so nothing else is left."""
         self._only_closes = self._only_closes or is_whole
         if self.stops.reason is not None:
             self._tell_closing()
+
+    def end_closing(self, *, is_whole: bool) -> None:
+        """Behind its finally_step come steps (on_success, on_failure) that a stop does end."""
+        if is_whole and self.stops.reason is None:
+            self._only_closes = False
 
     def _tell_closing(self) -> None:
         """The daemon need not end by force what ends the run, though it was asked to end."""

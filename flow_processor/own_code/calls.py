@@ -8,7 +8,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError, TemplateRuntimeError
 from pydantic import ValidationError
 
-from flow_processor.documents import to_json_value
+from flow_processor.documents import json_copy, to_json_value
 from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.own_code.arguments import Arguments, NotUsable
 from flow_processor.own_code.manifest import PREFIX, manifest_of
@@ -44,27 +44,44 @@ class OwnCode:
         """Template filters by name."""
         return {name: self._filter(name) for name in self._manifest.filters}
 
-    def call(self, name: str, arguments: JsonValue, secrets: Mapping[str, Secret]) -> JsonValue:
-        """What the function under that name gives, as JSON. Raises StepError."""
+    def call(
+        self,
+        name: str,
+        arguments: JsonValue,
+        secrets: Mapping[str, Secret],
+        *,
+        redacted: Callable[[str], str],
+    ) -> JsonValue:
+        """What the function under that name gives, as JSON. `redacted` takes secrets out of texts. Raises StepError."""
         path, function = self._find(Kind.CALLER, name, self._manifest.callers)
         checked = _arguments(function)
         keywords = checked.keywords(_read(checked, arguments, what=f"the arguments of '{name}'"))
-        return self._result(path, function, lambda: function.function(**keywords, **secrets))
+        return _as_json(
+            function.name,
+            self._run(path, lambda: function.function(**keywords, **secrets), redacted=redacted),
+        )
 
     def run_step(self, name: str, options: JsonValue, context: StepContext) -> StepResult:
         """Run a step type of one's own, with options that are rendered already. Raises StepError."""
         path, function = self._find(Kind.STEP, name, self._manifest.steps)
         read = _read(_arguments(function), options, what=f"the options of '{name}'")
-        given = self._run(path, lambda: function.function(read, context), is_ended=context.stop.is_set)
+        given = self._run(
+            path,
+            lambda: function.function(read, context),
+            redacted=context.redacted,
+            is_ended=context.stop.is_set,
+        )
         if isinstance(given, StepResult):
             return StepResult(_as_json(name, given.value), given.control)
         return StepResult(_as_json(name, given))
 
-    def _result(self, path: str, function: Registered, call: Callable[[], Any]) -> JsonValue:
-        return _as_json(function.name, self._run(path, call))
-
     def _run(
-        self, path: str, call: Callable[[], Any], *, is_ended: Callable[[], bool] = lambda: False
+        self,
+        path: str,
+        call: Callable[[], Any],
+        *,
+        redacted: Callable[[str], str],
+        is_ended: Callable[[], bool] = lambda: False,
     ) -> Any:
         """`is_ended`: may the context have told the function that its run is being ended?"""
         try:
@@ -77,7 +94,7 @@ class OwnCode:
         except MemoryError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            details = {"file": path, "traceback": traceback_of(error, path)}
+            details = {"file": path, "traceback": traceback_of(error, path, redacted=redacted)}
             raise OwnCodeError(said_of(error), details=details) from error
 
     def _find(self, kind: Kind, name: str, files: Mapping[str, str]) -> tuple[str, Registered]:
@@ -99,7 +116,8 @@ class OwnCode:
         def apply(*values: Any, **keywords: Any) -> Any:
             try:
                 path, function = self._find(Kind.FILTER, name, self._manifest.filters)
-                return function.function(*values, **keywords)
+                # What it changes in a list or mapping of the flow's data would be in no journal.
+                return function.function(*map(json_copy, values), **json_copy(keywords))
             except (TemplateError, MemoryError):
                 raise
             except StepError as error:

@@ -7,6 +7,7 @@ import linecache
 import sys
 import traceback
 import types
+from collections.abc import Callable
 
 from flow_processor.own_code.registration import Registered, collecting
 
@@ -85,8 +86,9 @@ def line_of(error: BaseException, path: str) -> int | None:
     return lines[-1] if lines else None
 
 
-def traceback_of(error: BaseException, path: str) -> str:
-    """The traceback from the first line of that file on, bounded; no values of variables are in it."""
+def traceback_of(error: BaseException, path: str, *, redacted: Callable[[str], str] = str) -> str:
+    """The traceback from the first line of that file on, bounded; no values of variables are in it. `redacted` takes
+    secrets out of it before it is cut."""
     told = traceback.TracebackException.from_exception(error, compact=True)
     parts: list[traceback.TracebackException] = [told]
     for one in parts:  # it grows meanwhile
@@ -94,7 +96,7 @@ def traceback_of(error: BaseException, path: str) -> str:
         first = next((number for number, frame in enumerate(frames) if frame.filename == path), len(frames))
         one.stack = traceback.StackSummary.from_list(frames[first:])
         parts += [other for other in (one.__cause__, one.__context__) if other is not None]
-    text = "".join(told.format()).rstrip()
+    text = redacted("".join(told.format())).rstrip()
     lines = text.splitlines()
     if len(lines) > MAX_TRACEBACK_LINES:
         lines = [lines[0], "  …", *lines[-MAX_TRACEBACK_LINES:]]

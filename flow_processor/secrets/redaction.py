@@ -17,6 +17,8 @@ from flow_processor.step import Secret
 MASK = "***"
 SHORTEST = 4
 """Shorter values would mask half of all words; they are not redacted."""
+SHORTEST_LINE = 8
+"""Shorter lines of a value with several (a key, a certificate) are not redacted by themselves."""
 
 
 class Redactor:
@@ -28,10 +30,13 @@ class Redactor:
         """Every spelling of every value, longest first, so that no rest of a longer one stays."""
 
     def add(self, value: str) -> None:
-        """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64."""
+        """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64; also line by line, for so
+        it is shown where a text is cut into lines."""
         if len(value) >= SHORTEST:
             with self._mutex:
                 known = {*self._forms, *_spellings(value)}
+                for line in _lines(value):
+                    known |= _spellings(line)
                 self._forms = tuple(sorted(known, key=lambda form: (-len(form), form)))
 
     def add_secret(self, secret: Secret) -> None:
@@ -91,6 +96,14 @@ def _passwords(text: str) -> list[str]:
     except ValueError:
         return []
     return [] if found is None else [found, unquote(found)]
+
+
+def _lines(value: str) -> list[str]:
+    lines = [line.strip() for line in value.splitlines()]
+    if len(lines) < 2:
+        return []
+    # `-----BEGIN PRIVATE KEY-----` is no secret, and helps who reads.
+    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith("-----")]
 
 
 def _spellings(value: str) -> set[str]:

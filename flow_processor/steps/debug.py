@@ -45,7 +45,7 @@ class DebugOptions(Spec):
 @step_type("debug", repeatable=True)
 def run(options: DebugOptions, context: StepContext) -> StepResult:
     """Log the value of `data_key`."""
-    text = _written(context.lookup(options.data_key), options.type)
+    text = context.redacted(_written(context.lookup(options.data_key), options.type))
     if len(text) > _MAX_CHARACTERS:
         text = text[:_MAX_CHARACTERS] + "… (cut off: too long for a log)"
     context.log(f"{options.data_key}: {text}")

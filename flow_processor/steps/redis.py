@@ -18,7 +18,8 @@ of all answers; with `transaction: true` they are carried out together (MULTI, E
 is an error, for flow data holds text.
 
 If a command of several is refused, those before and after it are carried out (in a transaction, too: Redis takes
-nothing back); the details of the error have all `answers`. What Redis says stands in the message: `WRONGTYPE …`.
+nothing back); the details of the error have all `answers`. What Redis says stands in the message: `WRONGTYPE …`. Once
+a command that may have changed something was carried out, `retry` does not apply.
 
 `secret` names user name and password for `url`, or the whole address (`url` or `token`: `rediss://user:password@host`);
 `rediss://` is Redis over TLS. Not available: AUTH, SELECT (the address says both), SUBSCRIBE, MONITOR, and MULTI (see
@@ -63,6 +64,7 @@ _READS = frozenset(
         *("ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREVRANK", "ZSCORE", "ZSCAN"),
     }
 )
+_SCRIPTS = frozenset({"EVAL", "EVALSHA", "FCALL"})
 _REFUSED = {
     **dict.fromkeys(("AUTH", "HELLO"), "name a secret: `secret: NAME`"),
     "SELECT": "the number of the database stands in the url: redis://host:6379/1",
@@ -148,9 +150,13 @@ def run(options: RedisOptions, context: StepContext) -> StepResult:
             answers = _exchange(connection, commands, reads=options.reads)
     finally:
         connection.disconnect()
+    names = [str(command[0]).upper() for command in commands]
+    has_run = True
     if options.transaction:
+        names, has_run = names[1:-1], isinstance(answers[-1], list)
         answers = _of_transaction(answers)
-    return StepResult(_results(commands, answers, options))
+    values = _results(names, answers, may_have_changed=has_run and _may_have_changed(names, answers))
+    return StepResult(values if options.commands is not None else values[0])
 
 
 def _arguments(command: JsonValue) -> list[str | int | float]:
@@ -238,20 +244,34 @@ def _of_transaction(answers: list[JsonValue | Exception]) -> list[JsonValue | Ex
     return executed if isinstance(executed, list) else answers[1:-1]
 
 
+def _may_have_changed(names: list[str], answers: list[JsonValue | Exception]) -> bool:
+    """Has a command been carried out that does not only read? A script that failed may have done a part."""
+    return any(
+        name not in _READS and (name in _SCRIPTS or not isinstance(answer, Exception))
+        for name, answer in zip(names, answers, strict=True)
+    )
+
+
 def _results(
-    commands: list[list[Any]], answers: list[JsonValue | Exception], options: RedisOptions
-) -> JsonValue:
-    names = [str(command[0]).upper() for command in (commands[1:-1] if options.transaction else commands)]
-    values = [_error_text(answer) if isinstance(answer, Exception) else _plain(answer) for answer in answers]
+    names: list[str], answers: list[JsonValue | Exception], *, may_have_changed: bool
+) -> list[JsonValue]:
+    """The answers as JSON values. Raises RedisError: for one that is none, and for the first refusal."""
+    # Then the step must not simply be tried again: POP would take the next one, INCR count twice.
+    outcome = unknown_outcome() if may_have_changed else {}
+    try:
+        values = [_plain(answer) for answer in answers]
+    except RedisError as error:
+        error.details.update(outcome)
+        raise
     for number, (name, answer) in enumerate(zip(names, answers, strict=True), 1):
         if isinstance(answer, Exception):
             text = _error_text(answer)
             where = f"command {number} ({name})" if len(names) > 1 else name
-            details = {"command": name, "number": number, "code": text.split(" ")[0]}
+            details = {"command": name, "number": number, "code": text.split(" ")[0], **outcome}
             if len(names) > 1:
                 details["answers"] = values
             raise RedisError(f"{where}: {text}", details=details)
-    return values if options.commands is not None else values[0]
+    return values
 
 
 def _error_text(error: Exception) -> str:

@@ -160,8 +160,8 @@ def run(options: RestOptions, context: StepContext) -> StepResult:
         request, seconds=options.timeout_seconds if left is None else min(left, options.timeout_seconds)
     )
     if not {answer.status, f"{answer.status // 100}xx"} & set(options.expect):
-        raise _unexpected(answer)
-    value = decode(answer)
+        raise _unexpected(answer, context)
+    value = decode(answer, redacted=context.redacted)
     if options.response == "full":
         value = {"status": answer.status, "headers": dict(answer.headers), "body": value}
     return StepResult(value)
@@ -250,16 +250,16 @@ def _verify(options: RestOptions, context: StepContext) -> bool | str:
     return str(path)
 
 
-def _unexpected(answer: Answer) -> RestError:
+def _unexpected(answer: Answer, context: StepContext) -> RestError:
     headers = {name: text for name, text in answer.headers.items() if name != "set-cookie"}
-    text = answer.body.decode(errors="replace")
+    text = context.redacted(answer.body.decode(errors="replace"))
     kept: JsonValue = text[:_KEPT_BODY]
     if len(text) <= _KEPT_BODY:
         try:
             kept = decode(answer)
         except StepError:
             kept = text
-    shown = kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False)
+    shown = context.redacted(kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False))
     if len(shown) > _SHOWN_BODY:
         shown = shown[:_SHOWN_BODY] + "…"
     message = f"REST request failed: {answer.status} {'' if kept is None else shown}".rstrip()

@@ -33,12 +33,14 @@ may be repeated, so after a crash it simply is.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from flow_processor.connections import check_address, import_package
+from flow_processor.errors import StepError
 from flow_processor.factory import step_type
 from flow_processor.spec.base import Spec
 from flow_processor.step import JsonValue, StepContext, StepResult
@@ -123,7 +125,7 @@ def run(options: S3Options, context: StepContext) -> StepResult:
     # Here: most workers never use it and should start fast.
     from flow_processor.connections import objects
 
-    given = {name: context.render(getattr(options, name)) for name in ("bucket", *_OWN)}
+    given = {name: _rendered(options, name, context) for name in ("bucket", *_OWN)}
     store = objects.Objects(
         context,
         endpoint=options.endpoint,
@@ -134,6 +136,18 @@ def run(options: S3Options, context: StepContext) -> StepResult:
     place = "/".join(str(part) for part in (given["bucket"], given["key"]) if part is not None)
     with store.explaining(f"{options.action} {place}"):
         return StepResult(_act(store, options.action, given))
+
+
+def _rendered(options: S3Options, name: str, context: StepContext) -> Any:
+    given = getattr(options, name)
+    value = context.render(given)
+    if isinstance(given, str) and not isinstance(value, str):
+        shown = context.redacted(json.dumps(value, ensure_ascii=False))
+        message = f"s3.{name} must be a text, and is {shown[:200]}"
+        if isinstance(value, int | float):
+            message += "; add `| string` to the template"
+        raise StepError(message, code="s3_invalid_name")
+    return value
 
 
 def _act(store: Any, action: str, given: dict[str, Any]) -> JsonValue:

@@ -142,12 +142,13 @@ def run(options: ShellOptions, context: StepContext) -> StepResult:
             cwd=cwd,
             stdin=None if options.stdin is None else _text(context.render(options.stdin)).encode(),
             on_line=lambda line, is_error: context.log(line, level="warning" if is_error else "info"),
+            redacted=context.redacted,
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL character
         raise ShellError(f"{command[0]} could not be started: {error}", code="shell_not_started") from error
     ended = program.wait(stop=context.stop, remaining_seconds=context.remaining_seconds)
     if ended.exit_code not in options.expect:
-        raise _unexpected(ended)
+        raise _unexpected(ended, context)
     output = _output(options, ended)
     if options.result == "full":
         stderr = ended.stderr.decode("utf-8", "replace")
@@ -164,7 +165,7 @@ def _command(options: ShellOptions, context: StepContext, *, env: Mapping[str, s
     for number, value in enumerate(context.render(options.command)):
         if value is None or isinstance(value, list | dict):
             raise ShellError(
-                f"command[{number}] must be one argument, and is {json.dumps(value)[:_SHOWN]}",
+                f"command[{number}] must be one argument, and is {context.redacted(json.dumps(value))[:_SHOWN]}",
                 code="shell_invalid_argument",
             )
         command.append(_text(value))
@@ -226,12 +227,12 @@ def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON value")
 
 
-def _unexpected(ended: Ended) -> ShellError:
+def _unexpected(ended: Ended, context: StepContext) -> ShellError:
     by_signal = ended.exit_code < 0
     how = (
         f"was ended by signal {-ended.exit_code}" if by_signal else f"ended with exit code {ended.exit_code}"
     )
     printed = ended.stderr.decode("utf-8", "replace").strip() or "".join(ended.last_lines[-1:])
-    last = printed.rpartition("\n")[2].strip()
+    last = context.redacted(printed.rpartition("\n")[2]).strip()
     message = f"the program {how}{': ' + last[:_SHOWN] if last else ''}"
     return ShellError(message, details={"exit_code": ended.exit_code, "last_lines": ended.last_lines})

@@ -197,7 +197,7 @@ def _signal_wait(signal: SignalOptions, context: StepContext, now: float) -> Wai
 
 def _approval_wait(approval: ApprovalOptions, context: StepContext, now: float) -> Wait:
     prompt = context.render(approval.prompt)
-    text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+    text = context.redacted(prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False))
     if len(text) > MAX_PROMPT_CHARACTERS:
         text = f"{text[:MAX_PROMPT_CHARACTERS]}… (cut: {len(text)} characters)"
     return Wait(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,7 +51,7 @@ def scalar_text(what: str, value: JsonValue) -> str:
     )
 
 
-def decode(answer: Answer) -> JsonValue:
+def decode(answer: Answer, *, redacted: Callable[[str], str] = str) -> JsonValue:
     """The body as flow data: JSON by content type, else text; None for an empty one.
 
     Raises TransportError `rest_invalid_json` or `rest_not_text`.
@@ -61,16 +61,16 @@ def decode(answer: Answer) -> JsonValue:
     kind, _, parameters = answer.headers.get("content-type", "").partition(";")
     kind = kind.strip().lower()
     if kind.endswith(("/json", "+json")):
-        return _json(answer, kind)
+        return _json(answer, kind, redacted)
     charset = parameters.lower().partition("charset=")[2].split(";")[0].strip(" \"'")
     return _text(answer.body, kind=kind, charset=charset)
 
 
-def _json(answer: Answer, kind: str) -> JsonValue:
+def _json(answer: Answer, kind: str, redacted: Callable[[str], str]) -> JsonValue:
     try:
         return to_json_value(json.loads(answer.body, parse_constant=_no_constant))
     except (ValueError, RecursionError, NotJson) as error:
-        start = answer.body[:200].decode(errors="replace")
+        start = redacted(answer.body.decode(errors="replace"))[:200]
         raise TransportError(
             f"the answer ({answer.status}) says {kind} but is none: {error}; it begins with {start!r}",
             code="rest_invalid_json",

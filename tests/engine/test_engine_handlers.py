@@ -151,16 +151,54 @@ def test_a_handler_may_be_a_graph(world: World, server: CountingServer) -> None:
     }  # fmt: skip
 
 
-def test_a_cancel_does_not_end_them(world: World, server: CountingServer) -> None:
-    """Nor is the worker killed for it: they are all that is left."""
-    run_id = world.launch(f"steps:\n{NOTHING}on_success:\n{call(server, 'slow', '/held/slow')}")
+@pytest.mark.parametrize(("steps", "begun"), [(NOTHING, "on_success"), (BAD, "on_failure")])
+def test_a_cancel_ends_the_handler_under_way(
+    world: World, server: CountingServer, steps: str, begun: str
+) -> None:
+    """As it would end a step of the flow; finally follows, but no other handler."""
+    long = f"{begun}:\n  - {{name: long, type: shell, shell: {{command: [sleep, 300]}}}}\n{NOTHING}"
+    flow = f"steps:\n{steps}{long}on_cancel:\n{call(server, 'on_cancel')}finally:\n{call(server, 'last')}"
+    run_id = world.launch(flow)
+    world.until_begun(run_id, f"{begun}/long")
+    world.service.cancel_run(run_id, by="a test")
+    run = world.wait(run_id)
+    assert (run.status, error_code(run)) == (RunStatus.CANCELLED, "cancelled")
+    assert run.error is not None
+    assert "cancelled by a test" in run.error.message
+    assert run.error.details.get("before", {}).get("code") == ("jq_failed" if begun == "on_failure" else None)
+    assert dict(server.calls) == {"/last": 1}
+    assert names(run)[-2:] == [f"{begun}/long", "finally/last"]
+
+
+def test_a_cancel_ends_a_handler_that_waits_without_a_worker(world: World, server: CountingServer) -> None:
+    flow = f"steps:\n{NOTHING}on_success:\n{SLEEP}finally:\n{call(server, 'last')}"
+    run_id = world.launch(flow)
+    until(lambda: world.service.run(run_id).status is RunStatus.WAITING, "it is parked")
+    world.service.cancel_run(run_id, by="a test")
+    run = world.wait(run_id)
+    assert (run.status, error_code(run)) == (RunStatus.CANCELLED, "cancelled")
+    assert {step.path: step.status.value for step in run.steps} == {
+        "nothing": "succeeded", "on_success/wait": "cancelled", "finally/last": "succeeded",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("handler", ["finally", "on_cancel"])
+def test_a_cancel_does_not_end_what_closes_the_run(
+    world: World, server: CountingServer, handler: str
+) -> None:
+    """Nor is the worker killed for it: that is all that is left. But the run was cancelled, and says so."""
+    steps = SLEEP if handler == "on_cancel" else NOTHING
+    run_id = world.launch(f"steps:\n{steps}{handler}:\n{call(server, 'slow', '/held/slow')}")
+    if handler == "on_cancel":
+        world.until_begun(run_id, "wait")
+        world.service.cancel_run(run_id, by="a test")
     server.wait_for_call("/held/slow")
     world.service.cancel_run(run_id, by="a test")
     pid = world.worker_pid(run_id)
     world.service.wait_for_run(run_id, ABORT_GRACE_SECONDS + 1)
     server.open_gate.set()
     run = world.wait(run_id)
-    assert run.status is RunStatus.SUCCEEDED
+    assert run.status is RunStatus.CANCELLED
     assert world.worker_pid(run_id) == pid
     assert server.calls["/held/slow"] == 1
 

@@ -24,6 +24,7 @@ SECRETS = f"""
 - {{name: keeper, type: credential, username: keeper, password: "{PASSWORD}"}}
 - {{name: shop_db, type: token, token: "postgresql://me:{quote(PASSWORD, safe="")}@127.0.0.1:9/shop"}}
 - {{name: environment, type: token, token: "${{CANARY_VARIABLE}}"}}
+- {{name: key, type: token, token: "-----BEGIN KEY-----\\ncanary-line-one\\ncanary-line-two\\n"}}
 - {{name: missing, type: token, token: "${{NOT_SET_ANYWHERE}}"}}
 """
 
@@ -119,6 +120,44 @@ def test_a_secret_that_cannot_be_had_is_an_error_that_says_why(
     assert said in run.error.message
     assert error_code(run) == code
     assert server.calls["/x"] == 0
+
+
+def test_programs_that_print_a_secret(secretive: World) -> None:
+    """Line by line, where the message is cut, and in the middle of a very long line."""
+    flow = """
+    steps:
+      - name: lines
+        type: shell
+        shell: {secret_env: {KEY: key}, output: lines, script: 'echo "$KEY"; echo "$KEY" >&2'}
+      - name: long
+        type: shell
+        shell:
+          secret_env: {TOKEN: tickets}
+          script: |
+            head -c 131060 /dev/zero | tr '\\0' x
+            printf %s "$TOKEN"
+            head -c 65530 /dev/zero | tr '\\0' x
+            printf '%s\\ndone' "$TOKEN"
+      - name: fails
+        type: shell
+        shell:
+          secret_env: {TOKEN: tickets}
+          script: |
+            head -c 290 /dev/zero | tr '\\0' x >&2
+            echo "$TOKEN" >&2
+            exit 3
+    """
+    run = secretive.run(flow)
+    assert run.data is not None
+    assert run.error is not None
+    assert run.data["lines"] == ["-----BEGIN KEY-----", "***", "***", ""]
+    assert run.data["long"].replace("x", "") == "******\ndone"
+    assert run.error.message.endswith("xxx***")
+    logged = secretive.service.run_logs(run.run_id).model_dump_json()
+    assert "done" in logged
+    shown = logged + run.model_dump_json()
+    assert not [part for part in ("canary-line", TOKEN[:5]) if part in shown]
+    assert appearances(secretive) == []
 
 
 def test_a_secret_that_comes_back_is_covered_before_it_is_data(

@@ -46,6 +46,11 @@ FILES = {
             return {"object": object}[how]
 
         @caller
+        def grow(rows: list):
+            rows.append(9)
+            return rows
+
+        @caller
         def slow():
             import time
             time.sleep(1000)
@@ -64,6 +69,10 @@ FILES = {
         def letter(options: LetterOptions, context: StepContext):
             context.log(f"attempt {context.attempt}")
             key = context.secret(options.secret).values["token"][:3] if options.secret else ""
+            if options.copies == 9:
+                context.data["rows"].append(3)
+                context.lookup("rows").append(4)
+                return context.data["rows"]
             context.pause(options.pause, since=None)
             if options.copies == 0:
                 return StepResult("none", Exit("no copies"))
@@ -75,6 +84,11 @@ FILES = {
         @template_filter
         def initials(text, between=""):
             return between.join(word[0] for word in text.split())
+
+        @template_filter
+        def grown(rows, by=()):
+            rows.append(by)
+            return len(rows)
     """,
     "callers/broken.py": "import no_such_module_here\n",
     "templates/hello.j2": "Hello {{ name | initials('.') }}",

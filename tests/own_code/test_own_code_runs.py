@@ -134,6 +134,20 @@ def test_filters_work_in_texts_conditions_and_template_files(world: World) -> No
     assert (data["text"], data["native"], data["file"]) == ("AL", 1, "Hello A.L")
 
 
+def test_own_code_cannot_change_the_flows_data(world: World) -> None:
+    """What it changed would be in no journal, and gone once the run goes on in another worker."""
+    flow = """
+    steps:
+      - {name: rows, type: set_fact, set_fact: {value: [1, 2]}}
+      - {name: filtered, type: set_fact, set_fact: {value: "{{ rows | grown(by=rows) }}"}}
+      - {name: called, type: python, python: {call: grow, args: {rows: "{{ rows }}"}}}
+      - {name: stepped, type: letter, letter: {to: A, copies: 9}}
+    """
+    data = world.succeed(flow)
+    assert data["rows"] == [1, 2]
+    assert (data["filtered"], data["called"], data["stepped"]) == (3, [1, 2, 9], [1, 2, 3, 4])
+
+
 def test_a_filter_that_fails_names_itself(world: World) -> None:
     run = world.run("steps:\n- {name: it, type: set_fact, set_fact: {value: '{{ 7 | initials }}'}}\n")
     assert run.error is not None

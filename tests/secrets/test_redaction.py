@@ -70,6 +70,17 @@ def test_short_values_are_left_alone() -> None:
     assert redactor.text("abc") == "abc"
 
 
+def test_each_line_of_a_value_is_redacted() -> None:
+    """Programs and logs show texts line by line; short lines and the frame of a key are no secret by themselves."""
+    redactor = Redactor()
+    redactor.add("-----BEGIN KEY-----\nline/one+of/it\r\n  line-two-of-it\nshort\n-----END KEY-----\n")
+    shown = [
+        redactor.text(line) for line in ("a line/one+of/it", "line-two-of-it", "short", "-----BEGIN KEY-----")
+    ]
+    assert shown == ["a ***", "***", "short", "-----BEGIN KEY-----"]
+    assert redactor.text("line%2Fone%2Bof%2Fit") == "***"
+
+
 def test_nothing_known_costs_nothing() -> None:
     value = {"a": ["b"]}
     assert Redactor().value(value) is value

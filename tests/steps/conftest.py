@@ -126,6 +126,9 @@ class FakeContext:
     def pause(self, seconds: float, *, since: float | None) -> None:
         """Nothing is waited for."""
 
+    def redacted(self, text: str) -> str:
+        return text
+
     def add_error(self, error: Mapping[str, Any]) -> None:
         self.errors.append(dict(error))
 

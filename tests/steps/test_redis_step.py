@@ -108,8 +108,10 @@ def test_several_commands(ask: Ask) -> None:
     error = refused(ask, commands=[["SET", "t", "x"], ["INCR", "t"], ["SET", "u", 1]])
     assert error.message == "command 2 (INCR): ERR value is not an integer or out of range"
     assert error.details["answers"] == ["OK", "ERR value is not an integer or out of range", "OK"]
+    assert error.details["outcome"] == "unknown", "a retry would set it again"
     error = refused(ask, commands=[["SET", "a", 9], ["NONSENSE"]], transaction=True)
     assert "unknown command" in error.message
+    assert "outcome" not in error.details
     assert ask("GET", "a") == "3", "a transaction with an unknown command is not begun"
 
 
@@ -122,7 +124,9 @@ def test_errors_carry_what_redis_says(ask: Ask) -> None:
 
 def test_bytes_are_no_flow_data(ask: Ask) -> None:
     ask("SETBIT", "bits", 0, 1)
-    assert refused(ask, "GET", "bits").code == "redis_not_text"
+    error = refused(ask, "GET", "bits")
+    assert (error.code, error.details) == ("redis_not_text", {}), "it may be asked again"
+    assert refused(ask, "GETDEL", "bits").details == {"outcome": "unknown"}
 
 
 def test_a_waiting_command_ends_with_the_run(ask: Ask, context: FakeContext, server: servers.Server) -> None:

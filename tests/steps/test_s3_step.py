@@ -123,6 +123,9 @@ def test_errors_carry_what_the_server_says(call: Call, folder: Path) -> None:
     assert (folder / "old.csv").read_text() == "old"
     assert refused(call, "exists", key="a", bucket="nowhere").details["code"] == "NoSuchBucket"
     assert refused(call, "list", bucket="No Bucket!").code == "s3_invalid_name"
+    error = refused(call, "exists", key="{{ 2026 }}")
+    assert error.code == "s3_invalid_name"
+    assert error.message == "s3.key must be a text, and is 2026; add `| string` to the template"
     assert refused(call, "list", endpoint="http://127.0.0.1:9").code == "s3_connection"
 
 

@@ -128,6 +128,29 @@ def test_a_failure_shows_the_last_lines(shell: Shell) -> None:
     assert failed.value.details == {"exit_code": 2, "last_lines": [str(number) for number in range(31, 51)]}
 
 
+def test_output_that_could_not_be_read_to_its_end_is_an_error(
+    context: Any, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log stands still: then the reader of the output does, too."""
+    monkeypatch.setattr("flow_processor.programs._READ_SECONDS", 0.1)
+    monkeypatch.setattr("flow_processor.programs._READ_SECONDS_OF_ENDED", 0.1)
+    goes_on = threading.Event()
+    context.log = lambda message, level="info": goes_on.wait(60)
+    with pytest.raises(StepError) as failed:
+        shell({"script": "seq 1 50000"})
+    goes_on.set()
+    assert (failed.value.code, failed.value.details["outcome"]) == ("output_incomplete", "unknown")
+
+
+def test_a_long_line_is_logged_from_its_beginning(context: Any, shell: Shell) -> None:
+    printed = shell({"script": "head -c 300000 /dev/zero | tr '\\0' x; echo; echo next"})
+    (_, first), (_, second) = context.lines
+    assert printed == "x" * 300000 + "\nnext"
+    assert first.startswith("x" * 60000)
+    assert first.endswith("x… (cut: the line is too long)")
+    assert second == "next"
+
+
 @pytest.mark.parametrize("folder", ["..", "/tmp", "templates/../.."])
 def test_the_folder_stays_in_the_data_folder(shell: Shell, folder: str) -> None:
     with pytest.raises(PathRefused):
