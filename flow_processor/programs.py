@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,11 +61,10 @@ MAX_LINE_BYTES = 64 * 1024
 """Of a line that is longer the log and errors have a beginning of at most twice that; the result has it all."""
 
 _MAX_LOOK_SECONDS = 0.02
-_READ_SECONDS = 10.0
-"""How long the rest of the output is waited for once the program and all it started have ended: who reads it also
-logs it, and the log may have to wait for the store."""
-_READ_SECONDS_OF_ENDED = 2.0
-"""The same where the program was ended, and its output is no result."""
+_READ_SECONDS = 2.0
+"""How long the rest of the output is waited for once the program and all it started have ended."""
+_LOG_SECONDS = 10.0
+"""How long further while there is output that could not be logged yet: the log may have to wait for the store."""
 
 # What the worker is limited to is not meant for programs: address space would stop Java or Node at their start.
 _LIFT_LIMITS = 'ulimit -S -v unlimited 2>/dev/null; ulimit -S -t unlimited 2>/dev/null; exec "$@"'
@@ -124,6 +124,8 @@ class Program:
         self._room = MAX_OUTPUT_BYTES
         self._lines_left = MAX_LOGGED_LINES
         self._is_over = False
+        self._busy: set[bool] = set()
+        """Readers (by `is_error`) that have something to log."""
         self._readers = [
             threading.Thread(target=self._read, args=(pipe, is_error), daemon=True)
             for pipe, is_error in ((self._process.stdout, False), (self._process.stderr, True))
@@ -146,6 +148,9 @@ class Program:
         except StepError as error:
             error.details["last_lines"] = list(self._last)
             raise
+        finally:
+            with self._guard:
+                self._is_over = True
         return Ended(
             self._process.returncode,
             b"".join(self._kept[False]),
@@ -158,9 +163,9 @@ class Program:
             self._watch(stop, remaining_seconds)
         except BaseException as error:
             self._end(TIMEOUT_GRACE_SECONDS if isinstance(error, StepTimeout) else CANCEL_GRACE_SECONDS)
-            self._clear_up(_READ_SECONDS_OF_ENDED)
             raise
-        self._clear_up(_READ_SECONDS)
+        finally:
+            self._clear_up()
 
     def _watch(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
         pause = 0.001
@@ -178,10 +183,18 @@ class Program:
             raise StepError(message, code="output_too_large")
 
     def _check_whole(self) -> None:
-        if any(thread.is_alive() for thread in self._readers):
+        """A reader that waits for more, from something that hides and holds the pipe, has read all that there was."""
+        end = time.monotonic() + _LOG_SECONDS
+        for thread, is_error in zip(self._readers, (False, True), strict=True):
+            while thread.is_alive() and is_error in self._busy and time.monotonic() < end:
+                thread.join(_MAX_LOOK_SECONDS)
+        if any(
+            thread.is_alive() and is_error in self._busy
+            for thread, is_error in zip(self._readers, (False, True), strict=True)
+        ):
             raise StepError(
-                f"the program has ended, but the end of its output did not come within {_READ_SECONDS:g} s: the log "
-                "could not be written, or something that it started still holds its output",
+                f"the program has ended, but its output could not be read to the end within {_LOG_SECONDS:g} s, for "
+                "it could not be logged",
                 code="output_incomplete",
                 details={"outcome": "unknown"},
             )
@@ -197,7 +210,7 @@ class Program:
             kill_process(self._process.pid)
             self._process.wait()
 
-    def _clear_up(self, read_seconds: float) -> None:
+    def _clear_up(self) -> None:
         """End what it has left behind, and take the rest of its output."""
         if sys.platform != "win32":
             kill_group(self._process.pid)
@@ -205,9 +218,7 @@ class Program:
         if has_children(os.getpid()):
             kill_marked([self._mark])
         for thread in self._readers:
-            thread.join(read_seconds)
-        with self._guard:
-            self._is_over = True
+            thread.join(_READ_SECONDS)
 
     def _read(self, pipe: IO[bytes] | None, is_error: bool) -> None:
         if pipe is None:
@@ -217,6 +228,7 @@ class Program:
         """The beginning of this line has been told, and that is enough."""
         with contextlib.suppress(OSError, ValueError), pipe:
             while piece := cast(io.BufferedReader, pipe).read1(MAX_LINE_BYTES):
+                self._busy.add(is_error)
                 if not self._keep(piece, is_error):
                     return
                 *lines, rest = (rest + piece).split(b"\n")
@@ -229,6 +241,7 @@ class Program:
                     told.append(self._beginning(rest))
                     rest, is_cut = b"", True
                 self._tell(told, is_error)
+                self._busy.discard(is_error)
         if rest and not is_cut:
             self._tell([_text(rest)], is_error)
 

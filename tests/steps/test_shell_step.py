@@ -133,7 +133,7 @@ def test_output_that_could_not_be_read_to_its_end_is_an_error(
 ) -> None:
     """The log stands still: then the reader of the output does, too."""
     monkeypatch.setattr("flow_processor.programs._READ_SECONDS", 0.1)
-    monkeypatch.setattr("flow_processor.programs._READ_SECONDS_OF_ENDED", 0.1)
+    monkeypatch.setattr("flow_processor.programs._LOG_SECONDS", 0.1)
     goes_on = threading.Event()
     context.log = lambda message, level="info": goes_on.wait(60)
     with pytest.raises(StepError) as failed:
