@@ -95,6 +95,16 @@ def ask_descendants(pid: int) -> None:
         _send(process, signal.SIGTERM)
 
 
+def ask_process(pid: int) -> None:
+    """Ask a process, and all that it has started, to end."""
+    below = descendants(pid)
+    # Itself first: a shell whose children end would go on behind its `wait`, past the trap that it has for this.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGTERM)
+    for process in below:
+        _send(process, signal.SIGTERM)
+
+
 def kill_process(pid: int) -> None:
     """End a worker and all that it has started, at once; nothing if it is gone already.
 

@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from flow_processor.errors import StepCancelled, StepError, StepTimeout
 from flow_processor.process_tree import (
     PROGRAM_MARK,
     WORKER_MARK,
-    ask_descendants,
+    ask_process,
     has_children,
     kill_group,
     kill_marked,
@@ -201,9 +200,8 @@ class Program:
 
     def _end(self, grace_seconds: float) -> None:
         """Ask it, and all that it has started, to end; kill what has not ended in time."""
-        ask_descendants(self._process.pid)
-        with contextlib.suppress(OSError):
-            self._process.send_signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            ask_process(self._process.pid)
         try:
             self._process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
