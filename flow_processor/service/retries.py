@@ -84,6 +84,7 @@ class Retries:
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
         journal = [from_wire(wire) for wire in wires]
         _check_doubts(old, fold(journal))
+        self._check_children(old)
         kept = kept_rows(
             journal,
             from_step=wish.from_step,
@@ -116,6 +117,14 @@ class Retries:
         if accepted.status is RunStatus.SKIPPED:
             self._results.delete(run.id)
         return accepted
+
+    def _check_children(self, old: RunRow) -> None:
+        """The same for runs that are part of it: those that have not gone well are launched anew."""
+        for run_id in self._store.children.interrupted(old.id):
+            found = self._store.runs.with_journal(run_id)
+            if found is not None:
+                child, wires = found
+                _check_doubts(child, fold(from_wire(wire) for wire in wires))
 
     def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
         now = self._clock.now()

@@ -21,6 +21,8 @@ from flow_processor.store.tables import runs
 
 _ATTEMPT = re.compile(r"\[attempt \d+\]$")
 _LIVE = [status.value for status in LIVE_STATUSES]
+LOOKED_INTO = 10_000
+"""So many runs are looked into at once for runs inside them: SQLite takes 32,766 values in a query."""
 _DONE = [RunStatus.SUCCEEDED.value, RunStatus.EXITED.value]
 
 
@@ -122,6 +124,20 @@ class ChildRunReader:
         query = select(runs.c.id).where(runs.c.status == RunStatus.WAITING.value, is_parent)
         with reading(self._engine) as connection:
             return set(connection.scalars(query))
+
+    def interrupted(self, parent: str) -> list[str]:
+        """Ids of the interrupted runs that are part of that run, or of runs that are part of it."""
+        found: list[str] = []
+        left = [parent]
+        with reading(self._engine) as connection:
+            while left:
+                looked, left = left[:LOOKED_INTO], left[LOOKED_INTO:]
+                query = select(runs.c.id, runs.c.status).where(runs.c.parent.in_(looked)).order_by(runs.c.id)
+                below = connection.execute(query).all()
+                found += [row.id for row in below if row.status == RunStatus.INTERRUPTED.value]
+                # Only what has not gone well can hold such a run, and only that would be done again.
+                left += [row.id for row in below if row.status not in _DONE]
+        return found
 
     def live_parent_of(self, run_id: str) -> str | None:
         """The run that this one is part of, if that has not ended."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flow_processor.errors import RunIsLive
+from flow_processor.errors import RunInDoubt, RunIsLive
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.service.resumes import ResumeMode
@@ -185,6 +185,23 @@ def test_a_retry_tries_failed_elements_of_a_loop_that_went_on(flows: World) -> N
     assert first.status is RunStatus.SUCCEEDED
     again = flows.wait(flows.service.retry_run(first.run_id, RetryWish(), by="test").run_id)
     assert [run.status.value for run in parts(flows, again.run_id)] == ["succeeded", "failed"]
+
+
+def test_a_retry_is_refused_while_an_element_is_in_doubt(flows: World) -> None:
+    """It would be made again silently. Once a person has decided, its run is taken over."""
+    flows.write("once.yml", "steps:\n  - {name: slow, type: shell, shell: {command: [sleep, '60']}}\n")
+    first = flows.launch(loop("[1]", "once.yml", ", on_item_error: fail"))
+    [child] = until(lambda: parts(flows, first), "the child is there")
+    flows.until_begun(child.run_id, "slow")
+    flows.kill_worker(child.run_id)
+    assert flows.wait(first).status is RunStatus.FAILED
+    with pytest.raises(RunInDoubt, match=child.run_id):
+        flows.service.retry_run(first, RetryWish(), by="test")
+    flows.service.resume_run(child.run_id, mode=ResumeMode.SKIP, by="test")
+    assert flows.wait(child.run_id).status is RunStatus.SUCCEEDED
+    again = flows.wait(flows.service.retry_run(first, RetryWish(), by="test").run_id)
+    assert again.status is RunStatus.SUCCEEDED, again.error
+    assert [run.run_id for run in parts(flows, again.run_id)] == [child.run_id]
 
 
 def test_killed_workers_launch_nothing_twice(flows: World) -> None:
