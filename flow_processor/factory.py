@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 
+from flow_processor.documents.described import field_description
 from flow_processor.own_code.manifest import OwnStep
 from flow_processor.spec.base import Spec
 from flow_processor.spec.defaults import defaults_model
@@ -87,18 +88,6 @@ def step_type_of(step: StepSpec) -> StepType:
     return found
 
 
-class _MadeStep(StepSpec):
-    """Base of models that are made here: they have no source in which docstrings could be looked for, at length."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-
-class _MadeFlow(FlowSpec):
-    """The same for flows."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-
 def flow_model(own: frozenset[OwnStep] = frozenset()) -> type[FlowSpec]:
     """FlowSpec with its steps narrowed to the registered types (a union that is told apart by `type`), and to
     types of the data folder's own."""
@@ -125,8 +114,11 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
         name: (tuple[union, ...], steps[name])
         for name in ("on_success", "on_failure", "on_cancel", "finally_")
     }
-    lists["steps"] = (tuple[union, ...], Field(min_length=1, description=steps["steps"].description))
-    return create_model("Flow", __base__=_MadeFlow, __doc__=FlowSpec.__doc__, **lists)
+    lists["steps"] = (
+        tuple[union, ...],
+        Field(min_length=1, description=field_description(FlowSpec, "steps")),
+    )
+    return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
 
 
 _first_fields: dict[type[BaseModel], dict[str, Any]] = {}
@@ -179,7 +171,7 @@ def _step_model(kind: StepType) -> type[StepSpec]:
         "type": (Literal[names], Field(description="The step's type.")),
         kind.name: (kind.options, options_field),
     }
-    model = create_model(f"{kind.name}_step", __base__=_MadeStep, __doc__=kind.options.__doc__, **fields)
+    model = create_model(f"{kind.name}_step", __base__=StepSpec, __doc__=kind.options.__doc__, **fields)
     model.options_key = kind.name
     model.step_type = kind
     return model
@@ -195,7 +187,7 @@ def _own_step_model(own: OwnStep) -> type[StepSpec]:
         "type": (Literal[own.name], Field(description="The step's type.")),
         own.name: (dict[str, Any], Field(default_factory=dict, description="Its options.")),
     }
-    model = create_model(f"{own.name}_step", __base__=_MadeStep, **fields)
+    model = create_model(f"{own.name}_step", __base__=StepSpec, **fields)
     model.options_key = own.name
     model.is_own = True
     model.step_type = StepType(own.name, (), BaseModel, run, _always(own.repeatable), __name__)

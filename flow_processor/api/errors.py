@@ -12,10 +12,11 @@ import secrets
 from typing import Any
 
 from flask import Flask, Response, current_app, request
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from flow_processor import errors
+from flow_processor.documents.described import Described
 from flow_processor.errors import OctospoolError
 
 logger = logging.getLogger("octospool.api")
@@ -81,10 +82,10 @@ STATUS_OF: dict[type[OctospoolError], int] = {
 """HTTP status by error class; a class that is not here has its nearest base's. The only such table."""
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(Described):
     """What every error looks like; some carry more, such as `problems` or `run_id`."""
 
-    model_config = ConfigDict(extra="allow", defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
     error: str
     """What is wrong and what to do, for people."""

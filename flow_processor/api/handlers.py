@@ -18,6 +18,7 @@ from flask import Response, current_app, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flow_processor.api.errors import InvalidJson
+from flow_processor.documents.described import Described
 from flow_processor.errors import InvalidRequest, Problem
 
 if TYPE_CHECKING:
@@ -29,22 +30,20 @@ SERVICE_KEY = "octospool.service"
 """Where an app keeps its service among its extensions."""
 
 
-class Body(BaseModel):
+class Body(Described):
     """Base of request bodies: no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, defer_build=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class OptionalBody(Body):
     """A body that may be left out: then every field has its default."""
 
 
-class Parameters(BaseModel):
+class Parameters(Described):
     """Base of query and path parameters: texts that are read as what the field says, no unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def service() -> Service:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from flow_processor.documents.described import aliases, field_description
 from flow_processor.documents.refusal import Loc
 
 
@@ -83,10 +84,11 @@ def walk(model: type[BaseModel], data: Any, error_loc: tuple[int | str, ...]) ->
         if not _steps_into(spot.data, part, is_last=not rest):
             continue
         outer, owner = (owner, annotation) if _is_model(annotation) else (outer, owner)
-        info = _field(annotation, part) if _is_model(annotation) else None
+        known = _field_name(annotation, part) if _is_model(annotation) else None
+        info = annotation.model_fields[known] if known else None
         name = _written_name(spot.data, part, info)
         spot.parent, spot.data, spot.loc = spot.data, _item(spot.data, name), (*spot.loc, name)
-        spot.description = (info.description or "") if info else ""
+        spot.description = field_description(annotation, known) if known else ""
         spot.takes_text = info is not None and _is_list_or_text(info.annotation, info.metadata)
         annotation = _annotation_of(info) if info else _inner(annotation)
     _describe_keys(spot, owner, outer)
@@ -209,24 +211,14 @@ def _item(data: Any, part: int | str) -> Any:
     return data[part] if isinstance(data, list) and isinstance(part, int) and part < len(data) else None
 
 
-def _field(model: type[BaseModel], part: int | str) -> FieldInfo | None:
-    for name, info in model.model_fields.items():
-        if part in (name, *_aliases(info)):
-            return info
-    return None
-
-
-def _aliases(info: FieldInfo) -> list[str]:
-    alias = info.validation_alias or info.alias
-    if isinstance(alias, AliasChoices):
-        return [choice for choice in alias.choices if isinstance(choice, str)]
-    return [alias] if isinstance(alias, str) else []
+def _field_name(model: type[BaseModel], part: int | str) -> str | None:
+    return next((name for name, info in model.model_fields.items() if part in (name, *aliases(info))), None)
 
 
 def _written_name(data: Any, part: int | str, info: FieldInfo | None) -> Any:
     """The name under which the author wrote the field, where it has several."""
     if info is not None and isinstance(data, dict) and part not in data:
-        return next((alias for alias in _aliases(info) if alias in data), part)
+        return next((alias for alias in aliases(info) if alias in data), part)
     return part
 
 

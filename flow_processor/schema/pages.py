@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
+from flow_processor.documents.described import field_description
 from flow_processor.factory import StepType, flow_model
 
 _TYPES = {
@@ -43,7 +44,7 @@ def step_page(kind: StepType) -> str:
 
 def _options(kind: StepType) -> str:
     if issubclass(kind.options, RootModel):
-        return " ".join((kind.options.model_fields["root"].description or "").split())
+        return " ".join((field_description(kind.options, "root")).split())
     return fields_table(kind.options)
 
 

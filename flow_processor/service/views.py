@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import ConfigDict, PlainSerializer
 
 from flow_processor.clock import to_text
+from flow_processor.documents.described import Described
 from flow_processor.journal import Event
 from flow_processor.own_code.registration import Kind
 from flow_processor.run import RunStatus, Trigger
@@ -18,10 +19,10 @@ Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used
 """ISO 8601, UTC, milliseconds."""
 
 
-class View(BaseModel):
+class View(Described):
     """Base of all answers."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class ErrorView(View):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from flow_processor.documents.described import Described
 
 
-class Spec(BaseModel):
+class Spec(Described):
     """Frozen, refuses unknown keys; the docstring under a field becomes its description in the schema."""
 
     model_config = ConfigDict(
         frozen=True,
         defer_build=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         validate_default=True,
         populate_by_name=True,
         ser_json_inf_nan="constants",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, Field, RootModel, create_model
-from pydantic.fields import FieldInfo
 
+from flow_processor.documents.described import field_description
 from flow_processor.spec.base import Spec
 from flow_processor.spec.step import StepSpec
 
@@ -23,13 +23,13 @@ def defaults_model(types: Mapping[tuple[str, ...], type[BaseModel]]) -> type[Spe
 
     `types`: the names of each step type, its own one first -> the model of its options.
     """
-    common: dict[str, Any] = {key: _optional(StepSpec.model_fields[key]) for key in STEP_KEYS}
+    common: dict[str, Any] = {key: _optional(StepSpec, key) for key in STEP_KEYS}
     base = create_model("StepDefaults", __base__=Spec, __doc__="Defaults of steps of every type.", **common)
     parts: dict[str, Any] = {FOR_ALL: (base | None, Field(default=None, description="Of every step."))}
     for names, options in types.items():
         own = {} if issubclass(options, RootModel) else options.model_fields
         fields: dict[str, Any] = {
-            name: _optional(info) for name, info in own.items() if not holds_steps(info.annotation)
+            name: _optional(options, name) for name, info in own.items() if not holds_steps(info.annotation)
         }
         said = f"Defaults of steps of the type {names[0]}."
         part = create_model(f"{names[0]}_defaults", __base__=base, __doc__=said, **fields)
@@ -39,12 +39,15 @@ def defaults_model(types: Mapping[tuple[str, ...], type[BaseModel]]) -> type[Spe
     return create_model("Defaults", __base__=Spec, __doc__=said, **parts)
 
 
-def _optional(info: FieldInfo) -> tuple[Any, Any]:
-    """The field as one that may be left out, whatever it must be where it is given."""
+def _optional(model: type[BaseModel], name: str) -> tuple[Any, Any]:
+    """The model's field as one that may be left out, whatever it must be where it is given."""
+    info = model.model_fields[name]
     annotation: Any = info.annotation
     for item in info.metadata:
         annotation = Annotated[annotation, item]
-    field = Field(default=None, validation_alias=info.validation_alias, description=info.description)
+    field = Field(
+        default=None, validation_alias=info.validation_alias, description=field_description(model, name)
+    )
     return annotation | None if isinstance(annotation, type) else typing.Optional[annotation], field  # noqa: UP045
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class ParallelOptions(RootModel[Any]):
     """Runs several lists of steps beside each other; a branch's name stands before its steps."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     root: Annotated[
         dict[BlockName, Annotated[tuple[AnyStep, ...], Field(min_length=1)]],
