@@ -16,6 +16,9 @@ ARGS ?=
 # The whole suite in four processes, for many tests wait; what is named by ARGS in one, as pytest itself does it.
 PARALLEL ?= $(if $(ARGS),,--numprocesses 4 --dist worksteal)
 
+# Some images switch compiled files off. Then each of the processes that tests start compiles the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint fix docs soak bench bench-million clean
 
