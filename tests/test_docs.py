@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flow_processor.documents import parse
+from flow_processor.documents.described import field_description
 from flow_processor.factory import StepType, step_types
 from flow_processor.flow_files import parse_flow
 from flow_processor.schema import flow_schema, step_page
@@ -39,7 +40,7 @@ def test_every_step_type_has_a_page_with_every_option(kind: StepType) -> None:
     assert step_page(kind) in page
     for name, field in kind.options.model_fields.items():
         assert name == "root" or f"| `{field.alias or name}` |" in page
-        assert field.description, f"{kind.name}.{name} needs a docstring"
+        assert field_description(kind.options, name), f"{kind.name}.{name} needs a docstring"
     assert kind.options.__doc__
 
 

@@ -10,6 +10,7 @@ import pytest
 import flow_processor.steps
 from flow_processor import factory
 from flow_processor.documents import parse_data_yaml
+from flow_processor.documents.described import field_description
 from flow_processor.step import FlowOutcome
 
 MODULES = sorted(
@@ -89,7 +90,7 @@ def test_the_example_does_what_it_says(context: Any, module: str) -> None:
 @pytest.mark.parametrize("kind", factory.step_types().values(), ids=lambda kind: kind.name)
 def test_every_option_is_described(kind: factory.StepType) -> None:
     assert kind.options.__doc__
-    undescribed = [name for name, field in kind.options.model_fields.items() if not field.description]
+    undescribed = [name for name in kind.options.model_fields if not field_description(kind.options, name)]
     assert not undescribed
 
 
