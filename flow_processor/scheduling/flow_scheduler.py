@@ -135,7 +135,7 @@ class FlowScheduler:
         mended; one that a person removed stays out.
         """
         now = self._clock.now()
-        if origin is Origin.API:
+        if origin is Origin.FLOW:
             self._rules.rule(path, rule, params=params, anchor=now)
         row = self._schedules.add(
             path, origin, override=rule, timeout_seconds=timeout_seconds, params=params, at=now

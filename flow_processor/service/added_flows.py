@@ -88,7 +88,7 @@ class AddedFlows:
     def add(self, path: str, params: Mapping[str, Any] | None = None) -> AddedFlow:
         """Put a flow into the scheduler by its path; `params` lie on top of those of its schedule."""
         flow = self._library.status(path).path
-        flow_id = self._scheduler().add(flow, Origin.API, params=params)
+        flow_id = self._scheduler().add(flow, Origin.FLOW, params=params)
         return next(added for added in self.all() if added.flow_id == flow_id)
 
     def check_params(self, flow: str, params: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ class AddedFlows:
         return AddedFlow(
             flow_id=added.schedule_id,
             path=added.flow,
-            origin=added.origin.value,
+            origin="autostart" if added.origin is Origin.AUTOSTART else "api",
             cron=added.cron,
             every_seconds=added.every_seconds,
             timezone=added.timezone,

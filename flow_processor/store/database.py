@@ -31,7 +31,7 @@ from flow_processor.store import tables
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version that this program writes and reads."""
 
 
@@ -96,7 +96,25 @@ def _to_version_3(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3}
+def _to_version_4(connection: Connection) -> None:
+    """Any number of schedules of a flow, with a name and an input."""
+    # Made anew: SQLite cannot drop the constraint that a flow is in once.
+    connection.exec_driver_sql("ALTER TABLE schedules RENAME TO old_schedules")
+    connection.exec_driver_sql(
+        "CREATE TABLE schedules (id TEXT NOT NULL, flow TEXT NOT NULL, origin TEXT NOT NULL, name TEXT, rule TEXT, "
+        "input TEXT, timeout_seconds FLOAT, active INTEGER NOT NULL, added_by TEXT, added_at FLOAT NOT NULL, "
+        "anchor FLOAT, last_slot FLOAT, PRIMARY KEY (id))"
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO schedules (id, flow, origin, rule, timeout_seconds, active, added_at, anchor, last_slot) "
+        "SELECT id, flow, CASE origin WHEN 'api' THEN 'flow' ELSE origin END, rule, timeout_seconds, active, "
+        "added_at, anchor, last_slot FROM old_schedules"
+    )
+    connection.exec_driver_sql("DROP TABLE old_schedules")
+    connection.exec_driver_sql("CREATE INDEX schedules_by_flow ON schedules (flow)")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3, 4: _to_version_4}
 """What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
 
 

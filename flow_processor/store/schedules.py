@@ -22,10 +22,14 @@ from flow_processor.store.writer import Writer
 
 
 class Origin(StrEnum):
-    """Who put a flow into the scheduler."""
+    """Where a schedule comes from."""
 
-    API = "api"
+    FLOW = "flow"
+    """The flow file; somebody put the flow into the scheduler by API."""
     AUTOSTART = "autostart"
+    """config.yml names the flow."""
+    API = "api"
+    """A call that gave the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ class ScheduleStore:
         """
 
         def operation(connection: Connection) -> ScheduleRow:
-            old = connection.execute(select(schedules).where(schedules.c.flow == flow)).one_or_none()
+            of_files = and_(schedules.c.flow == flow, schedules.c.origin != Origin.API.value)
+            old = connection.execute(select(schedules).where(of_files)).one_or_none()
             if origin is Origin.AUTOSTART and old is not None:
                 return _refresh(
                     connection, old, override=override, timeout_seconds=timeout_seconds, params=params

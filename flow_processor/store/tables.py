@@ -11,7 +11,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
@@ -123,16 +122,20 @@ schedules = Table(
     Column("id", Text, primary_key=True),
     Column("flow", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("name", Text),
     Column("rule", Text),
+    Column("input", Text),
     Column("timeout_seconds", Float),
     Column("active", Integer, nullable=False),
+    Column("added_by", Text),
     Column("added_at", Float, nullable=False),
     Column("anchor", Float),
     Column("last_slot", Float),
-    UniqueConstraint("flow", "origin"),
+    Index("schedules_by_flow", "flow"),
 )
-"""Flows in the scheduler. `rule` holds `{override, in_force}`: the rule that config.yml gives, and the one that was
-last seen to count; `anchor` is since when it counts."""
+"""Schedules. `rule` holds `{override, in_force, params}`: the rule that config.yml or a call gives, and the one that
+was last seen to count; `anchor` is since when it counts. `input` is what its runs get as `__input__`. A flow has any
+number of schedules of origin `api`, and one of the others: the store's operations see to that."""
 
 slots = Table(
     "slots",

@@ -142,7 +142,7 @@ class World:
     def flow(self, path: str, **rule: object) -> str:
         """A flow file with this schedule, added by API; returns its id."""
         self.rules[path] = ScheduleSpec.model_validate(rule)
-        return self.scheduler.add(path, Origin.API)
+        return self.scheduler.add(path, Origin.FLOW)
 
     def edit(self, path: str, rule: ScheduleSpec | Exception | None) -> None:
         """Somebody saves the flow file."""

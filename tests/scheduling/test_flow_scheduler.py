@@ -48,7 +48,7 @@ def test_cron_is_read_in_its_zone(world: World) -> None:
 
 def test_a_launch_carries_what_the_run_needs(world: World) -> None:
     world.rules["a.yml"] = ScheduleSpec(every_seconds=60)
-    schedule_id = world.scheduler.add("a.yml", Origin.API, timeout_seconds=7.5)
+    schedule_id = world.scheduler.add("a.yml", Origin.FLOW, timeout_seconds=7.5)
     world.pass_time(60)
     (launch,) = world.launches.started
     assert (launch.schedule_id, launch.flow, launch.timeout_seconds) == (schedule_id, "a.yml", 7.5)
@@ -78,7 +78,7 @@ def test_a_flow_that_cannot_fire_is_not_added(
 ) -> None:
     world.rules["a.yml"] = rule
     with pytest.raises(error) as caught:
-        world.scheduler.add("a.yml", Origin.API)
+        world.scheduler.add("a.yml", Origin.FLOW)
     assert getattr(caught.value, "code", None) == code
     assert world.scheduler.added() == []
 
@@ -88,7 +88,7 @@ def test_added_flows_tell_all(world: World) -> None:
     world.flow("b.yml", every_seconds=60)
     world.pass_time(60)
     first, second = world.scheduler.added()
-    assert (first.flow, first.origin, first.cron, first.timezone) == ("a.yml", "api", "0 13 * * *", "UTC")
+    assert (first.flow, first.origin, first.cron, first.timezone) == ("a.yml", "flow", "0 13 * * *", "UTC")
     assert (first.next_slot, first.last_slot, first.last_run_id) == (NOON.replace(hour=13), None, None)
     assert second.every_seconds == 60
     assert second.next_slot == NOON.replace(minute=2)
@@ -322,7 +322,7 @@ class TestAutostart:
         world.pass_time(60)
         assert world.launches.started == []
         assert world.scheduler.added() == []
-        world.scheduler.add("a.yml", Origin.API)
+        world.scheduler.add("a.yml", Origin.FLOW)
         world.pass_time(10)
         assert len(world.launches.started) == 1
 

@@ -34,7 +34,7 @@ def schedules(store: Store) -> ScheduleStore:
     return ScheduleStore(store.writer, store.engine)
 
 
-def add(schedules: ScheduleStore, flow: str = "a.yml", origin: Origin = Origin.API) -> ScheduleRow:
+def add(schedules: ScheduleStore, flow: str = "a.yml", origin: Origin = Origin.FLOW) -> ScheduleRow:
     return schedules.add(flow, origin, override=None, timeout_seconds=None, at=NOON)
 
 
@@ -135,7 +135,7 @@ def test_no_slot_of_a_removed_schedule_can_be_taken(
     assert schedules.active() == []
     with store.engine.connect() as connection:
         taken = list(connection.scalars(select(slots.c.slot)))
-    assert taken == ([] if origin is Origin.API else [(NOON + MINUTE).timestamp()])
+    assert taken == ([] if origin is not Origin.AUTOSTART else [(NOON + MINUTE).timestamp()])
 
 
 def test_removing_what_is_not_there(schedules: ScheduleStore) -> None:
