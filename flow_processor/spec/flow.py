@@ -12,6 +12,7 @@ from flow_processor.spec.params import Params
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.spec.step import StepSpec
+from flow_processor.spec.webhook import OnSpec, WebhookSpec
 
 GOTO_MARKS = ("__start__", "__end__", "__exit__")
 """Targets of goto and on_error_goto that are no steps: first step, after the last step, end as `exited`."""
@@ -60,6 +61,8 @@ class FlowSpec(Spec):
     """Short for `schedule: {every_seconds: …}`."""
     schedule: ScheduleSpec | None = None
     """When the flow runs by itself, once it is added or in `autostart`."""
+    on: OnSpec | None = None
+    """What else starts the flow: a webhook."""
     timeout_seconds: Seconds | None = None
     """Time limit of a run, in seconds; default: FLOW_TIMEOUT_SECONDS."""
     concurrency: ConcurrencySpec = ConcurrencySpec()
@@ -110,3 +113,8 @@ class FlowSpec(Spec):
         if self.cron is None and self.every_seconds is None:
             return None
         return ScheduleSpec(cron=self.cron, every_seconds=self.every_seconds)
+
+    @property
+    def webhook(self) -> WebhookSpec | None:
+        """The call from outside that starts the flow."""
+        return None if self.on is None else self.on.webhook

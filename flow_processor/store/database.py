@@ -97,7 +97,7 @@ def _to_version_3(connection: Connection) -> None:
 
 
 def _to_version_4(connection: Connection) -> None:
-    """Any number of schedules of a flow, with a name and an input."""
+    """Any number of schedules of a flow, with a name and an input; calls of webhooks that must not count twice."""
     # Made anew: SQLite cannot drop the constraint that a flow is in once.
     connection.exec_driver_sql("ALTER TABLE schedules RENAME TO old_schedules")
     connection.exec_driver_sql(
@@ -112,6 +112,11 @@ def _to_version_4(connection: Connection) -> None:
     )
     connection.exec_driver_sql("DROP TABLE old_schedules")
     connection.exec_driver_sql("CREATE INDEX schedules_by_flow ON schedules (flow)")
+    connection.exec_driver_sql(
+        "CREATE TABLE deliveries (hook TEXT NOT NULL, mark TEXT NOT NULL, run_id TEXT NOT NULL, "
+        "expires_at FLOAT NOT NULL, PRIMARY KEY (hook, mark))"
+    )
+    connection.exec_driver_sql("CREATE INDEX deliveries_by_end ON deliveries (expires_at)")
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3, 4: _to_version_4}

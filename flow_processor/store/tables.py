@@ -149,3 +149,15 @@ slots = Table(
     PrimaryKeyConstraint("schedule_id", "slot"),
 )
 """Each moment of each schedule that was handled; the key makes a second start impossible."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("hook", Text, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    PrimaryKeyConstraint("hook", "mark"),
+    Index("deliveries_by_end", "expires_at"),
+)
+"""Calls of webhooks that became runs: `mark` tells one from another, so that the same call again starts nothing."""

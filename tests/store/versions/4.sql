@@ -1,4 +1,11 @@
 BEGIN TRANSACTION;
+CREATE TABLE deliveries (
+	hook TEXT NOT NULL, 
+	mark TEXT NOT NULL, 
+	run_id TEXT NOT NULL, 
+	expires_at FLOAT NOT NULL, 
+	PRIMARY KEY (hook, mark)
+);
 CREATE TABLE flow_versions (
 	hash TEXT NOT NULL, 
 	path TEXT NOT NULL, 
@@ -21,37 +28,37 @@ CREATE TABLE journal (
 	data TEXT, 
 	PRIMARY KEY (run_id, seq)
 );
-INSERT INTO "journal" VALUES('20261121T172715906-km3pfmrq',1000000000,'',0,'dispatched',1.79528203591036701202e+09,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172715906-km3pfmrq',1000000002,'a',1,'succeeded',1.79528203603994202615e+09,'{"result":[0,1,2],"started_at":1795282036.039357,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172715906-km3pfmrq',1000000004,'b',1,'succeeded',1.79528203604175400735e+09,'{"result":[0,1,2],"started_at":1795282036.04,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172715906-km3pfmrq',1000000005,'',0,'ended',1.79528203604189801221e+09,'{"status":"succeeded","error":null}');
-INSERT INTO "journal" VALUES('20261121T172716051-6gmf46tl',1000000000,'',0,'dispatched',1795282036.05369,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172716051-6gmf46tl',1000000002,'a',1,'failed',1.79528203605539393421e+09,'{"error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}},"started_at":1795282036.055032,"then":"fail","errors":[{"step":"a","code":"data_key_missing","error":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}}]}');
-INSERT INTO "journal" VALUES('20261121T172716051-6gmf46tl',1000000004,'',0,'ended',1.7952820360558850765e+09,'{"status":"failed","error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"},"step":"a"}}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000000,'',0,'dispatched',1.79528203606561803816e+09,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000002,'items',1,'succeeded',1.79528203606714296339e+09,'{"result":[0,1,2,3,4],"started_at":1795282036.06681,"key":"items"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000005,'each[1]/a',1,'succeeded',1.79528203606794095042e+09,'{"result":[0,1,2],"started_at":1795282036.067647,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000007,'each[1]/b',1,'succeeded',1.79528203606812906262e+09,'{"result":[0,1,2],"started_at":1795282036.067974,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000009,'each[2]/a',1,'succeeded',1.79528203606835699088e+09,'{"result":[0,1,2],"started_at":1795282036.068203,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000011,'each[2]/b',1,'succeeded',1.79528203606849288942e+09,'{"result":[0,1,2],"started_at":1795282036.068378,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000013,'each[3]/a',1,'succeeded',1.79528203606868410105e+09,'{"result":[0,1,2],"started_at":1795282036.068548,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000015,'each[3]/b',1,'succeeded',1.79528203606880092622e+09,'{"result":[0,1,2],"started_at":1795282036.068703,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000017,'each[4]/a',1,'succeeded',1.79528203606897902486e+09,'{"result":[0,1,2],"started_at":1795282036.068848,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000019,'each[4]/b',1,'succeeded',1.79528203606909298895e+09,'{"result":[0,1,2],"started_at":1795282036.068997,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000021,'each[5]/a',1,'succeeded',1.7952820360692670345e+09,'{"result":[0,1,2],"started_at":1795282036.069142,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000023,'each[5]/b',1,'succeeded',1795282036.06938,'{"result":[0,1,2],"started_at":1795282036.069285,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000024,'each',1,'succeeded',1.79528203607444906235e+09,'{"result":[{"__input__":0,"__errors__":[],"__loop_index__":1,"__flow_path__":"ok.yml","__timestamp__":"20261121172716","__run_id__":"20261121T172716063-wvnldcop","__job_id__":"20261121T172716063-wvnldcop","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":1,"__errors__":[],"__loop_index__":2,"__flow_path__":"ok.yml","__timestamp__":"20261121172716","__run_id__":"20261121T172716063-wvnldcop","__job_id__":"20261121T172716063-wvnldcop","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":2,"__errors__":[],"__loop_index__":3,"__flow_path__":"ok.yml","__timestamp__":"20261121172716","__run_id__":"20261121T172716063-wvnldcop","__job_id__":"20261121T172716063-wvnldcop","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":3,"__errors__":[],"__loop_index__":4,"__flow_path__":"ok.yml","__timestamp__":"20261121172716","__run_id__":"20261121T172716063-wvnldcop","__job_id__":"20261121T172716063-wvnldcop","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":4,"__errors__":[],"__loop_index__":5,"__flow_path__":"ok.yml","__timestamp__":"20261121172716","__run_id__":"20261121T172716063-wvnldcop","__job_id__":"20261121T172716063-wvnldcop","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]}],"started_at":1795282036.067192,"key":"each"}');
-INSERT INTO "journal" VALUES('20261121T172716063-wvnldcop',1000000025,'',0,'ended',1.79528203607455205921e+09,'{"status":"succeeded","error":null}');
-INSERT INTO "journal" VALUES('20261121T172716078-fzpzqbuh',1000000000,'',0,'dispatched',1.79528203608046889308e+09,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172716078-fzpzqbuh',1000000003,'e',1,'succeeded',1.79528203608156609535e+09,'{"result":"enough","started_at":1795282036.08137,"key":"e","control":{"exit":"enough"}}');
-INSERT INTO "journal" VALUES('20261121T172716078-fzpzqbuh',1000000004,'',0,'ended',1.79528203608163404469e+09,'{"status":"exited","error":{"code":"exited","message":"enough","details":{}}}');
-INSERT INTO "journal" VALUES('20261121T172716084-iatefy34',1000000000,'',0,'dispatched',1.79528203608595490455e+09,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172716084-iatefy34',1000000002,'w',1,'waiting',1.79528203608996701238e+09,'{"kind":"sleep","until":1795368436.089923}');
-INSERT INTO "journal" VALUES('20261121T172716084-iatefy34',1000000003,'',0,'parked',1795282036.09008,'{"wake_at":1795368436.089924}');
-INSERT INTO "journal" VALUES('20261121T172716084-iatefy34',1000000001,'w',1,'started',1.7952820360897929668e+09,NULL);
-INSERT INTO "journal" VALUES('20261121T172716143-ksjoxtnw',1000000000,'',0,'dispatched',1795282036.14673,'{"worker": "83cb56cb", "pid": 21553}');
-INSERT INTO "journal" VALUES('20261121T172716143-ksjoxtnw',1000000002,'first',1,'succeeded',1.79528203614895296097e+09,'{"result":1,"started_at":1795282036.14779,"key":"first"}');
-INSERT INTO "journal" VALUES('20261121T172716143-ksjoxtnw',1000000003,'w',1,'started',1.79528203614901709552e+09,NULL);
+INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000000,'',0,'dispatched',1.79528232712233901027e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000002,'a',1,'succeeded',1.79528232736031389234e+09,'{"result":[0,1,2],"started_at":1795282327.359716,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000004,'b',1,'succeeded',1.79528232736242508889e+09,'{"result":[0,1,2],"started_at":1795282327.360387,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000005,'',0,'ended',1.79528232736254811287e+09,'{"status":"succeeded","error":null}');
+INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000000,'',0,'dispatched',1.7952823273913240433e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000002,'a',1,'failed',1.79528232739557194706e+09,'{"error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}},"started_at":1795282327.395126,"then":"fail","errors":[{"step":"a","code":"data_key_missing","error":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}}]}');
+INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000004,'',0,'ended',1.79528232739814305306e+09,'{"status":"failed","error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"},"step":"a"}}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000000,'',0,'dispatched',1.79528232741052794457e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000002,'items',1,'succeeded',1.79528232741217803956e+09,'{"result":[0,1,2,3,4],"started_at":1795282327.411804,"key":"items"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000005,'each[1]/a',1,'succeeded',1.79528232741305088997e+09,'{"result":[0,1,2],"started_at":1795282327.412718,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000009,'each[1]/b',1,'succeeded',1.79528232741368293763e+09,'{"result":[0,1,2],"started_at":1795282327.413089,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000012,'each[4]/a',1,'succeeded',1.79528232741422891617e+09,'{"result":[0,1,2],"started_at":1795282327.413752,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000014,'each[4]/b',1,'succeeded',1.7952823274145109653e+09,'{"result":[0,1,2],"started_at":1795282327.414256,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000015,'each[3]/a',1,'succeeded',1.79528232741468310356e+09,'{"result":[0,1,2],"started_at":1795282327.413488,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000017,'each[3]/b',1,'succeeded',1.79528232741479301451e+09,'{"result":[0,1,2],"started_at":1795282327.414705,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000018,'each[2]/a',1,'succeeded',1.79528232741495800016e+09,'{"result":[0,1,2],"started_at":1795282327.413215,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000020,'each[2]/b',1,'succeeded',1.79528232741502189635e+09,'{"result":[0,1,2],"started_at":1795282327.414978,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000021,'each[5]/a',1,'succeeded',1795282327.41522,'{"result":[0,1,2],"started_at":1795282327.414013,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000023,'each[5]/b',1,'succeeded',1.79528232741528701778e+09,'{"result":[0,1,2],"started_at":1795282327.415241,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000024,'each',1,'succeeded',1.79528232741545701028e+09,'{"result":[{"__input__":0,"__errors__":[],"__loop_index__":1,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":1,"__errors__":[],"__loop_index__":2,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":2,"__errors__":[],"__loop_index__":3,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":3,"__errors__":[],"__loop_index__":4,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":4,"__errors__":[],"__loop_index__":5,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]}],"started_at":1795282327.412226,"key":"each"}');
+INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000025,'',0,'ended',1.79528232741552090647e+09,'{"status":"succeeded","error":null}');
+INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000000,'',0,'dispatched',1.79528232743092298505e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000003,'e',1,'succeeded',1.7952823274324269295e+09,'{"result":"enough","started_at":1795282327.432251,"key":"e","control":{"exit":"enough"}}');
+INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000004,'',0,'ended',1.79528232743250393864e+09,'{"status":"exited","error":{"code":"exited","message":"enough","details":{}}}');
+INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000000,'',0,'dispatched',1.7952823274509758949e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000002,'w',1,'waiting',1.79528232745641589166e+09,'{"kind":"sleep","until":1795368727.456376}');
+INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000003,'',0,'parked',1.79528232745656490323e+09,'{"wake_at":1795368727.4563777}');
+INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000001,'w',1,'started',1.79528232745625495906e+09,NULL);
+INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000000,'',0,'dispatched',1.79528232752136206627e+09,'{"worker": "7c703af6", "pid": 27600}');
+INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000002,'first',1,'succeeded',1.79528232752319598201e+09,'{"result":1,"started_at":1795282327.523058,"key":"first"}');
+INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000003,'w',1,'started',1.79528232752324795728e+09,NULL);
 CREATE TABLE logs (
 	run_id TEXT NOT NULL, 
 	seq INTEGER NOT NULL, 
@@ -61,8 +68,8 @@ CREATE TABLE logs (
 	message TEXT NOT NULL, 
 	PRIMARY KEY (run_id, seq)
 );
-INSERT INTO "logs" VALUES('20261121T172716051-6gmf46tl',1000000003,1.79528203605540895466e+09,'error','a','attempt 1 failed (fail): data_key_missing: data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__');
-INSERT INTO "logs" VALUES('20261121T172716078-fzpzqbuh',1000000002,1.79528203608153104787e+09,'info','e','exit: enough');
+INSERT INTO "logs" VALUES('20261121T173207388-ygxf5za5',1000000003,1.79528232739558792118e+09,'error','a','attempt 1 failed (fail): data_key_missing: data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__');
+INSERT INTO "logs" VALUES('20261121T173207423-kwb5uqum',1000000002,1.79528232743238306051e+09,'info','e','exit: enough');
 CREATE TABLE meta (
 	"key" TEXT NOT NULL, 
 	value TEXT NOT NULL, 
@@ -98,13 +105,13 @@ CREATE TABLE runs (
 	parent_index INTEGER, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "runs" VALUES('20261121T172715906-km3pfmrq','ok.yml','c32c7d945be1a19e875bddeacaf0964cad489e03c9f5009af4bb8de858aa2888','api','api','succeeded','null',NULL,NULL,1.79528203590600705149e+09,1.79528203591036701202e+09,1.79528203604189801221e+09,NULL,NULL,NULL,NULL,NULL,1,657,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716051-6gmf46tl','bad.yml','f4af398d1c2b788cb2b70838b8dba06b652db9160ffb78a037163afcefe83a9d','api','api','failed','null',NULL,NULL,1.79528203605194091796e+09,1795282036.05369,1.7952820360558850765e+09,'{"code": "data_key_missing", "message": "data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__", "details": {"data_key": "nope"}, "step": "a"}',NULL,NULL,NULL,NULL,1,1343,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716063-wvnldcop','loop.yml','a9b99a100b35e7d6f4f9bcee853154e139dae59a2f0447c73af96c539d531ef4','api','api','succeeded','null',NULL,NULL,1.79528203606372308738e+09,1.79528203606561803816e+09,1.79528203607455205921e+09,NULL,NULL,NULL,NULL,NULL,1,4734,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716078-fzpzqbuh','out.yml','3730ea9020e9a3c960cfcde616d9bf590351d92e6200a07a22569cdad2d74b70','api','api','exited','null',NULL,NULL,1.79528203607885098458e+09,1.79528203608046889308e+09,1.79528203608163404469e+09,'{"code": "exited", "message": "enough", "details": {}}',NULL,NULL,NULL,NULL,1,583,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716084-iatefy34','wait.yml','68cbef2993d74cbd95aaae55c9b0cccfb6f183ef85ccf32c2877039591d3b394','api','api','waiting','null',NULL,NULL,1.79528203608456611638e+09,1.79528203608595490455e+09,NULL,NULL,NULL,NULL,1.79536843608992409708e+09,NULL,1,377,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716143-ksjoxtnw','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','running','null',NULL,NULL,1.79528203614362192154e+09,1795282036.14673,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T172716148-b4u5wwaz','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','queued','null',NULL,NULL,1.79528203614814305306e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207116-vasynmkd','ok.yml','c32c7d945be1a19e875bddeacaf0964cad489e03c9f5009af4bb8de858aa2888','api','api','succeeded','null',NULL,NULL,1.79528232711610889436e+09,1.79528232712233901027e+09,1.79528232736254811287e+09,NULL,NULL,NULL,NULL,NULL,1,661,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207388-ygxf5za5','bad.yml','f4af398d1c2b788cb2b70838b8dba06b652db9160ffb78a037163afcefe83a9d','api','api','failed','null',NULL,NULL,1.79528232738800311088e+09,1.7952823273913240433e+09,1.79528232739814305306e+09,'{"code": "data_key_missing", "message": "data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__", "details": {"data_key": "nope"}, "step": "a"}',NULL,NULL,NULL,NULL,1,1343,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207406-yboou5i2','loop.yml','a9b99a100b35e7d6f4f9bcee853154e139dae59a2f0447c73af96c539d531ef4','api','api','succeeded','null',NULL,NULL,1.79528232740663504598e+09,1.79528232741052794457e+09,1.79528232741552090647e+09,NULL,NULL,NULL,NULL,NULL,1,4735,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207423-kwb5uqum','out.yml','3730ea9020e9a3c960cfcde616d9bf590351d92e6200a07a22569cdad2d74b70','api','api','exited','null',NULL,NULL,1.79528232742377710342e+09,1.79528232743092298505e+09,1.79528232743250393864e+09,'{"code": "exited", "message": "enough", "details": {}}',NULL,NULL,NULL,NULL,1,584,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207443-egy75t2l','wait.yml','68cbef2993d74cbd95aaae55c9b0cccfb6f183ef85ccf32c2877039591d3b394','api','api','waiting','null',NULL,NULL,1.79528232744330811495e+09,1.7952823274509758949e+09,NULL,NULL,NULL,NULL,1.79536872745637774472e+09,NULL,1,378,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207510-jdbai62u','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','running','null',NULL,NULL,1.79528232751093196864e+09,1.79528232752136206627e+09,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T173207525-4mvjpekc','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','queued','null',NULL,NULL,1.7952823275256619453e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
 CREATE TABLE schedules (
 	id TEXT NOT NULL, 
 	flow TEXT NOT NULL, 
@@ -120,7 +127,7 @@ CREATE TABLE schedules (
 	last_slot FLOAT, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "schedules" VALUES('c36c83f324f0','ok.yml','flow',NULL,'{"override": null, "in_force": {"every_seconds": 3600.0, "timezone": "UTC", "catchup": "latest", "catchup_max": 100, "params": {}}}',NULL,NULL,1,NULL,1.7952820357209749222e+09,1.7952820357209749222e+09,NULL);
+INSERT INTO "schedules" VALUES('07260dfd08ea','ok.yml','flow',NULL,'{"override": null, "in_force": {"every_seconds": 3600.0, "timezone": "UTC", "catchup": "latest", "catchup_max": 100, "params": {}}}',NULL,NULL,1,NULL,1795282327.0389,1795282327.0389,NULL);
 CREATE TABLE slots (
 	schedule_id TEXT NOT NULL, 
 	slot FLOAT NOT NULL, 
@@ -130,11 +137,12 @@ CREATE TABLE slots (
 	at FLOAT NOT NULL, 
 	PRIMARY KEY (schedule_id, slot)
 );
+CREATE INDEX runs_by_trigger ON runs ("trigger", status, id);
+CREATE INDEX runs_by_status ON runs (status, id);
+CREATE INDEX runs_by_version ON runs (flow_hash);
 CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE UNIQUE INDEX runs_by_parent ON runs (parent, parent_path, parent_index) WHERE parent IS NOT NULL;
 CREATE INDEX runs_by_flow ON runs (flow, status, id);
-CREATE INDEX runs_by_trigger ON runs ("trigger", status, id);
-CREATE INDEX runs_by_version ON runs (flow_hash);
-CREATE INDEX runs_by_status ON runs (status, id);
 CREATE INDEX schedules_by_flow ON schedules (flow);
+CREATE INDEX deliveries_by_end ON deliveries (expires_at);
 COMMIT;
