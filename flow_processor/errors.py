@@ -4,6 +4,7 @@
 OctospoolError            code, message, details
 ├── InvalidRequest        a caller sent something wrong                      400
 ├── Unauthorized          no token, or the wrong one                         401
+├── Forbidden             the token is right, but not for this call             403
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
 │                         ScheduleNotFound SecretNotFound                    404
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
@@ -54,6 +55,12 @@ class Unauthorized(OctospoolError):
     """A call without the token, or with another one."""
 
     code = "unauthorized"
+
+
+class Forbidden(OctospoolError):
+    """The token does not allow this call, or not for this flow; says which role it needs."""
+
+    code = "forbidden"
 
 
 class NotFound(OctospoolError):

@@ -30,12 +30,7 @@ def create_app(service: Service) -> Flask:
     app.extensions[SERVICE_KEY] = service
     app.extensions[WAITING_ROOM_KEY] = WaitingRoom(settings.api.threads // 2)
     headers.install(app, origins=settings.api.cors_origins)
-    auth.protect(
-        app,
-        token=settings.api_token,
-        host=settings.api_host,
-        allowed_hosts=settings.api.allowed_hosts,
-    )
+    auth.protect(app, NOUNS, settings)
     errors.install(app)
     for noun in NOUNS:
         app.register_blueprint(noun.routes)

@@ -1,4 +1,4 @@
-"""Who may call: the token, by exact route, and the name under which a loopback daemon may be called.
+"""Who may call what: tokens, by exact route, and the name under which a loopback daemon may be called.
 
 Threat statement: callers are other programs of this machine or its network, and browsers that were talked
 into calling. A page of another site cannot know the token; DNS rebinding cannot fake the Host header.
@@ -8,40 +8,92 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from flow_processor.api.errors import HostRefused, error_body
+from flow_processor.api.handlers import service
+from flow_processor.api.nouns import Noun
+from flow_processor.api.permissions import Caller, Permission
 from flow_processor.errors import Unauthorized
-from flow_processor.settings import is_loopback
+from flow_processor.settings import Settings, is_loopback
 
-OPEN_ROUTES = frozenset({("GET", "/healthz"), ("HEAD", "/healthz")})
-"""Exact (method, route) pairs that need no token. There is no prefix, no suffix, no pattern."""
+Route = tuple[str, str]
+"""Method, and the address as Flask writes it. There is no prefix, no suffix, no pattern."""
 
 BROWSER_ROUTES = frozenset({("GET", "/api/docs"), ("GET", "/api/docs/<name>"), ("GET", "/api/openapi.json")})
 """Where a browser may also send the token as a Basic password, because it cannot send a bearer token."""
 
 
-def protect(app: Flask, *, token: str, host: str, allowed_hosts: Iterable[str]) -> None:
-    """Refuse every call of the app that has not the right token, or comes under a strange name."""
-    secret = token.encode()
-    names = {host.lower(), *map(str.lower, allowed_hosts)} if is_loopback(host) else None
+def protect(app: Flask, nouns: Sequence[Noun], settings: Settings) -> None:
+    """Refuse every call whose token does not allow it, or that comes under a strange name."""
+    host, allowed = settings.api_host, settings.api.allowed_hosts
+    names = {host.lower(), *map(str.lower, allowed)} if is_loopback(host) else None
+    needs = needs_of(nouns)
+    tokens = Tokens(settings)
 
     @app.before_request
     def check() -> Response | None:
         if names is not None:
             _check_host(request.environ.get("HTTP_HOST"), names)
         rule = request.url_rule
-        route = (request.method, rule.rule if rule is not None else "")
-        if route in OPEN_ROUTES:
+        method = "GET" if request.method == "HEAD" else request.method
+        route = (method, rule.rule if rule is not None else "")
+        # An address that is not in the table says nothing of itself, so it is not for everybody.
+        needed = needs.get(route, Permission.OPERATE)
+        if needed is None:
             return None
         scheme, _, credentials = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        offered = _offered(scheme.lower(), credentials.strip(), basic=route in BROWSER_ROUTES)
-        if offered is not None and hmac.compare_digest(offered, secret):
-            return None
-        return _refusal(basic=route in BROWSER_ROUTES)
+        basic = route in BROWSER_ROUTES
+        offered = _offered(scheme.lower(), credentials.strip(), basic=basic)
+        found = None if offered is None else tokens.caller(offered, now=service().clock.now())
+        if not isinstance(found, Caller):
+            return _refusal(found or Unauthorized("Unauthorized"), basic=basic)
+        if rule is not None:
+            found.check(needed)
+        g.caller = found
+        return None
+
+
+def needs_of(nouns: Sequence[Noun]) -> Mapping[Route, Permission | None]:
+    """What each call needs; None: no token."""
+    needs: dict[Route, Permission | None] = dict.fromkeys(BROWSER_ROUTES, Permission.READ)
+    for noun in nouns:
+        for call in noun.calls:
+            needs[call.method.upper(), noun.prefix + call.rule] = call.needs
+    return needs
+
+
+class Tokens:
+    """All tokens, as their SHA-256: so long as that, a comparison tells nothing of a token by its time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._named = settings.named_tokens
+        self._callers = [Caller.of(token) for token in self._named]
+        self._operators_digest = _sha256(settings.api_token.encode())
+        self._operator = Caller.operator(edits_flows=settings.api.edit_flows)
+
+    def caller(self, offered: bytes, *, now: datetime) -> Caller | Unauthorized | None:
+        """Whose token it is; an error if its time is over, None if it is nobody's. Looks at all of them each time."""
+        digest = _sha256(offered)
+        found: Caller | Unauthorized | None = None
+        for token, caller in zip(self._named, self._callers, strict=True):
+            if hmac.compare_digest(digest, token.digest):
+                found = caller
+                if token.expires is not None and now >= token.expires:
+                    message = f"the token '{token.name}' has expired ({token.expires.isoformat()})"
+                    found = Unauthorized(message, code="token_expired")
+        if hmac.compare_digest(digest, self._operators_digest):
+            found = self._operator
+        return found
+
+
+def _sha256(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
 
 
 def _check_host(header: str | None, names: set[str]) -> None:
@@ -68,8 +120,8 @@ def _offered(scheme: str, credentials: str, *, basic: bool) -> bytes | None:
     return None
 
 
-def _refusal(*, basic: bool) -> Response:
-    answer = Response(error_body(Unauthorized("Unauthorized")), 401, mimetype="application/json")
+def _refusal(error: Unauthorized, *, basic: bool) -> Response:
+    answer = Response(error_body(error), 401, mimetype="application/json")
     challenge = 'Basic realm="octospool: the token is the password", charset="UTF-8"'
     answer.headers["WWW-Authenticate"] = challenge if basic else 'Bearer realm="octospool"'
     return answer

@@ -68,6 +68,7 @@ STATUS_OF: dict[type[OctospoolError], int] = {
     errors.InvalidRequest: 400,
     HttpRefused: 400,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     HostRefused: 403,
     errors.NotFound: 404,
     MethodRefused: 405,
@@ -103,6 +104,7 @@ def error_answers(*expected: type[OctospoolError]) -> dict[int, Any]:
     anywhere: tuple[type[OctospoolError], ...] = (
         errors.InvalidRequest,
         errors.Unauthorized,
+        errors.Forbidden,
         HostRefused,
         InternalError,
     )

@@ -11,6 +11,7 @@ from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
 from flow_processor.api.handlers import Body, Parameters, answer, handler, service
 from flow_processor.api.nouns import Noun
+from flow_processor.api.permissions import Permission, caller
 from flow_processor.api.waiting import MAX_WAIT_SECONDS, waiting_room
 from flow_processor.run import Trigger
 from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, RunDetail, RunSummary, View
@@ -121,15 +122,22 @@ _LAUNCH_ERRORS = error_answers(
 
 @noun.post(
     "/launch",
+    needs=Permission.RUN,
     description="202 once the run is safely recorded. With `wait`: 200 and the outcome if it ends in time.",
     responses={200: RunDetail, 202: RunSummary, **_LAUNCH_ERRORS},
 )
 @handler
 def launch(body: LaunchBody) -> Response:
     """Launch a flow."""
+    caller().check_flow(service().flow_name(body.path))
     trigger = Trigger(body.trigger)
     run = service().launch(
-        body.path, data=body.data, params=body.params, until=body.until, trigger=trigger, by=trigger.value
+        body.path,
+        data=body.data,
+        params=body.params,
+        until=body.until,
+        trigger=trigger,
+        by=caller().by(trigger.value),
     )
     if body.wait is not None and not run.status.is_terminal:
         run = waiting_room().wait(
@@ -146,6 +154,7 @@ def launch(body: LaunchBody) -> Response:
 
 @noun.post(
     "/add",
+    needs=Permission.SCHEDULE,
     responses={
         201: FlowAdded,
         **error_answers(InvalidJson, errors.FlowNotFound, errors.FlowAlreadyAdded, errors.SpecError),
@@ -154,26 +163,34 @@ def launch(body: LaunchBody) -> Response:
 @handler
 def add(body: AddBody) -> Response:
     """Put a flow into the scheduler, by the schedule in its file. It survives a restart."""
+    caller().check_flow(service().flow_name(body.path))
     added = service().add_flow(body.path, body.params)
     return answer(FlowAdded.model_construct(**dict(added), status="added"), 201)
 
 
-@noun.get("", responses={200: AddedFlows, **error_answers()})
+@noun.get("", needs=Permission.READ, responses={200: AddedFlows, **error_answers()})
 @handler
 def added_flows() -> Response:
     """List the flows of the scheduler, with their next and last run."""
     return answer(AddedFlows.model_construct(flows=service().added_flows()))
 
 
-@noun.delete("/<flow_id>", responses={200: FlowRemoved, **error_answers(errors.ScheduleNotFound)})
+@noun.delete(
+    "/<flow_id>",
+    needs=Permission.SCHEDULE,
+    responses={200: FlowRemoved, **error_answers(errors.ScheduleNotFound)},
+)
 @handler
 def remove(path: FlowIdPath) -> Response:
     """Take a flow out of the scheduler; it never fires again. A run under way goes on."""
+    for added in service().added_flows() if caller().flows else ():
+        if added.flow_id == path.flow_id:
+            caller().check_flow(added.path)
     service().remove_flow(path.flow_id)
     return answer(FlowRemoved(flow_id=path.flow_id))
 
 
-@noun.get("/files", responses={200: FlowFiles, **error_answers()})
+@noun.get("/files", needs=Permission.READ, responses={200: FlowFiles, **error_answers()})
 @handler
 def files() -> Response:
     """List every flow file, valid or with its problems."""
@@ -184,7 +201,11 @@ def files() -> Response:
     )
 
 
-@noun.get("/files/<path:path>", responses={200: FlowFileDetail, **error_answers(errors.FlowNotFound)})
+@noun.get(
+    "/files/<path:path>",
+    needs=Permission.READ,
+    responses={200: FlowFileDetail, **error_answers(errors.FlowNotFound)},
+)
 @handler
 def file(path: FlowFilePath) -> Response:
     """Show one flow file: valid or with its problems, and as JSON Schema what may be given as `params`."""
@@ -193,6 +214,7 @@ def file(path: FlowFilePath) -> Response:
 
 @noun.get(
     "/files/<path:path>/graph",
+    needs=Permission.READ,
     responses={200: _DRAWN, **error_answers(errors.FlowNotFound, errors.SpecError)},
 )
 @handler

@@ -16,8 +16,8 @@ SECURITY_HEADERS = {
 """On every answer, unless the route has set its own (the documentation page has its own policy)."""
 
 PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match",
     "Access-Control-Max-Age": "600",
 }
 """The answer to a browser's question beforehand; 600 s is how long it may remember."""
@@ -46,4 +46,5 @@ def install(app: Flask, *, origins: Sequence[str]) -> None:
             origin = request.headers.get("Origin")
             if origin is not None and origin in allowed:
                 answer.headers["Access-Control-Allow-Origin"] = origin
+                answer.headers["Access-Control-Expose-Headers"] = "ETag, Location"
         return answer

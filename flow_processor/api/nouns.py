@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response
 from pydantic import BaseModel
 
+from flow_processor.api.permissions import Permission
+
 Answers = Mapping[int, type[BaseModel] | dict[str, Any]]
 """What a call may answer, by HTTP status: a model, or an entry of an OpenAPI document."""
 
@@ -31,18 +33,17 @@ class Call:
     answers: Answers
     description: str | None
     """What its docstring does not say."""
-    needs_token: bool
+    needs: Permission | None
+    """What the caller's token must allow; None: the call needs no token."""
 
 
 class Noun:
     """The calls about one noun, below one prefix."""
 
-    def __init__(self, name: str, prefix: str, description: str, *, needs_token: bool = True) -> None:
+    def __init__(self, name: str, prefix: str, description: str) -> None:
         self.name = name
         self.prefix = prefix
         self.description = description
-        self.needs_token = needs_token
-        """Does a call need the token where it does not say so itself?"""
         self.calls: list[Call] = []
         self.routes = Blueprint(name, __name__, url_prefix=prefix)
 
@@ -54,6 +55,14 @@ class Noun:
         """A call with the method POST."""
         return self.call("post", rule, **described)
 
+    def put(self, rule: str, **described: Any) -> Callable[[_Handler], _Handler]:
+        """A call with the method PUT."""
+        return self.call("put", rule, **described)
+
+    def patch(self, rule: str, **described: Any) -> Callable[[_Handler], _Handler]:
+        """A call with the method PATCH."""
+        return self.call("patch", rule, **described)
+
     def delete(self, rule: str, **described: Any) -> Callable[[_Handler], _Handler]:
         """A call with the method DELETE."""
         return self.call("delete", rule, **described)
@@ -63,16 +72,15 @@ class Noun:
         method: str,
         rule: str,
         *,
+        needs: Permission | None,
         responses: Answers,
         description: str | None = None,
-        needs_token: bool | None = None,
     ) -> Callable[[_Handler], _Handler]:
         """Route a call to the handler that is decorated, and note what its document must say."""
 
         def note(handler: _Handler) -> _Handler:
             self.routes.add_url_rule(rule, view_func=handler, methods=[method.upper()])
-            token = self.needs_token if needs_token is None else needs_token
-            self.calls.append(Call(method, rule, handler, responses, description, token))
+            self.calls.append(Call(method, rule, handler, responses, description, needs))
             return handler
 
         return note
@@ -110,7 +118,7 @@ def openapi_document(
                 call.rule,
                 responses=dict(call.answers),
                 description=call.description,
-                security=[{"token": []}] if call.needs_token else None,
+                security=[{"token": []}] if call.needs is not None else None,
             )
             describe(call.handler)
         document.register_api(described)

@@ -8,6 +8,7 @@ from flow_processor import errors
 from flow_processor.api.errors import InvalidJson, error_answers
 from flow_processor.api.handlers import answer, handler, service
 from flow_processor.api.nouns import Noun
+from flow_processor.api.permissions import Permission, caller, check_run
 from flow_processor.api.run_queries import (
     CancelQuery,
     LogsQuery,
@@ -34,7 +35,7 @@ class Deleted(View):
     """How many runs."""
 
 
-@noun.get("", responses={200: RunPage, **error_answers()})
+@noun.get("", needs=Permission.READ, responses={200: RunPage, **error_answers()})
 @handler
 def runs(query: RunsQuery) -> Response:
     """List runs, newest first, page by page."""
@@ -52,7 +53,7 @@ def runs(query: RunsQuery) -> Response:
     )
 
 
-@noun.delete("", responses={200: Deleted, **error_answers()})
+@noun.delete("", needs=Permission.OPERATE, responses={200: Deleted, **error_answers()})
 @handler
 def delete_runs(query: OldRunsQuery) -> Response:
     """Delete ended runs from history, by age and status. Runs under way are never touched."""
@@ -60,7 +61,7 @@ def delete_runs(query: OldRunsQuery) -> Response:
     return answer(Deleted(deleted=count))
 
 
-@noun.get("/<run_id>", responses={200: RunDetail, **error_answers(errors.RunNotFound)})
+@noun.get("/<run_id>", needs=Permission.READ, responses={200: RunDetail, **error_answers(errors.RunNotFound)})
 @handler
 def run(path: RunPath, query: RunQuery) -> Response:
     """Show one run: times, error, every attempt of every step, and its data."""
@@ -82,7 +83,11 @@ def run(path: RunPath, query: RunQuery) -> Response:
     )
 
 
-@noun.get("/<run_id>/logs", responses={200: LogPage, **error_answers(errors.RunNotFound)})
+@noun.get(
+    "/<run_id>/logs",
+    needs=Permission.READ,
+    responses={200: LogPage, **error_answers(errors.RunNotFound)},
+)
 @handler
 def logs(path: RunPath, query: LogsQuery) -> Response:
     """Show a run's log. To follow it, call again with `after=<next_cursor>&wait=30` until `complete`."""
@@ -99,16 +104,19 @@ def logs(path: RunPath, query: LogsQuery) -> Response:
 
 @noun.post(
     "/<run_id>/cancel",
+    needs=Permission.RUN,
     responses={202: RunSummary, **error_answers(errors.RunNotFound, errors.RunHasEnded)},
 )
 @handler
 def cancel(path: RunPath, query: CancelQuery) -> Response:
     """Cancel a run. The step under way is stopped; the run ends as `cancelled`."""
-    return answer(service().cancel_run(path.run_id, by=query.by), 202)
+    check_run(path.run_id)
+    return answer(service().cancel_run(path.run_id, by=caller().by(query.by)), 202)
 
 
 @noun.post(
     "/<run_id>/signal",
+    needs=Permission.RUN,
     responses={
         202: RunSummary,
         **error_answers(
@@ -124,11 +132,13 @@ def cancel(path: RunPath, query: CancelQuery) -> Response:
 @handler
 def signal(path: RunPath, body: SignalBody) -> Response:
     """Send a run a signal, or answer what an approval asks. Durable when this answers; kept for a wait to come."""
-    return answer(service().signal_run(path.run_id, body.name, data=body.data, by=body.by), 202)
+    check_run(path.run_id)
+    return answer(service().signal_run(path.run_id, body.name, data=body.data, by=caller().by(body.by)), 202)
 
 
 @noun.post(
     "/<run_id>/resume",
+    needs=Permission.RUN,
     responses={
         202: RunSummary,
         **error_answers(
@@ -145,19 +155,21 @@ def signal(path: RunPath, body: SignalBody) -> Response:
 @handler
 def resume(path: RunPath, body: ResumeBody) -> Response:
     """Let an interrupted run go on, and say what is to become of the steps that were in doubt."""
+    check_run(path.run_id)
     summary = service().resume_run(
         path.run_id,
         mode=body.mode,
         step=body.step,
         value=body.value,
         has_value="value" in body.model_fields_set,
-        by=body.by,
+        by=caller().by(body.by),
     )
     return answer(summary, 202)
 
 
 @noun.post(
     "/<run_id>/retry",
+    needs=Permission.RUN,
     responses={
         202: RunSummary,
         **error_answers(
@@ -179,6 +191,7 @@ def resume(path: RunPath, body: ResumeBody) -> Response:
 @handler
 def retry(path: RunPath, body: RetryBody) -> Response:
     """Try a run again from where it failed: a new run, which keeps what succeeded."""
+    check_run(path.run_id)
     wish = RetryWish(
         from_step=body.from_step,
         use_current_flow=body.use_current_flow,
@@ -187,11 +200,15 @@ def retry(path: RunPath, body: RetryBody) -> Response:
         params=body.params,
         until=body.until,
     )
-    run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=body.by)
+    run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=caller().by(body.by))
     return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})
 
 
-@noun.delete("/<run_id>", responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive)})
+@noun.delete(
+    "/<run_id>",
+    needs=Permission.OPERATE,
+    responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive)},
+)
 @handler
 def delete_run(path: RunPath) -> Response:
     """Delete one ended run from history."""

@@ -26,6 +26,10 @@ from flow_processor.spec.param_schema import params_schema
 class FlowVerbs(Parts):
     """Check and schedule flows, look at locks."""
 
+    def flow_name(self, path: str) -> str:
+        """A flow's path in its one spelling, with its suffix; the file need not exist. Raises InvalidRequest."""
+        return self.library.name_of(path)
+
     def add_flow(self, path: str, params: Mapping[str, Any] | None = None) -> AddedFlow:
         """Put a flow into the scheduler; `params` for its runs lie on top of those of its schedule.
 

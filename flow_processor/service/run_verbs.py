@@ -71,6 +71,10 @@ class RunVerbs(Parts):
         )
         return self.history.run(run_id, wanted)
 
+    def run_summary(self, run_id: str) -> RunSummary:
+        """One run as lists show it. Raises RunNotFound."""
+        return self.history.summary(self.history.row(run_id))
+
     def runs(
         self,
         *,

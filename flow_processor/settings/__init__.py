@@ -22,6 +22,7 @@ from flow_processor.settings.config_file import (
     ShellSettings,
 )
 from flow_processor.settings.sources import Sources
+from flow_processor.settings.tokens import NamedToken, Role, named_tokens, token_problems
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 from flow_processor.spec.retention import RetentionSettings
 
@@ -29,7 +30,9 @@ __all__ = [
     "VARIABLES",
     "ApiSettings",
     "AutostartEntry",
+    "NamedToken",
     "OwnCodeSettings",
+    "Role",
     "Settings",
     "ShellSettings",
     "Variable",
@@ -71,7 +74,7 @@ class Settings:
     hashicorp_vault_cache_ttl: float
     """In seconds."""
     api: ApiSettings
-    """CORS origins, largest body (bytes) and threads; from config.yml only."""
+    """CORS origins, largest body (bytes), threads and tokens; from config.yml only."""
     retention: RetentionSettings
     """How long runs are kept; from config.yml only."""
     own_code: OwnCodeSettings
@@ -119,6 +122,11 @@ class Settings:
     def zone(self) -> ZoneInfo:
         """The configured time zone."""
         return ZoneInfo(self.timezone)
+
+    @cached_property
+    def named_tokens(self) -> tuple[NamedToken, ...]:
+        """Tokens of the API beside API_TOKEN."""
+        return named_tokens(self.api.tokens, self.environment, self.zone)
 
     @property
     def api_protocols(self) -> tuple[str, ...]:
@@ -201,6 +209,7 @@ def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
     """What is wrong between settings that are right one by one."""
     return [
         *_token_problems(settings, sources),
+        *_named_token_problems(settings, sources),
         *_tls_problems(settings, sources),
         *_not_yet(settings, sources),
     ]
@@ -219,6 +228,11 @@ def _token_problems(settings: Settings, sources: Sources) -> list[Problem]:
         f"set API_TOKEN to a random text of at least {MIN_TOKEN_LENGTH} characters, or API_HOST to 127.0.0.1"
     )
     return [sources.problem("api_host", message, code="weak_token", hint=hint)]
+
+
+def _named_token_problems(settings: Settings, sources: Sources) -> list[Problem]:
+    found = token_problems(settings.api.tokens, settings.environment, settings.api_token)
+    return [sources.config_problem(("api", "tokens", index), message) for index, message in found]
 
 
 def _tls_problems(settings: Settings, sources: Sources) -> list[Problem]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from flow_processor.documents import Document, problem_at, validate
 from flow_processor.errors import Problem, SpecError
+from flow_processor.settings.tokens import TokenSpec
 from flow_processor.settings.variables import VARIABLES
 from flow_processor.spec.base import RelativePath, Seconds, Spec
 from flow_processor.spec.cron import CronRule
@@ -40,6 +41,11 @@ class ApiSettings(Spec):
     """Largest request body, in bytes or like `2 MiB`; a larger one is refused with 413."""
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     """Threads that answer requests; a request that waits for a run's outcome takes one."""
+    edit_flows: bool = False
+    """May API_TOKEN change flow files over the API? Who writes flows writes programs. A token with the role `author`
+    may in any case."""
+    tokens: tuple[TokenSpec, ...] = ()
+    """Tokens beside API_TOKEN, for others and for less."""
 
 
 class OwnCodeSettings(Spec):
@@ -122,7 +128,7 @@ def read_config(document: Document) -> Any:
     """The file's settings; an empty file sets nothing. Raises SpecError; `autostart` is not looked at."""
     if document.data is None:
         return ConfigFile()
-    secret_keys = [variable.key for variable in VARIABLES if variable.is_secret]
+    secret_keys = [*(variable.key for variable in VARIABLES if variable.is_secret), "token", "sha256"]
     return validate(ConfigFile, document, code="settings_invalid", secret_keys=secret_keys)
 
 

@@ -72,6 +72,10 @@ class Sources:
             return Problem(code, "environment", None, None, BY_KEY[key].name, message, hint)
         return problem_at(self._document, (key,), code, message, hint=hint, of_value=True)
 
+    def config_problem(self, loc: tuple[str | int, ...], message: str) -> Problem:
+        """A problem with what stands at this place of config.yml."""
+        return problem_at(self._document, loc, "invalid_value", message, of_value=True)
+
     def _is_in_config(self, key: str) -> bool:
         return isinstance(self._document.data, dict) and self._document.data.get(key) is not None
 
