@@ -14,13 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.printed import MAX_LINE_BYTES, Printed
 from flow_processor.process_tree import (
     PROGRAM_MARK,
     WORKER_MARK,
@@ -41,23 +41,11 @@ _PASSED_ON = frozenset(
     }
 )
 
-MAX_OUTPUT_BYTES = 16 * 1024 * 1024
-"""So much of what a program prints may become a result; a program that prints more is ended."""
-
-LAST_LINES = 20
-"""So many lines of a program's output an error shows."""
-
 CANCEL_GRACE_SECONDS = 2.0
 """A program that is asked to end is killed after so long; the worker itself has a second more."""
 
 TIMEOUT_GRACE_SECONDS = 0.1
 """The same where its time is over: by then the daemon is about to end the worker."""
-
-MAX_LOGGED_LINES = 20_000
-"""Of a program that prints more, the first ones."""
-
-MAX_LINE_BYTES = 64 * 1024
-"""Of a line that is longer the log and errors have a beginning of at most twice that; the result has it all."""
 
 _MAX_LOOK_SECONDS = 0.02
 _READ_SECONDS = 2.0
@@ -115,14 +103,7 @@ class Program:
             stderr=subprocess.PIPE,
             start_new_session=is_posix,
         )
-        self._on_line = on_line
-        self._redacted = redacted
-        self._guard = threading.Lock()
-        self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self._kept: dict[bool, list[bytes]] = {False: [], True: []}
-        self._room = MAX_OUTPUT_BYTES
-        self._lines_left = MAX_LOGGED_LINES
-        self._is_over = False
+        self._printed = Printed(on_line=on_line, redacted=redacted)
         self._busy: set[bool] = set()
         """Readers (by `is_error`) that have something to log."""
         self._readers = [
@@ -142,19 +123,18 @@ class Program:
         """
         try:
             self._see_it_end(stop, remaining_seconds)
-            self._check_output()
+            self._printed.check_room("the program")
             self._check_whole()
         except StepError as error:
-            error.details["last_lines"] = list(self._last)
+            error.details["last_lines"] = self._printed.last_lines
             raise
         finally:
-            with self._guard:
-                self._is_over = True
+            self._printed.close()
         return Ended(
             self._process.returncode,
-            b"".join(self._kept[False]),
-            b"".join(self._kept[True]),
-            list(self._last),
+            self._printed.bytes_of(is_error=False),
+            self._printed.bytes_of(is_error=True),
+            self._printed.last_lines,
         )
 
     def _see_it_end(self, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> None:
@@ -173,13 +153,8 @@ class Program:
                 raise StepCancelled("the program was ended, for the run is being ended")
             if remaining_seconds() == 0:
                 raise StepTimeout("the program did not end within its time limit and was ended")
-            self._check_output()
+            self._printed.check_room("the program")
             pause = min(pause * 2, _MAX_LOOK_SECONDS)
-
-    def _check_output(self) -> None:
-        if self._room < 0:
-            message = f"the program printed more than {MAX_OUTPUT_BYTES >> 20} MiB and was ended"
-            raise StepError(message, code="output_too_large")
 
     def _check_whole(self) -> None:
         """A reader that waits for more, from something that hides and holds the pipe, has read all that there was."""
@@ -221,48 +196,13 @@ class Program:
     def _read(self, pipe: IO[bytes] | None, is_error: bool) -> None:
         if pipe is None:
             return
-        rest = b""
-        is_cut = False
-        """The beginning of this line has been told, and that is enough."""
         with contextlib.suppress(OSError, ValueError), pipe:
             while piece := cast(io.BufferedReader, pipe).read1(MAX_LINE_BYTES):
                 self._busy.add(is_error)
-                if not self._keep(piece, is_error):
+                if not self._printed.take(piece, is_error=is_error):
                     return
-                *lines, rest = (rest + piece).split(b"\n")
-                if is_cut and lines:
-                    lines, is_cut = lines[1:], False
-                told = [_text(line) for line in lines]
-                if is_cut:
-                    rest = b""
-                elif len(rest) > 2 * MAX_LINE_BYTES:
-                    told.append(self._beginning(rest))
-                    rest, is_cut = b"", True
-                self._tell(told, is_error)
                 self._busy.discard(is_error)
-        if rest and not is_cut:
-            self._tell([_text(rest)], is_error)
-
-    def _beginning(self, line: bytes) -> str:
-        """The beginning of a long line. Its end is left away once it is redacted: half a secret may stand there."""
-        return f"{self._redacted(_text(line))[:-MAX_LINE_BYTES]}… (cut: the line is too long)"
-
-    def _keep(self, piece: bytes, is_error: bool) -> bool:
-        with self._guard:
-            self._room -= len(piece)
-            if self._room >= 0:
-                self._kept[is_error].append(piece)
-            return not self._is_over
-
-    def _tell(self, lines: Sequence[str], is_error: bool) -> None:
-        with self._guard:
-            self._last.extend(lines[-LAST_LINES:])
-            told = lines[: max(0, self._lines_left)]
-            self._lines_left -= len(lines)
-        for line in told:
-            self._on_line(line, is_error)
-        if told and self._lines_left < 0:
-            self._on_line(f"further lines are not logged: there are more than {MAX_LOGGED_LINES}", True)
+        self._printed.end(is_error=is_error)
 
     def _write(self, text: bytes) -> None:
         pipe = self._process.stdin
@@ -270,7 +210,3 @@ class Program:
             # It need not read it all.
             with contextlib.suppress(OSError), pipe:
                 pipe.write(text)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\r")

@@ -10,8 +10,6 @@ from typing import Any
 
 from flow_processor.errors import StepError
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
-
 ANSWER_SECONDS = 60.0
 """So long the engine may be silent before it counts as not there."""
 

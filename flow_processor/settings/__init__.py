@@ -24,6 +24,7 @@ from flow_processor.settings.config_file import (
 from flow_processor.settings.sources import Sources
 from flow_processor.settings.tokens import NamedToken, Role, named_tokens, token_problems
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
+from flow_processor.spec.docker import DEFAULT_HOST, DockerSettings, engine_host
 from flow_processor.spec.retention import RetentionSettings
 
 __all__ = [
@@ -81,6 +82,8 @@ class Settings:
     """Is the data folder's own Python used? From config.yml only."""
     shell: ShellSettings
     """May flows run programs? From config.yml only."""
+    docker: DockerSettings
+    """May flows run containers, and which? From config.yml only."""
     autostart: tuple[AutostartEntry, ...]
     """From config.yml only."""
     autostart_problems: tuple[Problem, ...]
@@ -109,6 +112,7 @@ class Settings:
             retention=sources.retention,
             own_code=sources.own_code,
             shell=sources.shell,
+            docker=sources.docker,
             autostart=sources.autostart,
             autostart_problems=sources.autostart_problems,
             environment=dict(environ),
@@ -153,9 +157,18 @@ class Settings:
     @property
     def switched_off(self) -> dict[str, str]:
         """What flows may not use -> the key of config.yml that says so."""
-        switches = {"python": self.own_code.enabled, "shell": self.shell.enabled}
-        keys = {"python": "own_code.enabled", "shell": "shell.enabled"}
+        switches = {
+            "python": self.own_code.enabled,
+            "shell": self.shell.enabled,
+            "docker": self.docker.enabled,
+        }
+        keys = {"python": "own_code.enabled", "shell": "shell.enabled", "docker": "docker.enabled"}
         return {name: keys[name] for name, is_on in switches.items() if not is_on}
+
+    @property
+    def docker_host(self) -> str:
+        """Where the Docker engine is."""
+        return self.docker.host or self.environment.get("DOCKER_HOST", "").strip() or DEFAULT_HOST
 
     @property
     def defaults_file(self) -> Path:
@@ -167,7 +180,7 @@ class Settings:
         """Files and folders of the spooler's own that no step may reach; the database's files come on top."""
         keys = (self.tls_cert, self.tls_key)
         own = (
-            *("workers", "handover", "results", "daemon.json", "daemon.lock"),
+            *("workers", "handover", "results", "daemon.json", "daemon.lock", "containers.id"),
             *("before-restore", "restore-unfinished"),
         )
         return (
@@ -211,6 +224,7 @@ def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
         *_token_problems(settings, sources),
         *_named_token_problems(settings, sources),
         *_tls_problems(settings, sources),
+        *_docker_problems(settings),
         *_not_yet(settings, sources),
     ]
 
@@ -263,6 +277,20 @@ def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
         message = "a message broker is not available yet in this version"
         problems.append(sources.problem("broker_url", message, hint="leave it out"))
     return problems
+
+
+def _docker_problems(settings: Settings) -> list[Problem]:
+    if not settings.docker.enabled:
+        return []
+    try:
+        engine_host(settings.docker_host)
+    except ValueError as error:
+        return [
+            Problem(
+                "invalid_value", "environment", None, None, "DOCKER_HOST", str(error), "or set docker.host"
+            )
+        ]
+    return []
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ from flow_processor.settings.tokens import TokenSpec
 from flow_processor.settings.variables import VARIABLES
 from flow_processor.spec.base import RelativePath, Seconds, Spec
 from flow_processor.spec.cron import CronRule
+from flow_processor.spec.docker import DockerSettings
 from flow_processor.spec.retention import RetentionSettings, bytes_of
 
 
@@ -117,11 +118,13 @@ class _Base(Spec):
     """Is your own Python used?"""
     shell: ShellSettings | None = None
     """May flows run programs?"""
+    docker: DockerSettings | None = None
+    """May flows run containers?"""
 
 
 ConfigFile: type[Any] = create_model("ConfigFile", __base__=_Base, __doc__=_Base.__doc__, **_FROM_TABLE)
 """The spec of config.yml: all variables in lower case, `autostart`, `api`, `retention`,
-`own_code` and `shell`."""
+`own_code`, `shell` and `docker`."""
 
 
 def read_config(document: Document) -> Any:

@@ -20,6 +20,7 @@ from flow_processor.settings.config_file import (
     read_config,
 )
 from flow_processor.settings.variables import BY_KEY, VARIABLES, PathText, Variable
+from flow_processor.spec.docker import DockerSettings
 from flow_processor.spec.retention import RetentionSettings
 
 _NOTHING = Document("config.yml", None)
@@ -40,6 +41,7 @@ class Sources:
         self.retention = RetentionSettings()
         self.own_code = OwnCodeSettings()
         self.shell = ShellSettings()
+        self.docker = DockerSettings()
         self.autostart: tuple[AutostartEntry, ...] = ()
         self.autostart_problems: tuple[Problem, ...] = ()
         for key in self._overrides.keys() - BY_KEY.keys():
@@ -108,6 +110,7 @@ class Sources:
             self.retention = self._config.retention or self.retention
             self.own_code = self._config.own_code or self.own_code
             self.shell = self._config.shell or self.shell
+            self.docker = self._config.docker or self.docker
         except SpecError as error:
             self.problems += error.problems
 

@@ -50,39 +50,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from flow_processor.environment import SecretVariables, VariableName, as_argument, environment
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import is_template
 from flow_processor.factory import step_type
 from flow_processor.paths import inside
 from flow_processor.programs import Ended, Program
 from flow_processor.spec.base import Spec
-from flow_processor.step import JsonValue, Secret, StepContext, StepResult
+from flow_processor.step import JsonValue, StepContext, StepResult
 
 _SHOWN = 300
 """So many characters of a program's last line an error's message shows."""
-
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class ShellError(StepError):
     """The program could not be started, or ended with another exit code than expected."""
 
     code = "shell_failed"
-
-
-class SecretVariable(Spec):
-    """A secret for an environment variable."""
-
-    secret: str
-    """The secret's name in secrets.yml."""
-    value: str | None = None
-    """Which of its values; default: `token`, else `password`, else `value`."""
-
-
-def _named(given: Any) -> Any:
-    return {"secret": given} if isinstance(given, str) else given
 
 
 def _one_of_both(schema: dict[str, Any]) -> None:
@@ -101,9 +87,7 @@ class ShellOptions(Spec):
     """Lines for `/bin/sh -e`, instead of `command`. Templates are refused; give values by `env`."""
     env: dict[VariableName, Any] = Field(default_factory=dict)
     """Variables for its environment; values may be templates."""
-    secret_env: dict[
-        VariableName, Annotated[SecretVariable, BeforeValidator(_named, json_schema_input_type=str | dict)]
-    ] = Field(default_factory=dict)
+    secret_env: SecretVariables = Field(default_factory=dict)
     """Variables that are given secrets: `{NAME: secret}`, or `{NAME: {secret: name, value: username}}`."""
     cwd: str | None = None
     """Its working folder, relative to DATA_PATH; default: DATA_PATH itself. May be a template."""
@@ -132,7 +116,7 @@ class ShellOptions(Spec):
 @step_type("shell", repeatable=False)
 def run(options: ShellOptions, context: StepContext) -> StepResult:
     """Start the program and wait for its end. Raises ShellError, StepTimeout, StepCancelled."""
-    env = _environment(options, context)
+    env = environment(context, options.env, options.secret_env)
     cwd = _folder(options, context)
     command = _command(options, context, env=env, cwd=cwd)
     try:
@@ -140,7 +124,7 @@ def run(options: ShellOptions, context: StepContext) -> StepResult:
             command,
             env=env,
             cwd=cwd,
-            stdin=None if options.stdin is None else _text(context.render(options.stdin)).encode(),
+            stdin=None if options.stdin is None else as_argument(context.render(options.stdin)).encode(),
             on_line=lambda line, is_error: context.log(line, level="warning" if is_error else "info"),
             redacted=context.redacted,
         )
@@ -168,7 +152,7 @@ def _command(options: ShellOptions, context: StepContext, *, env: Mapping[str, s
                 f"command[{number}] must be one argument, and is {context.redacted(json.dumps(value))[:_SHOWN]}",
                 code="shell_invalid_argument",
             )
-        command.append(_text(value))
+        command.append(as_argument(value))
     program = str(cwd / command[0]) if "/" in command[0] else command[0]
     if shutil.which(program, path=env.get("PATH", os.environ.get("PATH"))) is None:
         where = "" if "/" in command[0] else " in PATH"
@@ -176,38 +160,14 @@ def _command(options: ShellOptions, context: StepContext, *, env: Mapping[str, s
     return command
 
 
-def _environment(options: ShellOptions, context: StepContext) -> dict[str, str]:
-    given = context.render(options.env)
-    env = {name: _text(value) for name, value in given.items() if value is not None}
-    for name, wanted in options.secret_env.items():
-        env[name] = _value_of(context.secret(wanted.secret), wanted.value)
-    return env
-
-
-def _value_of(secret: Secret, key: str | None) -> str:
-    keys = ("token", "password", "value") if key is None else (key,)
-    found = next((secret.values[one] for one in keys if one in secret.values), None)
-    if not isinstance(found, str | int | float) or found == "":
-        there = ", ".join(sorted(secret.values)) or "nothing"
-        raise ShellError(
-            f"secret {secret.name!r} ({secret.type}) has no {' or '.join(keys)}; it has: {there}",
-            code="shell_secret",
-        )
-    return str(found)
-
-
 def _folder(options: ShellOptions, context: StepContext) -> Path:
     if options.cwd is None:
         return context.folders.data
-    given = _text(context.render(options.cwd))
+    given = as_argument(context.render(options.cwd))
     folder = inside(context.folders.data, given, what="shell.cwd", private=context.folders.private)
     if not folder.is_dir():
         raise ShellError(f"cwd: there is no folder {given!r} in the data folder", code="shell_not_started")
     return folder
-
-
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _output(options: ShellOptions, ended: Ended) -> JsonValue:

@@ -54,6 +54,7 @@ def test_every_variable_is_a_field_and_every_field_is_a_variable() -> None:
         "api",
         "autostart",
         "autostart_problems",
+        "docker",
         "environment",
         "own_code",
         "retention",

@@ -93,7 +93,7 @@ def test_a_secret_comes_by_its_name(context: Any, shell: Shell) -> None:
         shell(
             {"command": ["true"], "secret_env": {"U": {"secret": "hub", "value": "username"}}},
         )
-    assert failed.value.code == "shell_secret"
+    assert failed.value.code == "secret_value_missing"
 
 
 @pytest.mark.parametrize(
