@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from flow_processor.logs import escape
 if TYPE_CHECKING:
     from flow_processor.flow_files import ExpressionCheck, FileStatus, FlowLibrary
     from flow_processor.own_code.library import CodeFile, OwnCodeState
+    from flow_processor.secrets import SecretStore
     from flow_processor.settings import Settings
 
 
@@ -156,9 +157,9 @@ def _summary(flow_count: int, code_count: int, found: Sequence[Problem]) -> str:
     return f"{flows} checked, {len(found)} problem{'s' if len(found) != 1 else ''} {where}"
 
 
-def _configured(settings: Settings) -> tuple[list[Problem], Collection[str] | None]:
+def _configured(settings: Settings) -> tuple[list[Problem], SecretStore | None]:
     """What is wrong in secrets.yml and the autostart entries (the rest of config.yml stopped us before), and
-    the names of the secrets, if they can be told."""
+    the secrets, if they can be told."""
     from flow_processor.secrets import SecretStore
 
     store = SecretStore(
@@ -172,11 +173,11 @@ def _configured(settings: Settings) -> tuple[list[Problem], Collection[str] | No
         store.load()
     except SpecError as error:
         return [*problems, *error.problems], None
-    return problems, store.names()
+    return problems, store
 
 
 def _further_check(
-    settings: Settings, secrets: Collection[str] | None, own_filters: frozenset[str]
+    settings: Settings, secrets: SecretStore | None, own_filters: frozenset[str]
 ) -> ExpressionCheck:
     """What is not looked at when a flow is launched: jq compiled here and now, and what lies beside the flows."""
     from flow_processor.expressions.jq import compile_problem
@@ -190,7 +191,8 @@ def _further_check(
             data=settings.data_path,
             templates=settings.templates_path,
             private=[*settings.private_paths, *store_files(settings.database_url)],
-            secrets=secrets,
+            secrets=None if secrets is None else secrets.names(),
+            tokens=None if secrets is None else secrets.tokens(),
             own_filters=own_filters,
         ),
     )

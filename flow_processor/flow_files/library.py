@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from flow_processor.flow_files.defaults_file import DefaultsFile
 from flow_processor.flow_files.folder import FlowFolder, Stamp
 from flow_processor.flow_files.parsing import LoadedFlow, load_text
 from flow_processor.flow_files.versions import FileVersions
+from flow_processor.flow_files.webhooks import WebhookBook, taken_webhook
 from flow_processor.own_code.library import OwnCodeState
 
 
@@ -78,6 +79,9 @@ class FlowLibrary:
         self._bundles: dict[str, _Kept] = {}
         self._scanned: dict[str, Stamp] | None = None
         self._settling: set[str] = set()
+        self._webhooks = WebhookBook(
+            self._folder, in_force=self._in_force, is_settling=lambda name: self._of(name).is_settling
+        )
 
     def load(self, path: str) -> LoadedFlow:
         """The file as it is now. Raises FlowNotFound (with a near name), SpecError, InvalidRequest."""
@@ -124,8 +128,17 @@ class FlowLibrary:
         """The file as people know it: `flows/sub/a.yml`."""
         return self._folder.shown(path)
 
+    def webhooks(self) -> dict[str, LoadedFlow]:
+        """Flows with a webhook, by path, as they are in force now."""
+        self._renew()
+        with self._lock:
+            return dict(self._webhooks.flows())
+
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
+        return self._status(path, self.webhooks())
+
+    def _status(self, path: str, webhooks: Mapping[str, LoadedFlow]) -> FileStatus:
         self._renew()
         with self._lock:
             name = self._folder.name_of(path)
@@ -145,23 +158,25 @@ class FlowLibrary:
             in_force = versions.in_force
             shown = flow or in_force
             rule = shown.spec.schedule_rule if shown else None
+            taken = taken_webhook(shown, webhooks, self.shown) if shown else ()
             return FileStatus(
                 path=name,
-                valid=not problems,
+                valid=not problems and not taken,
                 name=shown.spec.name if shown else None,
                 description=shown.spec.description if shown else None,
                 cron=rule.cron if rule else None,
                 every_seconds=rule.every_seconds if rule else None,
-                problems=problems,
+                problems=(*problems, *taken),
                 last_good_in_force=bool(problems) and (in_force is not None and name in self._usable(name)),
             )
 
     def files(self) -> list[FileStatus]:
         """Every flow file, by path."""
         found = []
+        webhooks = self.webhooks()
         for name in self._folder.scan():
             try:
-                found.append(self.status(name))
+                found.append(self._status(name, webhooks))
             except FlowNotFound:  # gone since the scan
                 continue
             except InvalidRequest as error:  # a name that no path may have

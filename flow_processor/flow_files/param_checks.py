@@ -27,6 +27,9 @@ def check_params(spec: FlowSpec, steps: list[tuple[Loc, StepSpec]], document: Do
     """The problems of a flow's parameters; `steps` are all of its steps with their places."""
     declared = _declared(spec, document)
     yield from _check_schedule(spec, declared, document)
+    if spec.webhook is not None:
+        place: Loc = ("on", "webhook")
+        yield from _check_given(spec, spec.webhook.params, declared, document, place=place, who="webhook")
     if not declared:
         return
     for loc, step in steps:
@@ -81,18 +84,33 @@ def _check_schedule(spec: FlowSpec, declared: Sequence[str], document: Document)
     if rule is None:
         return
     place: Loc = ("schedule",) if spec.schedule else ("cron",) if spec.cron else ("every_seconds",)
-    for name, spec_of in rule.params.items():
-        if _has_template(spec_of):
-            message = "a schedule renders no templates; give a value"
-            yield problem_at(document, ("schedule", "params", name), "invalid_value", message, of_value=True)
-    for key, code, message, hint in wrong_params(spec, rule.params, whose="this flow"):
+    yield from _check_given(spec, rule.params, declared, document, place=place, who="schedule")
+
+
+def _check_given(
+    spec: FlowSpec,
+    params: Mapping[str, Any],
+    declared: Sequence[str],
+    document: Document,
+    *,
+    place: Loc,
+    who: str,
+) -> Iterator[Problem]:
+    """What is wrong with the values that the flow's schedule or webhook, which stands at `place`, gives."""
+    under = place if who == "webhook" else ("schedule",)
+    for name, value in params.items():
+        if _has_template(value):
+            message = f"a {who} renders no templates; give a value"
+            yield problem_at(document, (*under, "params", name), "invalid_value", message, of_value=True)
+    for key, code, message, hint in wrong_params(spec, params, whose="this flow"):
         if key in declared and key not in spec.params:
             continue  # what its entry wants to say nobody knows
         if key is None:
-            hint = "give it under schedule.params, or a default: a schedule has nobody to ask"
+            where = ".".join(map(str, under))
+            hint = f"give it under {where}.params, or a default: a {who} has nobody to ask"
             yield problem_at(document, place, code, message, hint=hint)
         else:
-            yield problem_at(document, ("schedule", "params", key), code, message, hint=hint)
+            yield problem_at(document, (*under, "params", key), code, message, hint=hint)
 
 
 def _check_names(declared: Sequence[str], loc: Loc, step: StepSpec, document: Document) -> Iterator[Problem]:

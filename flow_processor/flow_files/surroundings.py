@@ -33,12 +33,28 @@ class Surroundings:
     """Files and folders that no step may reach."""
     secrets: Collection[str] | None
     """Names of the configured secrets; None: not known, not looked at."""
+    tokens: Collection[str] | None = None
+    """Names of those of type `token`; None: not known, not looked at."""
     own_filters: frozenset[str] = frozenset()
     """Template filters of the data folder's own."""
 
     def __call__(self, flow: FlowSpec) -> list[_Found]:
         """(place, code, message) of everything that the flow names and that is not there or not allowed."""
-        return [found for loc, step in placed_steps(flow) for found in self._of_step(loc, step)]
+        of_steps = [found for loc, step in placed_steps(flow) for found in self._of_step(loc, step)]
+        return [*self._of_webhook(flow), *of_steps]
+
+    def _of_webhook(self, flow: FlowSpec) -> Iterator[_Found]:
+        if flow.webhook is None:
+            return
+        name, loc = flow.webhook.secret, ("on", "webhook", "secret")
+        yield from self._secret(loc, name)
+        is_there = self.secrets is not None and name in self.secrets
+        if is_there and self.tokens is not None and name not in self.tokens:
+            yield (
+                loc,
+                "secret_type",
+                f"a webhook needs a secret of type token, and '{name}' is of another type",
+            )
 
     def _of_step(self, loc: Loc, step: Any) -> Iterator[_Found]:
         options = step.options

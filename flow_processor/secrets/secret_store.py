@@ -12,7 +12,7 @@ from typing import Any
 from flow_processor.clock import Clock, SystemClock
 from flow_processor.documents import Document, parse, validate
 from flow_processor.errors import Problem, SecretNotFound, SpecError, StepError
-from flow_processor.secrets.entries import Entry, SecretsFile, VaultEntry
+from flow_processor.secrets.entries import Entry, SecretsFile, TokenEntry, VaultEntry
 from flow_processor.secrets.vault import Vault
 from flow_processor.step import Secret
 
@@ -55,6 +55,10 @@ class SecretStore:
     def names(self) -> list[str]:
         """The names of all secrets, sorted."""
         return sorted(self._current())
+
+    def tokens(self) -> list[str]:
+        """The names of those of type `token`, sorted."""
+        return sorted(name for name, entry in self._current().items() if isinstance(entry, TokenEntry))
 
     def get(self, name: str) -> Secret:
         """The secret of that name.
