@@ -97,13 +97,14 @@ def _to_version_3(connection: Connection) -> None:
 
 
 def _to_version_4(connection: Connection) -> None:
-    """Any number of schedules of a flow, with a name and an input; calls of webhooks that must not count twice."""
+    """Any number of schedules of a flow, with a name and an input; calls of webhooks that must not count twice;
+    versions of flow files."""
     # Made anew: SQLite cannot drop the constraint that a flow is in once.
     connection.exec_driver_sql("ALTER TABLE schedules RENAME TO old_schedules")
     connection.exec_driver_sql(
         "CREATE TABLE schedules (id TEXT NOT NULL, flow TEXT NOT NULL, origin TEXT NOT NULL, name TEXT, rule TEXT, "
-        "input TEXT, timeout_seconds FLOAT, active INTEGER NOT NULL, added_by TEXT, added_at FLOAT NOT NULL, "
-        "anchor FLOAT, last_slot FLOAT, PRIMARY KEY (id))"
+        "input TEXT, timeout_seconds FLOAT, active INTEGER NOT NULL, revision INTEGER NOT NULL DEFAULT 0, "
+        "added_by TEXT, added_at FLOAT NOT NULL, anchor FLOAT, last_slot FLOAT, PRIMARY KEY (id))"
     )
     connection.exec_driver_sql(
         "INSERT INTO schedules (id, flow, origin, rule, timeout_seconds, active, added_at, anchor, last_slot) "
@@ -117,6 +118,11 @@ def _to_version_4(connection: Connection) -> None:
         "expires_at FLOAT NOT NULL, PRIMARY KEY (hook, mark))"
     )
     connection.exec_driver_sql("CREATE INDEX deliveries_by_end ON deliveries (expires_at)")
+    connection.exec_driver_sql(
+        "CREATE TABLE flow_edits (flow TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, at FLOAT NOT NULL, "
+        '"by" TEXT, restored INTEGER, content BLOB NOT NULL, is_settled INTEGER NOT NULL, PRIMARY KEY (flow, number))'
+    )
+    connection.exec_driver_sql("CREATE INDEX flow_edits_unsettled ON flow_edits (flow) WHERE is_settled = 0")
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3, 4: _to_version_4}

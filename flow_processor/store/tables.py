@@ -7,6 +7,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -127,15 +128,17 @@ schedules = Table(
     Column("input", Text),
     Column("timeout_seconds", Float),
     Column("active", Integer, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
     Column("added_by", Text),
     Column("added_at", Float, nullable=False),
     Column("anchor", Float),
     Column("last_slot", Float),
     Index("schedules_by_flow", "flow"),
 )
-"""Schedules. `rule` holds `{override, in_force, params}`: the rule that config.yml or a call gives, and the one that
-was last seen to count; `anchor` is since when it counts. `input` is what its runs get as `__input__`. A flow has any
-number of schedules of origin `api`, and one of the others: the store's operations see to that."""
+"""Schedules. `rule` holds `{override, in_force, params, counted_from}`: the rule that config.yml or a call gives, and
+the one that was last seen to count; `anchor` is since when it counts. `input` is what its runs get as `__input__`.
+`revision` rises with each change by a call. A flow has any number of schedules of origin `api`, and one of the
+others: the store's operations see to that."""
 
 slots = Table(
     "slots",
@@ -161,3 +164,19 @@ deliveries = Table(
     Index("deliveries_by_end", "expires_at"),
 )
 """Calls of webhooks that became runs: `mark` tells one from another, so that the same call again starts nothing."""
+
+flow_edits = Table(
+    "flow_edits",
+    metadata,
+    Column("flow", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("by", Text),
+    Column("restored", Integer),
+    Column("content", LargeBinary, nullable=False),
+    Column("is_settled", Integer, nullable=False),
+    PrimaryKeyConstraint("flow", "number"),
+    Index("flow_edits_unsettled", "flow", sqlite_where=text("is_settled = 0")),
+)
+"""Versions of flow files that were written over the API. `is_settled` is 0 until the file itself has been changed."""
