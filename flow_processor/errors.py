@@ -3,6 +3,7 @@
 ```
 OctospoolError            code, message, details
 ├── InvalidRequest        a caller sent something wrong                      400
+│   └── DeliveryTooLarge                                                      413
 ├── Unauthorized          no token, or the wrong one                         401
 ├── Forbidden             the token is right, but not for this call             403
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
@@ -10,8 +11,11 @@ OctospoolError            code, message, details
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered                         409
+├── FlowChanged           the flow file is another one by now                412
+├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
-├── Unavailable           StoreUnavailable DiskFull ShuttingDown             503 (507)
+├── Unavailable           StoreUnavailable DiskFull ShuttingDown
+│                         WebhookUnavailable                                 503 (507)
 ├── SettingsError         the environment or config.yml stops the start
 ├── DataFolderInUse       another process has the data folder
 └── StepError             one attempt of a step failed; recorded, never an HTTP answer
@@ -49,6 +53,12 @@ class InvalidRequest(OctospoolError):
     """A caller sent something that cannot be understood."""
 
     code = "invalid_request"
+
+
+class DeliveryTooLarge(InvalidRequest):
+    """The body of a webhook's call is larger than its flow takes."""
+
+    code = "delivery_too_large"
 
 
 class Unauthorized(OctospoolError):
@@ -233,6 +243,12 @@ class ShuttingDown(Unavailable):
     """The daemon is stopping and accepts nothing new."""
 
     code = "shutting_down"
+
+
+class WebhookUnavailable(Unavailable):
+    """A webhook cannot be served until somebody mends its flow or its secret."""
+
+    code = "webhook_unavailable"
 
 
 class SettingsError(OctospoolError):

@@ -14,8 +14,10 @@ from flow_processor.service.health import (
     check_accepting,
     check_autostart,
     check_folders,
+    check_runs,
     check_scheduler,
     check_store,
+    check_webhooks,
     check_workers,
 )
 from flow_processor.service.parts import Parts
@@ -112,7 +114,12 @@ class FlowVerbs(Parts):
             check_workers(self._pool, self.engine),
         ]
         ready = all(check.ok for check in checks)
-        return Readiness(ready=ready, checks=[*checks, check_autostart(self.added.problems)])
+        told = [
+            check_autostart(self.added.problems),
+            check_webhooks(self.webhooks.problems()),
+            check_runs(self.lost_runs),
+        ]
+        return Readiness(ready=ready, checks=[*checks, *told])
 
 
 def _lock_view(lock: HeldLock) -> LockView:

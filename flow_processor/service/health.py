@@ -93,3 +93,9 @@ def check_autostart(problems_of: Callable[[], Sequence[str]]) -> Check:
         return Check(name="autostart", ok=False, message=error.message)
     message = "; ".join(problems) or "all entries in force"
     return Check(name="autostart", ok=not problems, message=message)
+
+
+def check_webhooks(problems: Sequence[str]) -> Check:
+    """Can all webhooks be called?"""
+    message = "; ".join(problems) or "all can be called"
+    return Check(name="webhooks", ok=not problems, message=message)

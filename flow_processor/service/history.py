@@ -143,6 +143,7 @@ class History:
             flow=row.flow,
             status=row.status,
             trigger=row.trigger,
+            by=row.trigger_by,
             created_at=from_epoch(row.created_at),
             started_at=moment(row.started_at),
             ended_at=moment(row.ended_at),

@@ -34,6 +34,7 @@ from flow_processor.service.retention import Retention
 from flow_processor.service.retries import Retries
 from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
+from flow_processor.service.webhooks import Webhooks
 from flow_processor.settings import Settings
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
@@ -268,6 +269,11 @@ class Parts:
             zone=self.settings.zone,
             changed=self._changed_flows,
         )
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Takes calls from outside that start flows."""
+        return Webhooks(self.library, self.secrets, self.launcher, self.store, clock=self.clock)
 
     @cached_property
     def added(self) -> AddedFlows:

@@ -17,6 +17,8 @@ from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.step_views import StepsWanted
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary
+from flow_processor.service.webhook_proof import Headers
+from flow_processor.service.webhooks import Received
 from flow_processor.store.runs import RunFilter
 
 MAX_STEPS = 1000
@@ -46,6 +48,14 @@ class RunVerbs(Parts):
         if run is None:
             raise InvalidRequest("nothing was started")
         return self.history.summary(run)
+
+    def receive_webhook(self, name: str, headers: Headers, body: bytes) -> Received:
+        """Start the flow that has the webhook `name`, if the call proves that it may; durable when this returns.
+
+        Raises Unauthorized, WebhookUnavailable, DeliveryTooLarge, InvalidRequest, FlowRunning, ShuttingDown,
+        StoreUnavailable.
+        """
+        return self.webhooks.receive(name, headers, body)
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""

@@ -49,6 +49,8 @@ class RunSummary(View):
     """Where the run stands."""
     trigger: Trigger
     """What caused the run."""
+    by: str = ""
+    """Who or what, by name: the caller, the schedule's id, the webhook."""
     created_at: Moment
     """When the run was accepted."""
     started_at: Moment | None
@@ -276,7 +278,7 @@ class Check(View):
     """One thing that readiness looks at."""
 
     name: str
-    """accepting, store, data, scheduler, workers or autostart."""
+    """accepting, store, data, scheduler, workers, autostart or webhooks."""
     ok: bool
     """False: see `message`."""
     message: str
@@ -287,7 +289,7 @@ class Readiness(View):
     """Can the daemon do its work?"""
 
     ready: bool
-    """True when every check is ok (autostart is told, but does not count)."""
+    """True when every check is ok (autostart and webhooks are told, but do not count)."""
     checks: list[Check]
     """What was looked at."""
 

@@ -30,8 +30,8 @@ PROOF_HEADERS = {
 """The header in which each scheme expects its proof, unless the flow names another one."""
 
 
-def _checked_size(value: int | str) -> int:
-    if isinstance(value, str) or not 1 <= value <= 1024**3:
+def _checked_size(value: int | str | None) -> int | None:
+    if isinstance(value, str) or (value is not None and not 1 <= value <= 1024**3):
         raise ValueError("must be a size up to 1 GiB, in bytes or like '64 KiB'")
     return value
 
@@ -66,7 +66,7 @@ class WebhookSpec(Spec):
         tuple[Annotated[HeaderName, AfterValidator(_no_credentials)], ...], Field(max_length=50)
     ] = ()
     """Headers of the call that become part of `__input__`, null where a call does not have them."""
-    max_body: Annotated[int | str, BeforeValidator(bytes_of), AfterValidator(_checked_size)] | None = None
+    max_body: Annotated[int | str | None, BeforeValidator(bytes_of), AfterValidator(_checked_size)] = None
     """Largest body, in bytes or like `64 KiB`; a larger one is refused. Default, and the most: `api.max_body`."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Values for the flow's `params`."""

@@ -60,15 +60,18 @@ def test_the_calls_of_the_specification_are_there(document: dict[str, Any]) -> N
         ("POST", "/api/runs/{run_id}/signal"),
         ("POST", "/api/runs/{run_id}/resume"),
         ("POST", "/api/runs/{run_id}/retry"),
+        ("POST", "/hooks/{name}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
     }
 
 
-def test_every_call_but_healthz_asks_for_the_token(document: dict[str, Any]) -> None:
+def test_every_call_but_healthz_and_webhooks_asks_for_the_token(document: dict[str, Any]) -> None:
     assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
     for _, path, operation in operations(document):
-        assert operation.get("security", []) == ([] if path == "/healthz" else [{"token": []}])
+        assert operation.get("security", []) == (
+            [] if path in ("/healthz", "/hooks/{name}") else [{"token": []}]
+        )
 
 
 def test_every_call_tells_what_it_does_and_its_errors(document: dict[str, Any]) -> None:

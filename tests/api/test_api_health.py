@@ -23,6 +23,7 @@ def test_it_is_ready_and_says_why(api: Any) -> None:
         "scheduler",
         "workers",
         "autostart",
+        "webhooks",
     }
 
 

@@ -17,6 +17,7 @@ from tests.api.support import BEARER, FLOWS, Api, every_route
 
 NEEDS = {
     ("GET", "/healthz"): None,
+    ("POST", "/hooks/<name>"): None,
     ("GET", "/readyz"): "read",
     ("GET", "/api/docs"): "read",
     ("GET", "/api/docs/<name>"): "read",

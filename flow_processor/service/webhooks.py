@@ -1,0 +1,184 @@
+"""Calls from outside that start flows: each is proven, and none starts two runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+
+from flow_processor.clock import Clock
+from flow_processor.errors import (
+    DeliveryTooLarge,
+    FlowNotFound,
+    InvalidRequest,
+    SecretNotFound,
+    SpecError,
+    StepError,
+    Unauthorized,
+    WebhookUnavailable,
+)
+from flow_processor.flow_files import FlowLibrary
+from flow_processor.flow_files.parsing import LoadedFlow
+from flow_processor.run import Trigger
+from flow_processor.secrets import SecretStore
+from flow_processor.service.cause import Cause
+from flow_processor.service.launcher import Launcher
+from flow_processor.service.views import View
+from flow_processor.service.webhook_input import input_of
+from flow_processor.service.webhook_proof import Headers, Proof, Unproven, prove
+from flow_processor.spec.webhook import WebhookSpec
+from flow_processor.store import Connection, Store
+from flow_processor.store.deliveries import claim_delivery, run_of_delivery
+from flow_processor.store.runs import RunRow
+
+logger = logging.getLogger("octospool.webhooks")
+
+TURNS = 64
+"""Deliveries that are alike take turns; so many that are not alike may come at once."""
+
+_STRANGER = WebhookSpec(name="stranger", secret="none")  # noqa: S106  no secret, there is none
+"""Stands for hooks that there are not, so that a call of one takes as long as any other."""
+
+
+class Received(View):
+    """What became of a call of a webhook."""
+
+    run_id: str
+    """The run that it became."""
+    repeated: bool
+    """True: the same delivery had come before, and this is its run; nothing was started now."""
+
+
+class Webhooks:
+    """Takes calls of webhooks. Thread safe."""
+
+    def __init__(
+        self,
+        library: FlowLibrary,
+        secret_store: SecretStore,
+        launcher: Launcher,
+        store: Store,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._library = library
+        self._secrets = secret_store
+        self._launcher = launcher
+        self._store = store
+        self._clock = clock
+        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._no_key = secrets.token_bytes(32)
+
+    def receive(self, name: str, headers: Headers, body: bytes) -> Received:
+        """Start the flow that has the hook `name`; the run is durable when this returns.
+
+        Raises Unauthorized (also where there is no such hook), WebhookUnavailable, DeliveryTooLarge, InvalidRequest
+        for a body that is not what it says, and what a launch raises: FlowRunning, ShuttingDown, StoreUnavailable.
+        """
+        self._launcher.check_open()
+        try:
+            flow, spec, proof = self._proven(name, headers, body)
+        except Unproven as why:
+            logger.warning("webhook '%s': refused: %s", name[:100], why)
+            raise Unauthorized("Unauthorized") from None
+        except _NotNow as why:
+            raise _unavailable(name, why) from None
+        if spec.max_body is not None and len(body) > int(spec.max_body):
+            limit = int(spec.max_body)
+            message = f"the body has {len(body)} bytes; this webhook takes {limit}"
+            raise DeliveryTooLarge(message, details={"limit": limit})
+        with self._turns[hash(proof.marks[:1]) % TURNS]:
+            received = self._start(flow, spec, proof, headers, body)
+        what = "the same again of" if received.repeated else "starts"
+        logger.info("webhook '%s': %s run %s", name, what, received.run_id, extra={"flow": flow.path})
+        return received
+
+    def _proven(self, name: str, headers: Headers, body: bytes) -> tuple[LoadedFlow, WebhookSpec, Proof]:
+        """The flow that has the hook, and the call's proof. Raises Unproven, _NotNow."""
+        now = self._clock.now().timestamp()
+        found = [(flow, spec) for flow, spec in self._all() if spec.name == name]
+        if not found:
+            with contextlib.suppress(Unproven):
+                prove(_STRANGER, self._no_key, headers, body, now=now)
+            raise Unproven("no flow has it")
+        if len(found) > 1:
+            raise _NotNow(f"several flows have it: {', '.join(flow.path for flow, _ in found)}")
+        flow, spec = found[0]
+        return flow, spec, prove(spec, self._key(spec), headers, body, now=now)
+
+    def _start(
+        self, flow: LoadedFlow, spec: WebhookSpec, proof: Proof, headers: Headers, body: bytes
+    ) -> Received:
+        at = self._clock.now()
+        first = run_of_delivery(self._store.engine, spec.name, proof.marks, at=at.timestamp())
+        if first is not None:
+            return Received(run_id=first, repeated=True)
+
+        def claim(connection: Connection, run: RunRow) -> bool:
+            return claim_delivery(
+                connection,
+                spec.name,
+                proof.marks,
+                run_id=run.id,
+                at=at.timestamp(),
+                expires_at=proof.expires_at,
+            )
+
+        payload = input_of(spec, headers, body, at=at)
+        cause = Cause(Trigger.WEBHOOK, spec.name, claim=claim)
+        try:
+            run = self._launcher.launch(flow.path, payload=payload, params=dict(spec.params), cause=cause)
+        except (FlowNotFound, SpecError, InvalidRequest) as error:
+            # What is wrong with the flow is no fault of the caller's, nor the caller's business.
+            raise _unavailable(spec.name, error) from None
+        if run is None:  # one that is alike in its second mark came first
+            first = run_of_delivery(self._store.engine, spec.name, proof.marks, at=at.timestamp())
+            if first is None:
+                raise _unavailable(spec.name, "the same delivery was taken, and is forgotten already")
+            return Received(run_id=first, repeated=True)
+        return Received(run_id=run.id, repeated=False)
+
+    def problems(self) -> list[str]:
+        """What keeps webhooks from being called: names that are taken, secrets that are not there."""
+        found = []
+        known: dict[str, list[str]] = {}
+        for flow, spec in self._all():
+            known.setdefault(spec.name, []).append(self._library.shown(flow.path))
+            try:
+                self._key(spec)
+            except _NotNow as why:
+                found.append(f"{self._library.shown(flow.path)}: webhook '{spec.name}': {why}")
+        for name, files in known.items():
+            if len(files) > 1:
+                found.append(
+                    f"{' and '.join(files)} have a webhook '{name}': a call of it starts none of them"
+                )
+        return found
+
+    def _all(self) -> Iterator[tuple[LoadedFlow, WebhookSpec]]:
+        for _, flow in sorted(self._library.webhooks().items()):
+            if flow.spec.webhook is not None:
+                yield flow, flow.spec.webhook
+
+    def _key(self, spec: WebhookSpec) -> bytes:
+        """What signs its calls. Raises _NotNow; never asks anybody over the network."""
+        if spec.secret in self._secrets.names() and spec.secret not in self._secrets.tokens():
+            raise _NotNow(f"the secret '{spec.secret}' is of another type than token")
+        try:
+            key = str(self._secrets.get(spec.secret).values["token"]).encode()
+        except (SecretNotFound, StepError) as error:
+            raise _NotNow(error.message) from None
+        if not key:
+            raise _NotNow(f"the secret '{spec.secret}' is empty")
+        return key
+
+
+class _NotNow(Exception):
+    """Why a webhook cannot be served: for the log and for readiness, never for the caller."""
+
+
+def _unavailable(name: str, why: object) -> WebhookUnavailable:
+    logger.error("webhook '%s' cannot be served: %s", name[:100], why)
+    return WebhookUnavailable("this webhook cannot be served now; the daemon's log tells why")

@@ -1,0 +1,400 @@
+"""Webhooks: who may call, what the flow sees, and that no delivery starts two runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flow_processor.service import Service
+from tests.api.conftest import settings_in
+from tests.api.support import Api
+
+KEY = "the-key-of-these-tests-only"
+SECRETS = f"""
+- {{name: key, type: token, token: {KEY}}}
+- {{name: empty, type: token, token: "${{NOTHING_IN_IT}}"}}
+- {{name: unset, type: token, token: "${{NOT_SET_AT_ALL}}"}}
+- {{name: login, type: credential, username: u, password: p}}
+"""
+REFUSED = (401, {"error": "Unauthorized", "code": "unauthorized"})
+UNAVAILABLE = (503, "webhook_unavailable")
+
+
+def hook(name: str, rest: str = "", *, secret: str | None = None, more: str = "", step: str = "") -> str:
+    step = step or "{name: seen, type: set_fact, set_fact: {value: '{{ __input__ }}'}}"
+    return f"on: {{webhook: {{name: {name}, secret: {secret or 'key'}{rest}}}}}\n{more}steps:\n  - {step}\n"
+
+
+SLEEP = "{name: rest, type: sleep, sleep: {seconds: 600}}"
+FLOWS = {
+    "push.yml": hook("push", ", headers: [X-GitHub-Event, X-Missing], max_body: 1 KiB", more="PARALLEL"),
+    "timed.yml": hook("timed", ", scheme: hmac-sha256-timestamp", more="PARALLEL"),
+    "token.yml": hook("token", ", scheme: token, header: X-Gitlab-Token", more="PARALLEL"),
+    "busy.yml": hook("busy", step=SLEEP),
+    "queue.yml": hook("queue", more="concurrency: {on_conflict: queue}\n", step=SLEEP),
+    "params.yml": hook("params", ", params: {level: long}", more="params: {level: str}\n"),
+    "twin_a.yml": hook("twin"),
+    "sub/twin_b.yml": hook("twin"),
+    "empty.yml": hook("empty", secret="empty"),
+    "unset.yml": hook("unset", secret="unset"),
+    "login.yml": hook("login", secret="login"),
+    "nobody.yml": hook("nobody", secret="nobodys"),
+    "calls.yml": hook("calls", step="{name: c, type: flow, flow: {path: gone}}"),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A started service with the flows above."""
+    data = tmp_path_factory.mktemp("octospool") / "data"
+    for name, text in FLOWS.items():
+        path = data / "flows" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("PARALLEL", "concurrency: {on_conflict: parallel}\n"), encoding="utf-8")
+    (data / "secrets.yml").write_text(SECRETS, encoding="utf-8")
+    service = Service(settings_in(data, NOTHING_IN_IT=""))
+    service.start()
+    yield service
+    service.stop(0)
+
+
+def hmac_of(body: bytes, key: str = KEY) -> str:
+    return hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+
+
+def signed(body: bytes, key: str = KEY) -> dict[str, str]:
+    return {"X-Hub-Signature-256": f"sha256={hmac_of(body, key)}"}
+
+
+def timed(body: bytes, *, age: float = 0, key: str = KEY) -> dict[str, str]:
+    at = str(int(time.time() - age))
+    return {"X-Octospool-Signature": f"t={at},v1={hmac_of(at.encode() + b'.' + body, key)}"}
+
+
+def call(
+    api: Api, name: str, body: bytes = b"{}", headers: dict[str, str] | None = None, **options: Any
+) -> Any:
+    kind = {"Content-Type": options.pop("kind", "application/json")}
+    sent = signed(body) if headers is None else headers
+    return api.post(f"/hooks/{name}", token=False, data=body, headers={**kind, **sent}, **options)
+
+
+def seen(api: Api, answer: Any) -> dict[str, Any]:
+    """The `__input__` of the run that a call became."""
+    assert answer.status_code == 202, answer.json
+    run = api.get(f"/api/runs/{answer.json['run_id']}?wait=60").json
+    assert run["status"] == "succeeded", run
+    found: dict[str, Any] = run["data"]["__input__"]
+    return found
+
+
+def runs_of(api: Api, flow: str) -> int:
+    return len(api.get(f"/api/runs?flow={flow}&limit=500").json["runs"])
+
+
+def test_a_signed_call_starts_the_flow_with_body_and_chosen_headers(api: Api) -> None:
+    body = json.dumps({"ref": "main", "n": 1}).encode()
+    answer = call(api, "push", body, {**signed(body), "X-GitHub-Event": "push", "X-Other": "1"})
+    found = seen(api, answer)
+    assert found.pop("received_at")
+    assert found == {
+        "body": {"ref": "main", "n": 1},
+        "body_type": "json",
+        "headers": {"X-GitHub-Event": "push", "X-Missing": None},
+    }
+    assert answer.json == {"run_id": answer.json["run_id"], "repeated": False}
+    run = api.get(f"/api/runs/{answer.json['run_id']}").json
+    assert (run["trigger"], run["by"], run["flow"]) == ("webhook", "push", "push.yml")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (b"[1, null]", "application/vnd.x+json; charset=utf-8", ("json", [1, None])),
+        (
+            b"a=1&b=x+y&b=%C3%BC&c=",
+            "application/x-www-form-urlencoded",
+            ("form", {"a": "1", "b": ["x y", "ü"], "c": ""}),
+        ),
+        ("grün".encode(), "text/plain", ("text", "grün")),
+        ("grün".encode("latin-1"), "text/plain; charset=ISO-8859-1", ("text", "grün")),
+        (b"\xff\x00\x01", "application/octet-stream", ("base64", base64.b64encode(b"\xff\x00\x01").decode())),
+        (b"x", "text/plain; charset=no-such", ("base64", "eA==")),
+        (b"", "application/json", ("none", None)),
+    ],
+)
+def test_a_body_is_read_as_what_it_says(api: Api, body: bytes, kind: str, expected: tuple[str, Any]) -> None:
+    found = seen(api, call(api, "push", body, {**signed(body), "X-GitHub-Delivery": kind}, kind=kind))
+    assert (found["body_type"], found["body"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"),
+    [
+        (b"{'a': 1}", "application/json", "invalid_json"),
+        (b"[NaN]", "application/json", "invalid_json"),
+        (b"\xff", "application/json", "invalid_json"),
+        (b"[" * 1000, "application/json", "invalid_json"),
+        (b"a=%FF", "application/x-www-form-urlencoded", "invalid_form"),
+        (b"&".join(b"%d=" % n for n in range(201)) * 5, "application/x-www-form-urlencoded", "invalid_form"),
+    ],
+)
+def test_a_body_that_is_not_what_it_says_is_refused_once_the_signature_was_right(
+    api: Api, body: bytes, kind: str, code: str
+) -> None:
+    body = body[:1024] if kind.endswith("json") else body
+    before = runs_of(api, "timed.yml")
+    answer = call(api, "timed", body, timed(body), kind=kind)
+    assert (answer.status_code, answer.json["code"]) == (400, code)
+    assert call(api, "timed", body, timed(body, key="x"), kind=kind).status_code == 401
+    assert runs_of(api, "timed.yml") == before
+
+
+WRONG: dict[str, tuple[str, Callable[[bytes], dict[str, str]]]] = {
+    "no signature": ("push", lambda body: {}),
+    "another key": ("push", lambda body: signed(body, "x")),
+    "another body": ("push", lambda body: signed(body + b" ")),
+    "no prefix": ("push", lambda body: {"X-Hub-Signature-256": hmac_of(body)}),
+    "sha1": ("push", lambda body: {"X-Hub-Signature": f"sha1={hmac_of(body)}"}),
+    "empty": ("push", lambda body: {"X-Hub-Signature-256": "sha256="}),
+    "no text": ("push", lambda body: {"X-Hub-Signature-256": "sha256=ü"}),
+    "the wrong scheme": ("push", timed),
+    "the key itself": ("push", lambda body: {"X-Gitlab-Token": KEY}),
+    "the token of the API is no proof": ("push", lambda body: {"Authorization": f"Bearer {KEY}"}),
+    "timed: without moment": ("timed", lambda body: {"X-Octospool-Signature": f"v1={hmac_of(body)}"}),
+    "timed: moment not signed": (
+        "timed",
+        lambda body: {"X-Octospool-Signature": f"t={int(time.time())},v1={hmac_of(body)}"},
+    ),
+    "timed: too old": ("timed", lambda body: timed(body, age=400)),
+    "timed: too far ahead": ("timed", lambda body: timed(body, age=-400)),
+    "timed: signed as the body alone": ("timed", signed),
+    "timed: nonsense": ("timed", lambda body: {"X-Octospool-Signature": "t=9,9=v1"}),
+    "token: wrong": ("token", lambda body: {"X-Gitlab-Token": KEY + "x"}),
+    "token: missing": ("token", lambda body: {}),
+    "token: in the header of others": ("token", lambda body: {"X-Webhook-Token": KEY}),
+    "unknown hook": ("nothing", signed),
+    "a flow's path is no hook": ("push.yml", signed),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_who_proves_nothing_gets_the_same_answer_whatever_is_wrong(
+    api: Api, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And one line in the log, without the body."""
+    target, headers = WRONG[name]
+    body = b'{"canary": "in-the-body"}'
+    answer = call(api, target, body, headers(body))
+    assert (answer.status_code, answer.json) == REFUSED
+    lines = [record.getMessage() for record in caplog.records if record.name == "octospool.webhooks"]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"webhook '{target}': refused: ")
+    assert "canary" not in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_only_post_and_only_one_name(api: Api) -> None:
+    """Every other address and method needs the API's token, as everywhere."""
+    for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
+        assert api.call(method, "/hooks/push", token=False, headers=signed(b"")).status_code == 401
+    for path in ("/hooks", "/hooks/", "/hooks/push/", "/hooks/push/x", "/hooks//push"):
+        assert api.post(path, token=False, headers=signed(b"")).status_code == 401
+
+
+def test_what_a_sender_adds_to_the_address_is_left_alone(api: Api) -> None:
+    body = b'{"query": 1}'
+    answer = api.post("/hooks/push?source=x&x", token=False, data=body, headers=signed(body))
+    assert answer.status_code == 202
+
+
+def test_the_schemes_with_moment_and_with_token(api: Api) -> None:
+    """A signed moment may be off in either direction; a second signature is for who changes the key."""
+    for age in (250, -250):
+        assert call(api, "timed", b"1", timed(b"1", age=age)).status_code == 202
+    value = timed(b"2")["X-Octospool-Signature"]
+    both = value.replace(",v1=", f",v1={'0' * 64}, v1=")
+    assert call(api, "timed", b"2", {"X-Octospool-Signature": both}).status_code == 202
+    assert call(api, "token", b"1", {"X-Gitlab-Token": KEY}).status_code == 202
+    assert (
+        call(api, "token", b"1", {"X-Gitlab-Token": KEY}).json["repeated"] is False
+    )  # nothing tells them apart
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "is_same"),
+    [
+        ("push", {}, {}, True),
+        ("push", {"X-GitHub-Delivery": "1"}, {"X-GitHub-Delivery": "1"}, True),
+        ("push", {"X-GitHub-Delivery": "2"}, {"X-GitHub-Delivery": "3"}, False),
+        ("timed", {}, {}, True),
+        ("timed", {"X-Octospool-Delivery": "1"}, {"X-Octospool-Delivery": "2"}, True),
+        ("token", {"Idempotency-Key": "1"}, {"Idempotency-Key": "1"}, True),
+    ],
+)
+def test_the_same_delivery_again_gets_the_first_ones_run(
+    api: Api, name: str, first: dict[str, str], second: dict[str, str], is_same: bool
+) -> None:
+    """A signed moment counts once, whatever name the delivery is given."""
+    body = json.dumps([name, first, "again"]).encode()
+    proof = {"push": signed, "timed": timed, "token": lambda _: {"X-Gitlab-Token": KEY}}[name](body)
+    one = call(api, name, body, {**proof, **first})
+    two = call(api, name, body, {**proof, **second})
+    assert one.status_code == 202
+    assert (two.status_code, two.json["repeated"]) == ((200, True) if is_same else (202, False))
+    assert (two.json["run_id"] == one.json["run_id"]) is is_same
+
+
+def test_a_retry_that_is_signed_anew_is_known_by_its_name(api: Api) -> None:
+    name = {"X-Octospool-Delivery": "signed-anew"}
+    one = call(api, "timed", b"9", {**timed(b"9", age=20), **name})
+    two = call(api, "timed", b"9", {**timed(b"9"), **name})
+    assert (two.status_code, two.json["run_id"]) == (200, one.json["run_id"])
+
+
+def test_the_same_delivery_many_times_at_once_starts_one_run(api: Api) -> None:
+    before = runs_of(api, "push.yml")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: call(api, "push", b'"at once"'), range(16)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 15 + [202]
+    assert len({answer.json["run_id"] for answer in answers}) == 1
+    assert runs_of(api, "push.yml") == before + 1
+
+
+def test_a_flow_that_is_running_refuses_and_the_delivery_is_not_taken_for_seen(api: Api) -> None:
+    """By default; the sender tries again, and then it counts. Its own repetition is no conflict."""
+    first = call(api, "busy", b"1").json["run_id"]
+    assert call(api, "busy", b"1").json == {"run_id": first, "repeated": True}
+    refused = call(api, "busy", b"2")
+    assert (refused.status_code, refused.json["code"]) == (409, "flow_running")
+    api.post(f"/api/runs/{first}/cancel")
+    api.get(f"/api/runs/{first}?wait=60")
+    assert call(api, "busy", b"2").status_code == 202
+
+
+def test_a_flow_may_let_calls_wait(api: Api) -> None:
+    """`on_conflict: queue`: no call of a sender that does not try again is lost."""
+    one, two = call(api, "queue", b"1"), call(api, "queue", b"2")
+    assert (one.status_code, two.status_code) == (202, 202)
+    assert api.get(f"/api/runs/{two.json['run_id']}").json["status"] == "queued"
+
+
+def test_a_body_may_be_as_large_as_the_flow_says(api: Api) -> None:
+    """Who proves nothing is not even told that."""
+    body = b'"' + b"x" * 1022 + b'"'
+    assert call(api, "push", body).status_code == 202
+    answer = call(api, "push", body + b" ")
+    assert (answer.status_code, answer.json["code"], answer.json["limit"]) == (
+        413,
+        "delivery_too_large",
+        1024,
+    )
+    assert (call(api, "push", body + b" ", signed(b""))).status_code == 401
+    assert call(api, "timed", b"x" * (1024 * 1024 + 1), {}).status_code == 413
+
+
+def test_the_hook_gives_the_flow_its_params(api: Api) -> None:
+    run_id = call(api, "params", b"1").json["run_id"]
+    run = api.get(f"/api/runs/{run_id}?wait=60").json
+    assert run["params"] == {"level": "long"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("twin", "several flows have it: sub/twin_b.yml, twin_a.yml"),
+        ("empty", "the secret 'empty' is empty"),
+        ("unset", "needs the environment variable NOT_SET_AT_ALL"),
+        ("login", "the secret 'login' is of another type than token"),
+        ("nobody", "secret 'nobodys' not found"),
+    ],
+)
+def test_a_hook_that_cannot_be_served_says_so_in_log_and_readiness(
+    api: Api, name: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An empty key would let anybody sign."""
+    for key in (KEY, ""):
+        answer = call(api, name, b"1", signed(b"1", key))
+        assert (answer.status_code, answer.json["code"]) == UNAVAILABLE
+        assert "twin" not in answer.json["error"]
+    assert says in caplog.text
+    check = next(one for one in api.get("/readyz").json["checks"] if one["name"] == "webhooks")
+    assert check["ok"] is False
+    assert f"webhook '{name}'" in check["message"]
+
+
+def test_a_flow_that_was_never_right_has_no_hook(api: Api) -> None:
+    assert call(api, "calls", b"1").status_code == 503  # it is right by itself; its sub-flow is missing
+
+
+def test_both_flows_of_one_hook_name_are_shown_with_the_problem_and_can_be_launched(api: Api) -> None:
+    for path, other in (("twin_a.yml", "flows/sub/twin_b.yml"), ("sub/twin_b.yml", "flows/twin_a.yml")):
+        (problem,) = api.get(f"/api/flows/files/{path}").json["problems"]
+        assert (problem["code"], problem["key"], problem["line"]) == ("webhook_taken", "on.webhook.name", 1)
+        assert other in problem["message"]
+        assert api.launch(path=path).status_code == 202
+
+
+def test_edits_of_flow_files_count_at_once(api: Api, service: Service) -> None:
+    """A new file, another name (once the change has settled), the end of the file."""
+    path = service.settings.flows_path / "edited.yml"
+    assert call(api, "first").status_code == 401
+    path.write_text(hook("first"), encoding="utf-8")
+    assert call(api, "first").status_code == 202
+    path.write_text(hook("second"), encoding="utf-8")
+    give_up = time.monotonic() + 60
+    while call(api, "second", b"2").status_code == 401:
+        assert time.monotonic() < give_up
+    assert call(api, "first").status_code == 401
+    path.unlink()
+    while call(api, "second", b"3").status_code != 401:
+        assert time.monotonic() < give_up
+
+
+def test_what_was_seen_outlives_a_restart_and_is_forgotten_in_time(tmp_path: Path) -> None:
+    """In the store, for `window_seconds`; then its row goes."""
+    data = tmp_path / "data"
+    (data / "flows").mkdir(parents=True)
+    text = hook("a", ", window_seconds: 1", more="concurrency: {on_conflict: parallel}\n", step=SLEEP)
+    (data / "flows" / "a.yml").write_text(
+        text.replace("window_seconds: 1", "window_seconds: 300"), encoding="utf-8"
+    )
+    (data / "flows" / "b.yml").write_text(text.replace("name: a,", "name: b,"), encoding="utf-8")
+    (data / "secrets.yml").write_text(SECRETS, encoding="utf-8")
+
+    def started() -> tuple[Service, Api]:
+        service = Service(settings_in(data, MAX_WORKERS="1", SPARE_WORKERS="0"))
+        service.start(schedule=False)
+        return service, Api(service)
+
+    service, api = started()
+    run_id = call(api, "a").json["run_id"]
+    brief = call(api, "b").json["run_id"]
+    service.stop(0)
+    service, api = started()
+    try:
+        assert call(api, "a").json == {"run_id": run_id, "repeated": True}
+        give_up = time.monotonic() + 60
+        while (again := call(api, "b").json)["repeated"]:
+            assert time.monotonic() < give_up
+        assert again["run_id"] != brief
+    finally:
+        service.stop(0)
+
+
+def test_a_started_flow_keeps_the_input_of_its_call(api: Api) -> None:
+    """A retry has the same `__input__`."""
+    run_id = call(api, "push", b'{"kept": true}').json["run_id"]
+    api.get(f"/api/runs/{run_id}?wait=60")
+    again = api.post(f"/api/runs/{run_id}/retry", json={"from": "seen"}).json["run_id"]
+    run = api.get(f"/api/runs/{again}?wait=60").json
+    assert run["data"]["__input__"]["body"] == {"kept": True}
