@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flow_processor.errors import StepError
 
@@ -33,7 +35,7 @@ class Printed:
         self._redacted = redacted
         self._guard = threading.Lock()
         self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self._kept: dict[bool, list[bytes]] = {False: [], True: []}
+        self._kept: list[tuple[bool, bytes]] = []
         self._room = MAX_OUTPUT_BYTES
         self._lines_left = MAX_LOGGED_LINES
         self._is_over = False
@@ -47,9 +49,9 @@ class Printed:
         with self._guard:
             return list(self._last)
 
-    def bytes_of(self, *, is_error: bool) -> bytes:
-        """All that was printed there."""
-        return b"".join(self._kept[is_error])
+    def bytes_of(self, *, is_error: bool | None) -> bytes:
+        """All that was printed there; None: on both, as it came."""
+        return b"".join(piece for told_by, piece in self._kept if is_error is None or told_by is is_error)
 
     def check_room(self, what: str) -> None:
         """Raises StepError `output_too_large` once too much was printed by `what` ('the program')."""
@@ -93,7 +95,7 @@ class Printed:
         with self._guard:
             self._room -= len(piece)
             if self._room >= 0:
-                self._kept[is_error].append(piece)
+                self._kept.append((is_error, piece))
             return not self._is_over
 
     def _tell(self, lines: Sequence[str], is_error: bool) -> None:
@@ -105,6 +107,18 @@ class Printed:
             self._on_line(line, is_error)
         if told and self._lines_left < 0:
             self._on_line(f"further lines are not logged: there are more than {MAX_LOGGED_LINES}", True)
+
+
+def json_value(text: str) -> Any:
+    """A printed text read as JSON; nothing printed is null. Raises StepError `json_invalid`."""
+    try:
+        return json.loads(text, parse_constant=_no_json) if text.strip() else None
+    except (ValueError, RecursionError) as error:
+        raise StepError(f"what was printed is no JSON: {error}", code="json_invalid") from error
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value")
 
 
 def _text(line: bytes) -> str:

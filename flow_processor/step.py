@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from flow_processor.errors import StepError
 from flow_processor.run_state import Signal
+from flow_processor.spec.docker import DockerAccess
 
 JsonValue = Any
 """None, bool, int, float, str, list or dict with text keys: what flow data is made of."""
@@ -204,6 +205,10 @@ class StepContext(Protocol):
         """The step's name, for messages."""
 
     @property
+    def run_id(self) -> str:
+        """Id of the run."""
+
+    @property
     def path(self) -> str:
         """Which visit of which step this is, as the journal names it: `go_ahead`, `loop[3]/go_ahead#2`."""
 
@@ -214,6 +219,10 @@ class StepContext(Protocol):
     @property
     def folders(self) -> Folders:
         """Where files and templates lie."""
+
+    @property
+    def docker(self) -> DockerAccess:
+        """Which containers may be run, and where; raises StepError `step_switched_off`."""
 
     @property
     def stop(self) -> threading.Event:

@@ -1,5 +1,25 @@
 """Containers: the only place that talks to a Docker engine.
 
 The SDK is imported when an engine is first spoken to (it takes a tenth of a second), so that a process that has no
-container to do with never loads it. Importing this package does nothing.
+container to do with never loads it.
 """
+
+from flow_processor.containers.container import Container, Ended
+from flow_processor.containers.engine import Engine, EngineUnavailable, LabelledContainer, engine_at
+from flow_processor.containers.labels import owner_id
+from flow_processor.containers.rules import ContainerRules, DockerDenied, Mount
+from flow_processor.containers.wanted import WantedContainer
+
+__all__ = [
+    "Container",
+    "ContainerRules",
+    "DockerDenied",
+    "Ended",
+    "Engine",
+    "EngineUnavailable",
+    "LabelledContainer",
+    "Mount",
+    "WantedContainer",
+    "engine_at",
+    "owner_id",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,13 +49,11 @@ class Engine:
         """`host`: `unix:///var/run/docker.sock`. `timeout_seconds`: how long it may be silent."""
         self.host = host
         self._timeout = timeout_seconds
-        self._connecting = threading.Lock()
         self._connected: Any = None
 
     def close(self) -> None:
         """Close the connections; they are opened anew when needed."""
-        with self._connecting:
-            client, self._connected = self._connected, None
+        client, self._connected = self._connected, None
         if client is not None:
             client.close()
 
@@ -105,13 +103,18 @@ class Engine:
             raise self._unavailable(what, error) from error
 
     def _client(self) -> Any:
-        with self._connecting:
-            if self._connected is None:
-                from docker.api.client import APIClient
+        if self._connected is None:
+            from docker.api.client import APIClient
+            from docker.constants import MINIMUM_DOCKER_API_VERSION
 
-                # Which version of the protocol it speaks is asked for once.
-                self._connected = APIClient(base_url=self.host, version="auto", timeout=self._timeout)
-            return self._connected
+            # Not `version="auto"`: that leaves a connection behind where nothing answers.
+            asking = APIClient(base_url=self.host, version=MINIMUM_DOCKER_API_VERSION, timeout=self._timeout)
+            try:
+                spoken = asking.version(api_version=False)["ApiVersion"]
+            finally:
+                asking.close()
+            self._connected = APIClient(base_url=self.host, version=spoken, timeout=self._timeout)
+        return self._connected
 
     def _unavailable(self, what: str, error: Exception) -> EngineUnavailable:
         text = str(error)
@@ -129,3 +132,9 @@ class Engine:
         else:
             why = f"it could not {what}: {error}"
         return EngineUnavailable(f"the Docker engine at {self.host} cannot be used: {why}")
+
+
+@functools.lru_cache(maxsize=4)
+def engine_at(host: str) -> Engine:
+    """The engine at that address; its connections serve the whole process."""
+    return Engine(host)

@@ -11,7 +11,9 @@ import ast
 import functools
 import inspect
 import sys
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from pydantic import AliasChoices, BaseModel, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -19,8 +21,21 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedKeys:
+    """Keys that somebody may want to write and that a rule refuses."""
+
+    code: str
+    """Of the problem."""
+    rules: Mapping[str, str]
+    """Key -> the rule, in a sentence."""
+
+
 class Described(BaseModel):
     """Base of models whose fields have docstrings: they are the descriptions in the JSON Schema."""
+
+    refused_keys: ClassVar[RefusedKeys | None] = None
+    """Unknown keys that are worth more than 'unknown key'."""
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flow_processor.documents.described import aliases, field_description
+from flow_processor.documents.described import RefusedKeys, aliases, field_description
 from flow_processor.documents.refusal import Loc
 
 
@@ -31,6 +31,8 @@ class Spot:
     """The mapping or list around it."""
     keys: list[str] = field(default_factory=list)
     """The keys that the mapping around it may have."""
+    refused_keys: RefusedKeys | None = None
+    """Keys of that mapping that a rule refuses."""
     keys_inside: dict[str, str] = field(default_factory=dict)
     """Keys of the mappings that stand beside it -> the key of that mapping."""
     keys_around: list[str] = field(default_factory=list)
@@ -236,6 +238,7 @@ def _describe_keys(spot: Spot, owner: type[BaseModel] | None, outer: type[BaseMo
     if owner is None:
         return
     spot.keys = _names(owner)
+    spot.refused_keys = getattr(owner, "refused_keys", None)
     spot.keys_around = _names(outer) if outer else []
     for name, info in owner.model_fields.items():
         inner = _resolve(info.annotation)[0]

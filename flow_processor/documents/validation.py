@@ -182,6 +182,9 @@ def _said(spot: Spot, error: ErrorDetails) -> Wording:
 
 def _unknown_key(spot: Spot, document: Document) -> Problem:
     key = str(spot.loc[-1])
+    refused = spot.refused_keys
+    if refused is not None and key in refused.rules:
+        return problem_at(document, spot.loc, refused.code, f"'{key}' is refused: {refused.rules[key]}")
     hint = did_you_mean(key, spot.keys)
     if key in spot.keys_inside:
         hint = f"it belongs under '{spot.keys_inside[key]}'"

@@ -18,6 +18,7 @@ from flow_processor.errors import StepError
 from flow_processor.expressions import data_key, jq, when
 from flow_processor.own_code.printing import printing_to
 from flow_processor.run_state import Signal
+from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import (
     Block,
@@ -107,6 +108,11 @@ class AttemptContext:
         return self._step.name
 
     @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._journal.run_id
+
+    @property
     def path(self) -> str:
         """Which visit of which step this is."""
         return self._path
@@ -120,6 +126,13 @@ class AttemptContext:
     def folders(self) -> Folders:
         """Where files and templates lie."""
         return self._tools.folders
+
+    @property
+    def docker(self) -> DockerAccess:
+        """Which containers may be run, and where."""
+        if self._tools.docker is None:
+            raise StepError("config.yml switches no containers on (docker.enabled)", code="step_switched_off")
+        return self._tools.docker
 
     @property
     def stop(self) -> threading.Event:

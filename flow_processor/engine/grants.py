@@ -34,11 +34,11 @@ class Grants:
 
 
 def _secrets_in(value: Any) -> Iterator[str]:
-    """Every `secret: NAME`, and all of `secrets: {…: NAME}`, among a step's options."""
+    """Every `secret: NAME` and `authentication: NAME`, and all of `secrets: {…: NAME}`, among a step's options."""
     if isinstance(value, BaseModel):
         for key in type(value).model_fields:
             inner = getattr(value, key)
-            if key == "secret" and isinstance(inner, str):
+            if key in ("secret", "authentication") and isinstance(inner, str):
                 yield inner
             elif key == "secrets" and isinstance(inner, dict):
                 yield from inner.values()

@@ -63,5 +63,7 @@ class WorkerSettings:
     """Limit of the process's address space, in MiB; 0 for none."""
     switched_off: Mapping[str, str] = field(default_factory=dict)
     """Step type -> the key of config.yml that switches it off."""
+    docker: Mapping[str, Any] | None = None
+    """DockerAccess as JSON values; None: there are no containers."""
     cores: Sequence[int] = ()
     """Processor cores to use; none named: those of the daemon."""

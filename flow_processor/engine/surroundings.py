@@ -11,6 +11,7 @@ from flow_processor.clock import Clock
 from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import Templates
 from flow_processor.own_code.calls import NO_OWN_CODE, OwnCode
+from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.params import ParamSpec
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, StepResult
@@ -29,6 +30,8 @@ class Tools:
     """The own code that the run takes along."""
     switched_off: Mapping[str, str] = field(default_factory=dict)
     """Step type -> the key of config.yml that switches it off."""
+    docker: DockerAccess | None = None
+    """None: there are no containers."""
 
 
 class Surroundings(Protocol):

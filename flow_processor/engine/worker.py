@@ -52,6 +52,7 @@ from flow_processor.result_files import ResultFiles
 from flow_processor.run import RunStatus
 from flow_processor.run_state import Signal
 from flow_processor.secrets.redaction import Redactor
+from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.step import Folders
 
@@ -90,6 +91,7 @@ class Worker:
             self._clock,
             ZoneInfo(settings.timezone),
             switched_off=settings.switched_off,
+            docker=None if settings.docker is None else DockerAccess.from_json(settings.docker),
         )
         self._modules = Modules()
         self._filters: tuple[tuple[str, str], ...] = ()

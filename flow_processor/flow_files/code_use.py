@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flow_processor.containers import ContainerRules
 from flow_processor.documents import did_you_mean
 from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.own_code.library import Function, OwnCodeState
@@ -16,6 +17,10 @@ from flow_processor.spec.step import StepSpec
 
 CheckValues = Callable[[Function, Mapping[str, Any]], list[dict[str, Any]]]
 """What is wrong with values for a function: `{"loc", "message", "hint"}` each."""
+
+_DOCKER_HINT = (
+    "they are off until config.yml says 'docker: {enabled: true, allow_images: [...]}': docs/containers.md"
+)
 
 Found = tuple[Loc, str, str, str | None]
 """(place, problem code, message, hint)"""
@@ -29,6 +34,8 @@ class CodeUse:
     check_values: CheckValues = lambda function, values: []
     switched_off: Mapping[str, str] = field(default_factory=dict)
     """Step type -> the key of config.yml that says so."""
+    containers: ContainerRules | None = None
+    """The rules for containers; None: not known, not looked at."""
 
     def problems(self, flow: FlowSpec) -> Iterator[Found]:
         """What of own code, and of what is switched off, the flow cannot have."""
@@ -36,9 +43,13 @@ class CodeUse:
             key = self._switched_off(step)
             if key is not None:
                 message = f"steps of the type '{step.type}' are switched off in config.yml ({key}: false)"
-                yield (*loc, "type"), "step_switched_off", message, None
+                hint = _DOCKER_HINT if step.options_key == "docker" else None
+                yield (*loc, "type"), "step_switched_off", message, hint
             elif step.options_key == "python":
                 yield from self._call((*loc, "python"), step)
+            elif step.options_key == "docker" and self.containers is not None:
+                for place, code, message in self.containers.problems(step.options):
+                    yield (*loc, "docker", *place), code, message, None
             elif step.is_own:
                 yield from self._own_step(loc, step)
 

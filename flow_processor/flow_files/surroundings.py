@@ -65,17 +65,18 @@ class Surroundings:
         elif step.options_key == "python":
             for parameter, name in options.secrets.items():
                 yield from self._secret((*loc, "python", "secrets", parameter), name)
-        elif step.options_key == "shell":
+        elif step.options_key in ("shell", "docker"):
             for variable, wanted in options.secret_env.items():
-                yield from self._secret((*loc, "shell", "secret_env", variable), wanted.secret)
+                yield from self._secret((*loc, step.options_key, "secret_env", variable), wanted.secret)
         elif step.options_key == "rest" and options.authentication is not None:
             yield from self._secret((*loc, "rest", "authentication", "secret"), options.authentication.secret)
         yield from self._of_connection((*loc, step.options_key), options)
 
     def _of_connection(self, loc: Loc, options: Any) -> Iterator[_Found]:
         """What steps share that talk to other servers: a secret, certificates, a package."""
-        if isinstance(getattr(options, "secret", None), str):
-            yield from self._secret((*loc, "secret"), options.secret)
+        for key in ("secret", "authentication"):
+            if isinstance(getattr(options, key, None), str):
+                yield from self._secret((*loc, key), getattr(options, key))
         if isinstance(getattr(options, "verify", None), str):
             yield from self._file((*loc, "verify"), options.verify)
         package = getattr(options, "package", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flow_processor.clock import Clock
+from flow_processor.containers import ContainerRules
 from flow_processor.engine.code_reader import CodeProcess
 from flow_processor.expressions.template_checks import filter_names
 from flow_processor.factory import step_types
@@ -21,6 +22,7 @@ class OwnCode:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._switched_off = settings.switched_off
+        self._containers = container_rules(settings)
         self.library: CodeLibrary | None = None
         if settings.own_code.enabled:
             reader = CodeProcess(environment=settings.environment, memory_mb=settings.worker_memory_mb)
@@ -29,8 +31,8 @@ class OwnCode:
     def use(self) -> CodeUse:
         """What flows may use now."""
         if self.library is None:
-            return CodeUse(switched_off=self._switched_off)
-        return CodeUse(self.state(), self.library.wrong, self._switched_off)
+            return CodeUse(switched_off=self._switched_off, containers=self._containers)
+        return CodeUse(self.state(), self.library.wrong, self._switched_off, self._containers)
 
     def state(self) -> OwnCodeState:
         """What is there now."""
@@ -42,6 +44,7 @@ class OwnCode:
         return OwnCodeView(
             own_code=SwitchView(enabled="python" not in self._switched_off),
             shell=SwitchView(enabled="shell" not in self._switched_off),
+            docker=SwitchView(enabled="docker" not in self._switched_off),
             functions=[_function(one) for one in state.functions.values()],
             files=[_file(one) for one in state.files],
         )
@@ -50,6 +53,16 @@ class OwnCode:
         """End the process that reads."""
         if self.library is not None:
             self.library.close()
+
+
+def container_rules(settings: Settings) -> ContainerRules | None:
+    """What containers of this data folder may do; None where there are none."""
+    if not settings.docker.enabled:
+        return None
+    from flow_processor.store import store_files
+
+    private = [*settings.private_paths, *store_files(settings.database_url)]
+    return ContainerRules(settings=settings.docker, data=settings.data_path, private=private)
 
 
 def flow_library(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from flow_processor.clock import Clock, SystemClock, from_epoch
+from flow_processor.containers import owner_id
 from flow_processor.engine.handover import Handovers
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.order import WorkerSettings
@@ -36,6 +37,7 @@ from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
 from flow_processor.service.webhooks import Webhooks
 from flow_processor.settings import Settings
+from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
 from flow_processor.store import Store, store_files
@@ -197,6 +199,7 @@ class Parts:
             timezone=settings.timezone,
             memory_mb=settings.worker_memory_mb,
             switched_off=settings.switched_off,
+            docker=_docker_access(settings),
             cores=self._worker_cores,
         )
         return WorkerPool(
@@ -317,3 +320,11 @@ class Parts:
             params=run.params,
             loop_index=run.parent_index,
         )
+
+
+def _docker_access(settings: Settings) -> dict[str, Any] | None:
+    """What workers are told about containers."""
+    if not settings.docker.enabled:
+        return None
+    owner = owner_id(settings.data_path, create=True)
+    return DockerAccess(settings.docker_host, owner or "", settings.docker).as_json()

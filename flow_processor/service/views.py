@@ -342,6 +342,8 @@ class OwnCodeView(View):
     """The python step, and step types and template filters of one's own."""
     shell: SwitchView
     """The shell step."""
+    docker: SwitchView
+    """The docker step."""
     functions: list[FunctionView]
     """What flows can use."""
     files: list[CodeFileView]

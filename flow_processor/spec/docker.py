@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -83,3 +85,23 @@ class DockerSettings(Spec):
     """Processes and threads of a container; a step may say less."""
     allow_root: bool = False
     """May containers run as root, or as whatever user their image names?"""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerAccess:
+    """What a worker knows about containers."""
+
+    host: str
+    """The engine's address."""
+    owner: str
+    """Whose its containers are: tells this data folder from others."""
+    settings: DockerSettings
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values; it crosses a pipe."""
+        return {"host": self.host, "owner": self.owner, "settings": self.settings.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DockerAccess:
+        """What `as_json` gave."""
+        return cls(values["host"], values["owner"], DockerSettings.model_validate(values["settings"]))

@@ -3,6 +3,7 @@
 from flow_processor.steps import (
     database,
     debug,
+    docker,
     email,
     exit,
     file,
@@ -31,6 +32,7 @@ from flow_processor.steps import (
 __all__ = [
     "database",
     "debug",
+    "docker",
     "email",
     "exit",
     "file",

@@ -57,6 +57,7 @@ from flow_processor.errors import StepError
 from flow_processor.expressions.jinja import is_template
 from flow_processor.factory import step_type
 from flow_processor.paths import inside
+from flow_processor.printed import json_value
 from flow_processor.programs import Ended, Program
 from flow_processor.spec.base import Spec
 from flow_processor.step import JsonValue, StepContext, StepResult
@@ -177,14 +178,10 @@ def _output(options: ShellOptions, ended: Ended) -> JsonValue:
     if options.output == "text":
         return text.rstrip("\r\n")
     try:
-        return json.loads(text, parse_constant=_no_json) if text.strip() else None
-    except (ValueError, RecursionError) as error:
-        message = f"what the program printed is no JSON: {error}"
-        raise ShellError(message, code="json_invalid", details={"last_lines": ended.last_lines}) from error
-
-
-def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON value")
+        return json_value(text)
+    except StepError as error:
+        error.details["last_lines"] = ended.last_lines
+        raise
 
 
 def _unexpected(ended: Ended, context: StepContext) -> ShellError:

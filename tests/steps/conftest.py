@@ -22,6 +22,7 @@ from flow_processor.errors import StepError
 from flow_processor.expressions import data_key, jq, when
 from flow_processor.expressions.jinja import Templates
 from flow_processor.run_state import Signal
+from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, Secret, StepResult, Wait
 
@@ -39,6 +40,9 @@ class FakeContext:
         self.data: dict[str, Any] = {}
         self.step_name = self.path = "step"
         self.attempt = 1
+        self.run_id = "run-of-a-test"
+        self.containers: DockerAccess | None = None
+        """None: there are none."""
         self.zone = ZoneInfo("Europe/Brussels")
         self.begun_wait: Wait | None = None
         self.signal: Signal | None = None
@@ -58,6 +62,11 @@ class FakeContext:
         """Labels of the nested steps that were run."""
         self.templates = Templates(self.folders.templates)
         self.run_lines = Lines(SystemClock(), signals=(), may_park=lambda: False)
+
+    @property
+    def docker(self) -> DockerAccess:
+        assert self.containers is not None
+        return self.containers
 
     def remaining_seconds(self) -> float | None:
         return self.seconds_left
