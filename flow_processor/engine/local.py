@@ -53,8 +53,11 @@ class LocalEngine:
         handovers: Handovers,
         on_ended: EndedListener,
         on_children: ChildrenListener,
+        on_worker_lost: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_worker_lost` is told that a worker has died or was killed; it must not wait for anything."""
         self._store = store
+        self._on_worker_lost = on_worker_lost
         self._pool = pool
         self._roster = Roster()
         self._recorder = Recorder(store, self._roster, clock=clock, on_ended=on_ended)
@@ -191,6 +194,20 @@ class LocalEngine:
         with self._roster.lock:
             return len(self._roster.assignments), len(self._dispatcher)
 
+    def is_at_work(self, worker_id: str, run_id: str) -> bool:
+        """Has this worker the run now?"""
+        with self._roster.lock:
+            found = self._roster.find(run_id)
+            return found is not None and found[0].id == worker_id
+
+    def has(self, run_id: str) -> bool:
+        """Is the run in a worker's hands, on its way to or from one, waiting for one, or parked?"""
+        roster = self._roster
+        with roster.lock:
+            is_assigned = any(assignment.run.id == run_id for assignment in roster.assignments.values())
+            waits = self._dispatcher.find(run_id) is not None or run_id in self._parked
+            return is_assigned or waits or run_id in roster.between
+
     def parked_count(self) -> int:
         """How many runs wait without a worker."""
         with self._roster.lock:
@@ -207,5 +224,7 @@ class LocalEngine:
             self.expressions.take_frame(worker, frame)
 
     def _worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
+        if exit_code:
+            self._on_worker_lost()
         self.expressions.worker_left(worker)
         self._departures.worker_left(worker, exit_code)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flow_processor.clock import Clock
 from flow_processor.errors import DataFolderInUse, OctospoolError, StoreUnavailable
 from flow_processor.locks import DataFolderLock, LockFile
+from flow_processor.service.container_findings import in_engine
 from flow_processor.service.findings import Finding, Patient, in_folder, in_store
 from flow_processor.settings import Settings
 from flow_processor.store import database_file
@@ -106,6 +107,7 @@ def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
     if path is None or not path.exists():
         facts.append("there is no store yet; the first start makes one")
         yield from in_folder(Patient(settings, None, in_use))
+        yield from in_engine(settings)
         return
     checkup = Checkup(path)
     try:
@@ -117,6 +119,7 @@ def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         if patient.checkup is not None:
             yield from in_store(patient, patient.checkup)
         yield from in_folder(patient)
+        yield from in_engine(settings)
     finally:
         checkup.close()
 
