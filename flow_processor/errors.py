@@ -10,7 +10,8 @@ OctospoolError            code, message, details
 │                         ScheduleNotFound SecretNotFound                    404
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
-│                         NotWaiting AlreadyAnswered                         409
+│                         NotWaiting AlreadyAnswered ScheduleFromFile
+│                         ScheduleFinished                                   409
 ├── FlowChanged           the flow file is another one by now                412
 ├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
@@ -98,7 +99,7 @@ class LockNotFound(NotFound):
 
 
 class ScheduleNotFound(NotFound):
-    """No flow was added under that id."""
+    """There is no schedule, and no added flow, of that id."""
 
     code = "schedule_not_found"
 
@@ -125,6 +126,18 @@ class FlowAlreadyAdded(Conflict):
     """The flow is in the scheduler already."""
 
     code = "flow_already_added"
+
+
+class ScheduleFromFile(Conflict):
+    """The schedule stands in a file; it is changed there, not by a call."""
+
+    code = "schedule_from_file"
+
+
+class ScheduleFinished(Conflict):
+    """All moments of the schedule are past, so it cannot be switched on."""
+
+    code = "schedule_finished"
 
 
 class RunIsLive(Conflict):

@@ -1,4 +1,4 @@
-"""What is due when: the flows of the scheduler, ordered by the moment at which each wants to be looked at.
+"""What is due when: the schedules that are switched on, ordered by the moment at which each wants to be looked at.
 
 A heap, so that a look at 10,000 schedules of which none is due costs no more than a look at one. Thread safe.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-from flow_processor.scheduling.slots import SlotRule
+from flow_processor.scheduling.moments import SlotRule
 from flow_processor.spec.schedule import ScheduleSpec
-from flow_processor.store.schedules import ScheduleRow
+from flow_processor.store.schedule_rows import ScheduleRow
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """One flow in the scheduler. Only the scheduler's thread changes it; others put a new one in its place."""
+    """One schedule. Only who hands its slots over changes it; others put a new one in its place."""
 
     row: ScheduleRow
     spec: ScheduleSpec | None
@@ -30,6 +32,8 @@ class Entry:
     """Why it does not fire, or what went wrong last."""
     due: datetime | None = None
     """When to look at it next; None for never."""
+    is_checked: bool = True
+    """False: made of what the store remembers; what its flow file says now is looked at before it fires."""
 
     def next_slot(self) -> datetime | None:
         """The first slot that is not done with."""
@@ -42,6 +46,7 @@ class Agenda:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._of_flow: defaultdict[str, set[str]] = defaultdict(set)
         self._heap: list[tuple[datetime, int, Entry]] = []
         self._numbers = count()  # breaks ties, because entries have no order
 
@@ -50,6 +55,7 @@ class Agenda:
         due = entry.next_slot()
         with self._lock:
             self._entries[entry.row.id] = entry
+            self._of_flow[entry.row.flow].add(entry.row.id)
             self._plan(entry, due)
 
     def plan(self, entry: Entry, due: datetime | None) -> None:
@@ -76,7 +82,10 @@ class Agenda:
     def drop(self, schedule_id: str) -> bool:
         """Forget an entry; False if there is none of that id."""
         with self._lock:
-            return self._entries.pop(schedule_id, None) is not None
+            entry = self._entries.pop(schedule_id, None)
+            if entry is not None:
+                self._of_flow[entry.row.flow].discard(schedule_id)
+            return entry is not None
 
     def holds(self, entry: Entry) -> bool:
         """False once the entry was dropped or replaced."""
@@ -86,6 +95,15 @@ class Agenda:
         """All entries."""
         with self._lock:
             return list(self._entries.values())
+
+    def get(self, schedule_id: str) -> Entry | None:
+        """The entry of that id."""
+        return self._entries.get(schedule_id)
+
+    def of_flows(self, flows: Collection[str]) -> list[Entry]:
+        """All entries of these flows."""
+        with self._lock:
+            return [self._entries[one] for flow in flows for one in self._of_flow.get(flow, ())]
 
     def next_due(self) -> datetime | None:
         """When the earliest entry is due; None if none ever is."""

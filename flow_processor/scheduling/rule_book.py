@@ -1,4 +1,4 @@
-"""Which rule counts for a flow in the scheduler, and since when.
+"""Which rule counts for a schedule, and since when.
 
 A rule that changed counts from the moment at which the change was noticed: its earlier slots never were. That is
 remembered in the store, so it also holds for a flow file that was edited while the daemon was down.
@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from flow_processor.errors import InvalidRequest, OctospoolError
 from flow_processor.scheduling.agenda import Entry
-from flow_processor.scheduling.slots import SlotRule, rule_of_spec
-from flow_processor.spec.schedule import ScheduleSpec
-from flow_processor.store.schedules import ScheduleRow, ScheduleStore
+from flow_processor.scheduling.moments import SlotRule, rule_of_spec
+from flow_processor.spec.schedule import KINDS_TEXT, ScheduleSpec
+from flow_processor.store.schedule_rows import ScheduleRow
+from flow_processor.store.schedules import ScheduleStore
 
 
 class RuleBook:
@@ -45,40 +46,60 @@ class RuleBook:
         """The rule that counts, its time zone filled in.
 
         Raises what `rule_of` and `check_params` raise, and InvalidRequest for a flow without a schedule
-        (no_schedule) or a cron text that is wrong (invalid_schedule).
+        (no_schedule) or a cron text or moment that is wrong (invalid_schedule).
         """
         spec = override or self._rule_of(flow)
         if spec is None:
-            raise InvalidRequest(
-                f"'{flow}' has no schedule; give it 'cron' or 'every_seconds'", code="no_schedule"
-            )
+            raise InvalidRequest(f"'{flow}' has no schedule; give it {KINDS_TEXT}", code="no_schedule")
         self._check_params(flow, values_of(spec, params))
-        spec = spec.model_copy(update={"timezone": spec.timezone or self._zone.key})
+        spec = self.in_zone(spec)
         try:
             return spec, rule_of_spec(spec, anchor=anchor)
         except ValueError as error:
             raise InvalidRequest(f"'{flow}': {error}", code="invalid_schedule") from error
 
+    def in_zone(self, spec: ScheduleSpec) -> ScheduleSpec:
+        """The rule, its time zone filled in."""
+        return spec.model_copy(update={"timezone": spec.timezone or self._zone.key})
+
     def entry(self, row: ScheduleRow, handled_until: datetime, *, now: datetime) -> Entry:
-        """The entry for a row. Where there is no rule it has a problem instead. Raises StoreUnavailable."""
+        """The entry for a row, by what its flow file says now. Where there is no rule it has a problem instead.
+
+        Raises StoreUnavailable.
+        """
         try:
-            spec, rule = self.rule(row.flow, row.override, params=row.params, anchor=row.anchor)
+            spec, _ = self.rule(row.flow, row.override, params=row.params, anchor=row.anchor)
         except OctospoolError as error:
             return Entry(row, None, None, handled_until, problem=error.message)
         is_new = row.in_force is None
-        is_same = is_new or _moments(spec) == _moments(row.in_force)
+        is_same = is_new or moments_said(spec) == moments_said(row.in_force)
         since = row.anchor if is_same and not counts_anew(spec, handled_until, now=now) else now
         handled_until = min(handled_until, now) if since == row.anchor else now
-        if not is_new and since == row.anchor:
-            return Entry(row, spec, rule, handled_until)
-        self._schedules.set_in_force(row.id, spec, since=since)
-        row = replace(row, in_force=spec, anchor=since)
-        return Entry(row, spec, rule_of_spec(spec, anchor=since), handled_until)
+        if is_new or since != row.anchor:
+            self._schedules.set_in_force(row, spec, since=since)
+            row = replace(row, in_force=spec, anchor=since, counted_from=since)
+        return Entry(row, spec, rule_of_spec(spec, anchor=begin_of(spec, row)), handled_until)
+
+    def remembered(self, row: ScheduleRow) -> Entry:
+        """The entry for a row as the store has it: no flow file is read, so that a start is quick."""
+        spec = row.in_force
+        try:
+            rule = None if spec is None else rule_of_spec(spec, anchor=begin_of(spec, row))
+        except (
+            ValueError
+        ):  # the time zone database has changed: what to say of it is found when it is checked
+            spec = rule = None
+        return Entry(row, spec, rule, row.handled_until, is_checked=False)
 
 
 def values_of(spec: ScheduleSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """The values for the flow's parameters: those of the rule, and on top those of whoever added the flow."""
     return {**spec.params, **(params or {})}
+
+
+def begin_of(spec: ScheduleSpec, row: ScheduleRow) -> datetime:
+    """Since when the rule is counted. The number of runs of a counted one is not begun again by a pause."""
+    return row.counted_from if spec.is_counted and row.counted_from is not None else row.anchor
 
 
 def counts_anew(spec: ScheduleSpec, handled_until: datetime, *, now: datetime) -> bool:
@@ -90,6 +111,18 @@ def counts_anew(spec: ScheduleSpec, handled_until: datetime, *, now: datetime) -
     return spec.every_seconds is not None and (handled_until - now).total_seconds() > spec.every_seconds
 
 
-def _moments(spec: ScheduleSpec | None) -> tuple[str | None, float | None, str | None] | None:
+_MOMENT_KEYS = (
+    "cron",
+    "every_seconds",
+    "at",
+    "interval",
+    "repeat_count",
+    "starts_at",
+    "ends_at",
+    "timezone",
+)
+
+
+def moments_said(spec: ScheduleSpec | None) -> tuple[Any, ...] | None:
     """What decides the moments of a schedule; its catchup does not."""
-    return None if spec is None else (spec.cron, spec.every_seconds, spec.timezone)
+    return None if spec is None else tuple(getattr(spec, key) for key in _MOMENT_KEYS)

@@ -14,86 +14,15 @@ Skipped slots of one gap are told by one record with their count, however many t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
-from typing import Protocol
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from flow_processor.clock import to_text
-from flow_processor.spec.cron import CronRule
-from flow_processor.spec.schedule import Catchup, ScheduleSpec
+from flow_processor.scheduling.moments import COUNT_LIMIT, SlotRule, first_slots
+from flow_processor.spec.schedule import Catchup
 
 ON_TIME_SECONDS = 30.0
 """With `catchup: none` a slot this long ago still starts: a quick restart is no downtime."""
-
-COUNT_LIMIT = 5000
-"""Missed slots of a cron rule are counted up to here (some 30 ms); more are told as 'more than 5000'."""
-
-
-class SlotRule(Protocol):
-    """What yields the moments of a schedule."""
-
-    def slots_after(self, moment: datetime) -> Iterator[datetime]:
-        """All slots later than `moment`, in UTC, in order."""
-
-    def count(self, after: datetime, until: datetime) -> int | None:
-        """How many slots lie in (after, until]; None if they are more than anybody wants to count."""
-
-
-@dataclass(frozen=True)
-class CronSlots:
-    """Slots of a cron rule, read in a time zone."""
-
-    rule: CronRule
-    zone: ZoneInfo
-
-    def slots_after(self, moment: datetime) -> Iterator[datetime]:
-        """All slots later than `moment`, in UTC, in order."""
-        return self.rule.slots_after(moment, self.zone)
-
-    def count(self, after: datetime, until: datetime) -> int | None:
-        """How many slots lie in (after, until]; None for more than COUNT_LIMIT."""
-        number = len(_first_slots(self, after, until, COUNT_LIMIT + 1))
-        return number if number <= COUNT_LIMIT else None
-
-
-@dataclass(frozen=True)
-class IntervalSlots:
-    """Slots at the anchor plus every multiple of the interval; the anchor itself is none.
-
-    In whole microseconds: they never drift, and are the same ones after a restart.
-    """
-
-    step: timedelta
-    anchor: datetime
-
-    def slots_after(self, moment: datetime) -> Iterator[datetime]:
-        """All slots later than `moment`, in UTC, in order, up to the year 9999."""
-        begin = self.anchor.astimezone(UTC)
-        number = max((moment - begin) // self.step + 1, 1)
-        try:
-            while True:
-                yield begin + self.step * number
-                number += 1
-        except OverflowError:
-            return
-
-    def count(self, after: datetime, until: datetime) -> int | None:
-        """How many slots lie in (after, until]; always exact."""
-        before = max((after - self.anchor) // self.step, 0)
-        return max((until - self.anchor) // self.step - before, 0)
-
-
-def rule_of_spec(spec: ScheduleSpec, *, anchor: datetime) -> SlotRule:
-    """The rule a spec stands for; without a zone cron is read in UTC. Intervals are counted from `anchor`.
-
-    Raises ValueError for a cron text that is wrong (a loaded flow file has none).
-    """
-    if spec.every_seconds is not None:
-        return IntervalSlots(timedelta(seconds=spec.every_seconds), anchor)
-    return CronSlots(CronRule.parse(spec.cron or ""), ZoneInfo(spec.timezone or "UTC"))
 
 
 @dataclass(frozen=True)
@@ -152,17 +81,12 @@ def newest_slots(rule: SlotRule, *, after: datetime, until: datetime, number: in
     Halves the stretch until what is left of it holds at least `number` slots, but fewer than twice as many.
     """
     begin, end = after, until
-    found = _first_slots(rule, begin, until, 2 * number)
+    found = first_slots(rule, begin, until, 2 * number)
     while len(found) == 2 * number:
         middle = begin + (end - begin) / 2
-        later = _first_slots(rule, middle, until, 2 * number)
+        later = first_slots(rule, middle, until, 2 * number)
         if len(later) < number:
             end = middle
         else:
             begin, found = middle, later
     return tuple(found[-number:])
-
-
-def _first_slots(rule: SlotRule, after: datetime, until: datetime, limit: int) -> list[datetime]:
-    """The first slots in (after, until], at most `limit`."""
-    return list(islice(takewhile(lambda slot: slot <= until, rule.slots_after(after)), limit))

@@ -10,7 +10,8 @@ from flow_processor.clock import from_epoch
 from flow_processor.errors import OctospoolError
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.run import RunStatus, Trigger
-from flow_processor.scheduling.flow_scheduler import AddedSchedule, FlowScheduler, ScheduledLaunch
+from flow_processor.scheduling.flow_scheduler import AddedSchedule, FlowScheduler
+from flow_processor.scheduling.hand_over import ScheduledLaunch
 from flow_processor.service.cause import Cause
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
@@ -19,8 +20,9 @@ from flow_processor.settings import AutostartEntry, Settings
 from flow_processor.spec.params import clean_params
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store import Connection
+from flow_processor.store.given_schedules import GivenScheduleStore
 from flow_processor.store.runs import RunRow
-from flow_processor.store.schedules import Origin
+from flow_processor.store.schedule_rows import Origin
 from flow_processor.store.slots import SlotOutcome, claim_slot
 
 logger = logging.getLogger("octospool.service")
@@ -37,12 +39,14 @@ class AddedFlows:
         *,
         live: LiveRuns,
         scheduler: Callable[[], FlowScheduler],
+        given: Callable[[], GivenScheduleStore],
     ) -> None:
         self._settings = settings
         self._library = library
         self._launcher = launcher
         self._live = live
         self._scheduler = scheduler
+        self._given = given
         self._autostart_problems: list[str] = []
 
     def start(self) -> None:
@@ -53,9 +57,6 @@ class AddedFlows:
             self._complain(str(problem))
         named = [self._add_autostart(entry) for entry in self._settings.autostart]
         scheduler.forget_autostart(except_flows=named)
-        for flow in scheduler.added():
-            if flow.problem is not None:
-                logger.warning("does not fire: %s", flow.problem, extra={"flow": flow.flow})
         scheduler.start()
 
     def _add_autostart(self, entry: AutostartEntry) -> str:
@@ -97,9 +98,10 @@ class AddedFlows:
 
     def all(self) -> list[AddedFlow]:
         """Every flow in the scheduler."""
-        return [self._view(added) for added in self._scheduler().added()]
+        live = self._live.flows()
+        return [self._view(added, is_running=added.flow in live) for added in self._scheduler().added()]
 
-    def _view(self, added: AddedSchedule) -> AddedFlow:
+    def _view(self, added: AddedSchedule, *, is_running: bool) -> AddedFlow:
         return AddedFlow(
             flow_id=added.schedule_id,
             path=added.flow,
@@ -111,7 +113,7 @@ class AddedFlows:
             next_run=added.next_slot,
             last_run=added.last_slot,
             last_run_id=added.last_run_id,
-            running=self._live.is_live(added.flow),
+            running=is_running,
             problem=added.problem,
         )
 
@@ -128,6 +130,7 @@ class AddedFlows:
                 at=from_epoch(run.created_at),
                 run_id=run.id,
                 reason=None if run.error is None else run.error["message"],
+                revision=due.revision,
             )
 
         cause = Cause(
@@ -139,4 +142,5 @@ class AddedFlows:
             claim=claim,
             waits_its_turn=due.is_missed,
         )
-        self._launcher.launch(due.flow, payload=None, params=dict(due.params), cause=cause)
+        payload = self._given().input_of(due.schedule_id) if due.has_input else None
+        self._launcher.launch(due.flow, payload=payload, params=dict(due.params), cause=cause)

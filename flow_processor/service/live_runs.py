@@ -77,9 +77,13 @@ class LiveRuns:
         live = self._live.get(run_id)
         return None if live is None else live.asked_to_end_at
 
-    def is_live(self, flow: str) -> bool:
-        """Is a run of this flow live?"""
-        return any(live.flow == flow for live in list(self._live.values()))
+    def of_flow(self, flow: str) -> list[str]:
+        """Ids of the runs of this flow that are live."""
+        return [run_id for run_id, live in list(self._live.items()) if live.flow == flow]
+
+    def flows(self) -> set[str]:
+        """The flows of which a run is live."""
+        return {live.flow for live in list(self._live.values())}
 
     def wait(self, run_id: str, seconds: float) -> tuple[RunRow, list[WireRow]] | None:
         """Wait for a run's end; the run and its journal if it ended meanwhile and they are at hand."""

@@ -33,6 +33,7 @@ from flow_processor.service.recovery import Recovery
 from flow_processor.service.resumes import Resumes
 from flow_processor.service.retention import Retention
 from flow_processor.service.retries import Retries
+from flow_processor.service.schedules import Schedules
 from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
 from flow_processor.service.webhooks import Webhooks
@@ -42,6 +43,7 @@ from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
 from flow_processor.store import Store, store_files
 from flow_processor.store.runs import RunRow
+from flow_processor.store.given_schedules import GivenScheduleStore
 from flow_processor.store.schedules import ScheduleStore
 
 logger = logging.getLogger("octospool.service")
@@ -265,6 +267,7 @@ class Parts:
         """Fires schedules."""
         return FlowScheduler(
             ScheduleStore(self.store.writer, self.store.engine),
+            self._given_schedules,
             launch=lambda due: self.added.launch(due),
             rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
             check_params=lambda flow, params: self.added.check_params(flow, params),
@@ -282,7 +285,23 @@ class Parts:
     def added(self) -> AddedFlows:
         """Flows in the scheduler."""
         return AddedFlows(
-            self.settings, self.library, self.launcher, live=self.live, scheduler=lambda: self.scheduler
+            self.settings,
+            self.library,
+            self.launcher,
+            live=self.live,
+            scheduler=lambda: self.scheduler,
+            given=lambda: self._given_schedules,
+        )
+
+    @cached_property
+    def _given_schedules(self) -> GivenScheduleStore:
+        return GivenScheduleStore(self.store.writer, self.store.engine)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Schedules of every origin."""
+        return Schedules(
+            self.library, self._given_schedules, self.scheduler, live=self.live, settings=self.settings
         )
 
     def _secret(self, name: str) -> Secret:

@@ -96,6 +96,8 @@ class AutostartEntry:
     every_seconds: float | None = None
     timeout_seconds: float | None = None
     params: dict[str, Any] | None = None
+    line: int | None = None
+    """Where in config.yml it stands."""
 
 
 _FROM_TABLE: dict[str, Any] = {
@@ -159,7 +161,7 @@ def read_autostart(document: Document) -> tuple[tuple[AutostartEntry, ...], tupl
             message = f"the flow '{spec.path}' is listed twice; the first entry counts"
             problems.append(problem_at(part, (), "autostart_invalid", message))
             continue
-        entries.append(
-            AutostartEntry(spec.path, spec.cron, spec.every_seconds, spec.timeout_seconds, spec.params)
-        )
+        line, _ = part.position(()) or (None, None)
+        rule = (spec.cron, spec.every_seconds)
+        entries.append(AutostartEntry(spec.path, *rule, spec.timeout_seconds, spec.params, line))
     return tuple(entries), tuple(problems)

@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, and_, select, update
 
-from flow_processor.clock import from_epoch
 from flow_processor.errors import FlowAlreadyAdded
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store.database import reading
+from flow_processor.store.schedule_rows import (
+    Origin,
+    Rules,
+    ScheduleRow,
+    delete_row,
+    insert_row,
+    one_row,
+    select_rows,
+    the_row,
+    to_row,
+)
 from flow_processor.store.slots import SlotOutcome, SlotRow, claim_slot, newest_handled
-from flow_processor.store.tables import schedules, slots
+from flow_processor.store.tables import schedules
 from flow_processor.store.writer import Writer
-
-
-class Origin(StrEnum):
-    """Where a schedule comes from."""
-
-    FLOW = "flow"
-    """The flow file; somebody put the flow into the scheduler by API."""
-    AUTOSTART = "autostart"
-    """config.yml names the flow."""
-    API = "api"
-    """A call that gave the rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleRow:
-    """A flow in the scheduler, as the store keeps it."""
-
-    id: str
-    flow: str
-    """Path below the flows folder."""
-    origin: Origin
-    override: ScheduleSpec | None
-    """The rule that config.yml gives; None where the flow file's own schedule counts."""
-    in_force: ScheduleSpec | None
-    """The rule that was last seen to count, time zone filled in; None if none was seen yet."""
-    timeout_seconds: float | None
-    params: Mapping[str, Any] | None
-    """Values for the flow's parameters, where whoever added it gave some; they lie on top of the rule's own."""
-    active: bool
-    """False: an autostart entry that a person removed; it stays out until it is added again."""
-    anchor: datetime
-    """Since when the rule in force counts; intervals are counted from here, and no slot is before it."""
-    last_slot: datetime | None
-    """The slot that was handled last."""
-    last_run_id: str | None = None
-    """The run that the newest started slot became."""
-
-    @property
-    def handled_until(self) -> datetime:
-        """Slots up to here are no longer of interest."""
-        return self.anchor if self.last_slot is None else max(self.anchor, self.last_slot)
 
 
 class ScheduleStore:
@@ -72,11 +38,12 @@ class ScheduleStore:
         self._writer = writer
         self._engine = engine
 
-    def active(self) -> list[ScheduleRow]:
-        """Every flow in the scheduler, in the order in which they were added."""
-        query = _rows().where(schedules.c.active == 1).order_by(schedules.c.added_at, schedules.c.flow)
+    def active(self, *, with_last_run: bool = True) -> list[ScheduleRow]:
+        """Every schedule that is switched on, in the order in which they were added."""
+        query = select_rows(with_last_run=with_last_run).where(schedules.c.active == 1)
         with reading(self._engine) as connection:
-            return [_to_row(row) for row in connection.execute(query)]
+            ordered = query.order_by(schedules.c.added_at, schedules.c.flow)
+            return [to_row(row) for row in connection.execute(ordered)]
 
     def add(
         self,
@@ -88,62 +55,56 @@ class ScheduleStore:
         params: Mapping[str, Any] | None = None,
         at: datetime,
     ) -> ScheduleRow:
-        """Put a flow into the scheduler.
+        """Put a flow into the scheduler by its file's schedule, or by config.yml's.
 
-        By API it must not be there yet (raises FlowAlreadyAdded). An autostart entry that is there is brought
-        up to date, also if a person added it by API before; one that a person removed stays inactive.
+        By its file's it must not be there yet (raises FlowAlreadyAdded). An autostart entry that is there is
+        brought up to date, also if a person added the flow before; one that a person removed stays inactive.
         """
+        rules = Rules(override, None, params)
 
         def operation(connection: Connection) -> ScheduleRow:
             of_files = and_(schedules.c.flow == flow, schedules.c.origin != Origin.API.value)
             old = connection.execute(select(schedules).where(of_files)).one_or_none()
             if origin is Origin.AUTOSTART and old is not None:
-                return _refresh(
-                    connection, old, override=override, timeout_seconds=timeout_seconds, params=params
-                )
+                _refresh(connection, old, rules, timeout_seconds=timeout_seconds)
+                return the_row(connection, old.id)
             if old is not None and old.active:
                 message = f"'{flow}' is in the scheduler already, as {old.id}"
                 raise FlowAlreadyAdded(message, details={"flow_id": old.id})
             if old is not None:
-                _delete(connection, old.id)
-            return _insert(
-                connection,
-                flow,
-                origin,
-                override=override,
-                timeout_seconds=timeout_seconds,
-                params=params,
-                at=at,
-            )
+                delete_row(connection, old.id)
+            new = insert_row(connection, flow, origin, rules=rules, timeout_seconds=timeout_seconds, at=at)
+            return the_row(connection, new)
 
         return self._writer.run(operation)
 
-    def set_in_force(self, schedule_id: str, rule: ScheduleSpec | None, *, since: datetime) -> None:
-        """Remember which rule counts, and since when."""
+    def set_in_force(self, row: ScheduleRow, rule: ScheduleSpec | None, *, since: datetime) -> None:
+        """Remember which rule counts, and since when; not if a call has changed the schedule meanwhile."""
 
         def operation(connection: Connection) -> None:
-            mine = schedules.c.id == schedule_id
-            text = connection.scalar(select(schedules.c.rule).where(mine))
-            kept = _Rules.read(text)
-            values = {"rule": replace(kept, in_force=rule).text(), "anchor": since.timestamp()}
+            mine = and_(schedules.c.id == row.id, schedules.c.revision == row.revision)
+            kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
+            rules = replace(kept, in_force=rule, counted_from=since.timestamp())
+            values = {"rule": rules.text(), "anchor": since.timestamp()}
             connection.execute(update(schedules).where(mine).values(values))
 
         self._writer.run(operation)
 
     def remove(self, schedule_id: str) -> bool:
-        """Take a flow out; once this returns no slot of it can be claimed. False if it was not there.
+        """Take a schedule out; once this returns no slot of it can be claimed. False if it was not there.
 
         An autostart entry is kept, switched off, so that the next start does not bring it back.
         """
 
         def operation(connection: Connection) -> bool:
-            mine = and_(schedules.c.id == schedule_id, schedules.c.active == 1)
-            kept = update(schedules).where(mine, schedules.c.origin == Origin.AUTOSTART.value)
-            if connection.execute(kept.values(active=0)).rowcount:
-                return True
-            if connection.scalar(select(schedules.c.id).where(mine)) is None:
+            row = one_row(connection, schedule_id)
+            if row is None or (row.origin is not Origin.API and not row.active):
                 return False
-            _delete(connection, schedule_id)
+            if row.origin is Origin.AUTOSTART:
+                mine = schedules.c.id == schedule_id
+                connection.execute(update(schedules).where(mine).values(active=0))
+            else:
+                delete_row(connection, schedule_id)
             return True
 
         return self._writer.run(operation)
@@ -156,16 +117,22 @@ class ScheduleStore:
             rows = connection.execute(query.where(schedules.c.origin == Origin.AUTOSTART.value))
             gone = [row.id for row in rows if row.flow not in except_flows]
             for schedule_id in gone:
-                _delete(connection, schedule_id)
+                delete_row(connection, schedule_id)
             return gone
 
         return self._writer.run(operation)
 
-    def record_skipped(self, schedule_id: str, slot: datetime, *, reason: str, at: datetime) -> bool:
-        """Record that a slot (and the missed ones before it that `reason` tells of) did not start."""
+    def record_skipped(
+        self, schedule_id: str, slot: datetime, *, reason: str, at: datetime, revision: int | None = None
+    ) -> bool:
+        """Record that a slot (and the missed ones before it that `reason` tells of) did not start.
+
+        False, and nothing is written: see `claim_slot`.
+        """
+        skipped = SlotOutcome.SKIPPED
         return self._writer.run(
             lambda connection: claim_slot(
-                connection, schedule_id, slot, outcome=SlotOutcome.SKIPPED, reason=reason, at=at
+                connection, schedule_id, slot, outcome=skipped, reason=reason, at=at, revision=revision
             )
         )
 
@@ -174,106 +141,12 @@ class ScheduleStore:
         return newest_handled(self._engine, schedule_id, limit=limit)
 
 
-def _rows() -> Any:
-    newest = (
-        select(slots.c.run_id)
-        .where(slots.c.schedule_id == schedules.c.id, slots.c.outcome == SlotOutcome.STARTED.value)
-        .order_by(slots.c.slot.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return select(schedules, newest.label("last_run_id"))
-
-
-def _to_row(row: Row[Any]) -> ScheduleRow:
-    rules = _Rules.read(row.rule)
-    return ScheduleRow(
-        id=row.id,
-        flow=row.flow,
-        origin=Origin(row.origin),
-        override=rules.override,
-        in_force=rules.in_force,
-        timeout_seconds=row.timeout_seconds,
-        params=rules.params,
-        active=bool(row.active),
-        anchor=from_epoch(row.anchor),
-        last_slot=None if row.last_slot is None else from_epoch(row.last_slot),
-        last_run_id=row.last_run_id,
-    )
-
-
-def _insert(
-    connection: Connection,
-    flow: str,
-    origin: Origin,
-    *,
-    override: ScheduleSpec | None,
-    timeout_seconds: float | None,
-    params: Mapping[str, Any] | None,
-    at: datetime,
-) -> ScheduleRow:
-    values = {
-        "id": secrets.token_hex(6),
-        "flow": flow,
-        "origin": origin.value,
-        "rule": _Rules(override, None, params).text(),
-        "timeout_seconds": timeout_seconds,
-        "active": 1,
-        "added_at": at.timestamp(),
-        "anchor": at.timestamp(),
-    }
-    connection.execute(insert(schedules).values(values))
-    return _one(connection, values["id"])
-
-
-def _refresh(
-    connection: Connection,
-    old: Row[Any],
-    *,
-    override: ScheduleSpec | None,
-    timeout_seconds: float | None,
-    params: Mapping[str, Any] | None,
-) -> ScheduleRow:
+def _refresh(connection: Connection, old: Row[Any], rules: Rules, *, timeout_seconds: float | None) -> None:
     """Bring an entry up to what config.yml says now; one that is switched off stays so."""
+    kept = Rules.read(old.rule)
     values = {
         "origin": Origin.AUTOSTART.value,
-        "rule": _Rules(override, _Rules.read(old.rule).in_force, params).text(),
+        "rule": replace(rules, in_force=kept.in_force, counted_from=kept.counted_from).text(),
         "timeout_seconds": timeout_seconds,
     }
     connection.execute(update(schedules).where(schedules.c.id == old.id).values(values))
-    return _one(connection, old.id)
-
-
-def _delete(connection: Connection, schedule_id: str) -> None:
-    connection.execute(delete(slots).where(slots.c.schedule_id == schedule_id))
-    connection.execute(delete(schedules).where(schedules.c.id == schedule_id))
-
-
-def _one(connection: Connection, schedule_id: Any) -> ScheduleRow:
-    return _to_row(connection.execute(_rows().where(schedules.c.id == schedule_id)).one())
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """The column `rule`: JSON `{"override", "in_force", "params"}`."""
-
-    override: ScheduleSpec | None
-    in_force: ScheduleSpec | None
-    params: Mapping[str, Any] | None
-
-    @classmethod
-    def read(cls, text: str | None) -> _Rules:
-        found = json.loads(text) if text else {}
-        override, in_force = found.get("override"), found.get("in_force")
-        return cls(
-            None if override is None else ScheduleSpec.model_validate(override),
-            None if in_force is None else ScheduleSpec.model_validate(in_force),
-            found.get("params"),
-        )
-
-    def text(self) -> str:
-        def plain(spec: ScheduleSpec | None) -> Any:
-            return None if spec is None else spec.model_dump(mode="json", exclude_none=True)
-
-        kept = {"override": plain(self.override), "in_force": plain(self.in_force)}
-        return json.dumps(kept if self.params is None else {**kept, "params": self.params})

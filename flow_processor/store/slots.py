@@ -47,11 +47,13 @@ def claim_slot(
     at: datetime,
     run_id: str | None = None,
     reason: str | None = None,
+    revision: int | None = None,
 ) -> bool:
     """Take a slot, inside the transaction that also inserts its run, and move the schedule's `last_slot`.
 
-    False (and nothing written) if the slot was taken before or the schedule was removed: then there must be
-    no run. Of several that try at once, in any number of processes, one gets True.
+    False (and nothing written) if the slot was taken before, or the schedule was removed, switched off, or changed
+    since `revision`: then there must be no run. Of several that try at once, in any number of processes, one gets
+    True.
     """
     values = {
         "schedule_id": schedule_id,
@@ -64,6 +66,8 @@ def claim_slot(
     if connection.execute(insert_or_ignore(connection, slots).values(values)).rowcount != 1:
         return False
     mine = update(schedules).where(schedules.c.id == schedule_id, schedules.c.active == 1)
+    if revision is not None:
+        mine = mine.where(schedules.c.revision == revision)
     if connection.execute(mine.values(last_slot=slot.timestamp())).rowcount == 1:
         return True
     this_slot = and_(slots.c.schedule_id == schedule_id, slots.c.slot == slot.timestamp())

@@ -42,6 +42,14 @@ NEEDS = {
     ("POST", "/api/runs/<run_id>/signal"): "run",
     ("POST", "/api/runs/<run_id>/resume"): "run",
     ("POST", "/api/runs/<run_id>/retry"): "run",
+    ("GET", "/api/schedules"): "read",
+    ("POST", "/api/schedules"): "schedule",
+    ("POST", "/api/schedules/preview"): "read",
+    ("GET", "/api/schedules/<schedule_id>"): "read",
+    ("PATCH", "/api/schedules/<schedule_id>"): "schedule",
+    ("DELETE", "/api/schedules/<schedule_id>"): "schedule",
+    ("POST", "/api/schedules/<schedule_id>/activate"): "schedule",
+    ("POST", "/api/schedules/<schedule_id>/deactivate"): "schedule",
 }
 """What each route needs. A new route is entered here, on purpose, by hand."""
 

@@ -20,7 +20,8 @@ from flow_processor.settings import Settings
 from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import remove_rest
 from flow_processor.store.runs import RunFilter, RunRow, count_bytes, insert_run
-from flow_processor.store.schedules import Origin, ScheduleStore
+from flow_processor.store.schedule_rows import Origin
+from flow_processor.store.schedules import ScheduleStore
 from flow_processor.store.slots import SlotOutcome
 from tests.engine.world import until
 

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flow_processor.errors import FlowNotFound
-from flow_processor.scheduling.flow_scheduler import FlowScheduler, ScheduledLaunch
+from flow_processor.scheduling.flow_scheduler import FlowScheduler
+from flow_processor.scheduling.hand_over import ScheduledLaunch
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store import Store
-from flow_processor.store.schedules import Origin, ScheduleStore
+from flow_processor.store.given_schedules import GivenScheduleStore
+from flow_processor.store.schedule_rows import Origin
+from flow_processor.store.schedules import ScheduleStore
 from flow_processor.store.slots import SlotOutcome, SlotRow
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -24,6 +27,7 @@ class _Sleeper:
     event: threading.Event
     until: float
     is_over: bool = False
+    thread: str = field(default_factory=lambda: threading.current_thread().name)
 
 
 class FakeClock:
@@ -70,9 +74,13 @@ class FakeClock:
         self._now += timedelta(seconds=seconds)
 
     def wait_for_sleeper(self) -> None:
-        """Wait until a thread waits on this clock, that is, until it has done what there was to do."""
+        """Wait until the scheduler's thread waits on this clock, that is, has done what there was to do."""
+
+        def sleeps() -> bool:
+            return any(sleeper.thread == "scheduler" for sleeper in self._sleepers)
+
         with self._changed:
-            assert self._changed.wait_for(lambda: bool(self._sleepers), PATIENCE_SECONDS)
+            assert self._changed.wait_for(sleeps, PATIENCE_SECONDS)
 
 
 @dataclass
@@ -154,6 +162,7 @@ class World:
         end = self.clock.monotonic() + seconds
         while self.clock.monotonic() < end:
             self.clock.advance(min(ticks_every, end - self.clock.monotonic()))
+            self.scheduler.look_for_changes()
             self.scheduler.tick()
 
     def restart(self, *, after_seconds: float = 0.0) -> None:
@@ -162,12 +171,14 @@ class World:
         self.clock.advance(after_seconds)
         self.scheduler = self.another_scheduler()
         self.scheduler.load()
+        self.scheduler.look_for_changes()
         self.scheduler.tick()
 
     def another_scheduler(self) -> FlowScheduler:
         """One more scheduler over the same store."""
         return FlowScheduler(
             self.schedules,
+            GivenScheduleStore(self.store.writer, self.store.engine),
             launch=self.launches,
             rule_of=self._rule_of,
             clock=self.clock,

@@ -229,6 +229,7 @@ def test_two_schedulers_race_on_one_database(world: World) -> None:
     racers = [world.another_scheduler() for _ in range(2)]
     for racer in racers:
         racer.load()
+        racer.look_for_changes()
     world.clock.advance(60)
     together = threading.Barrier(2)
 

@@ -19,9 +19,9 @@ from flow_processor.errors import (
     SpecError,
 )
 from flow_processor.scheduling.agenda import Entry
-from flow_processor.scheduling.slots import rule_of_spec
+from flow_processor.scheduling.moments import rule_of_spec
 from flow_processor.spec.schedule import Catchup, ScheduleSpec
-from flow_processor.store.schedules import Origin
+from flow_processor.store.schedule_rows import Origin
 
 BROKEN = SpecError([Problem("yaml_invalid", "flows/a.yml", 3, 1, "", "not YAML")])
 
@@ -118,7 +118,7 @@ def test_a_flow_removed_during_a_tick_does_not_fire(world: World) -> None:
         world.schedules.remove(victim)
         return launch(wanted)  # type: ignore[arg-type]
 
-    world.scheduler._launch = remove_first  # type: ignore[assignment]
+    world.scheduler._hand_over._launch = remove_first  # type: ignore[assignment]
     world.pass_time(10)
     assert world.launches.started == []
     assert [refused.flow for refused in world.launches.refused] == ["b.yml"]
@@ -132,7 +132,7 @@ def test_a_flow_removed_between_two_slots_of_a_gap_starts_no_more(world: World) 
         launch(wanted)  # type: ignore[arg-type]
         world.scheduler.remove(victim)
 
-    world.scheduler._launch = remove_after  # type: ignore[assignment]
+    world.scheduler._hand_over._launch = remove_after  # type: ignore[assignment]
     world.clock.advance(50)
     world.scheduler.tick()
     assert world.launches.times() == ["12:00:10"]
@@ -230,7 +230,7 @@ def test_an_error_of_one_launch_disturbs_no_other(world: World, error: Exception
     world.flow("c.yml", every_seconds=10)
     world.launches.errors["b.yml"] = error
     world.pass_time(20)
-    assert [launch.flow for launch in world.launches.started] == ["a.yml", "c.yml"] * 2
+    assert sorted(launch.flow for launch in world.launches.started) == ["a.yml"] * 2 + ["c.yml"] * 2
     assert world.skipped(before) == []
     reasons = [row.reason or "" for row in world.skipped(bad)]
     assert len(reasons) == 2

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flow_processor.scheduling.slots import CronSlots, IntervalSlots, SlotRule, due_slots, newest_slots
+from flow_processor.scheduling.moments import CronSlots, IntervalSlots, SlotRule
+from flow_processor.scheduling.slots import due_slots, newest_slots
 from flow_processor.spec.cron import CronRule
 from flow_processor.spec.schedule import Catchup
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, select
 from flow_processor.errors import FlowAlreadyAdded
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store import Store
-from flow_processor.store.schedules import Origin, ScheduleRow, ScheduleStore
+from flow_processor.store.schedule_rows import Origin, ScheduleRow
+from flow_processor.store.schedules import ScheduleStore
 from flow_processor.store.slots import SlotOutcome
 from flow_processor.store.tables import slots
 
@@ -63,7 +64,7 @@ def test_what_was_added_is_found_again(schedules: ScheduleStore) -> None:
 def test_the_rule_in_force_is_remembered_beside_the_override(schedules: ScheduleStore) -> None:
     added = schedules.add("a.yml", Origin.AUTOSTART, override=HOURLY, timeout_seconds=None, at=NOON)
     rule = ScheduleSpec(every_seconds=5)
-    schedules.set_in_force(added.id, rule, since=NOON + MINUTE)
+    schedules.set_in_force(added, rule, since=NOON + MINUTE)
     (found,) = schedules.active()
     assert (found.override, found.in_force, found.anchor) == (HOURLY, rule, NOON + MINUTE)
     again = schedules.add("a.yml", Origin.AUTOSTART, override=None, timeout_seconds=9, at=NOON + 2 * MINUTE)

@@ -1,0 +1,152 @@
+"""Schedules whose rule a call gave: made, changed, switched on and off. Once a call returns, what was before fires no
+more, also where a tick is under way: the claim of a slot looks at the schedule's revision."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flow_processor.clock import Clock, to_text
+from flow_processor.errors import InvalidRequest, ScheduleFinished, ScheduleNotFound
+from flow_processor.scheduling.agenda import Agenda
+from flow_processor.scheduling.moments import SlotRule, rule_of_spec
+from flow_processor.scheduling.rule_book import RuleBook, begin_of, moments_said
+from flow_processor.spec.moments import EXAMPLE, moment_of
+from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.given_schedules import Given, GivenScheduleStore
+from flow_processor.store.schedule_rows import ScheduleRow
+
+
+class GivenSchedules:
+    """Their verbs. May be called from any thread."""
+
+    def __init__(
+        self,
+        store: GivenScheduleStore,
+        agenda: Agenda,
+        rules: RuleBook,
+        *,
+        wake: Callable[[], None],
+        clock: Clock,
+        lock: threading.RLock,
+    ):
+        """`lock` keeps what the store has and what the agenda has the same; `wake` has the scheduler look again."""
+        self._store = store
+        self._agenda = agenda
+        self._rules = rules
+        self._wake = wake
+        self._clock = clock
+        self._lock = lock
+
+    def add(self, flow: str, rule: ScheduleSpec, given: Given, *, active: bool, by: str) -> ScheduleRow:
+        """A new schedule. Raises what `RuleBook.rule` raises, and InvalidRequest (schedule_in_past)."""
+        now = self._clock.now()
+        self._check(flow, rule, now)
+        with self._lock:
+            row = self._store.add(flow, rule, given, active=active, by=by, at=now)
+            self._take_in(row, now)
+        return row
+
+    def change(
+        self, schedule_id: str, edit: Callable[[ScheduleSpec], ScheduleSpec], given: Mapping[str, Any]
+    ) -> ScheduleRow:
+        """Give it the rule that `edit` makes of the one it has, and what `given` holds of `name` and `input`. Other
+        moments count from now. Raises as `add`, what `edit` raises, and ScheduleNotFound."""
+        with self._lock:
+            now = self._clock.now()
+            row, old = self._found(schedule_id)
+            rule = edit(old)
+            has_moved = moments_said(rule) != moments_said(old)
+            if has_moved:
+                self._check(row.flow, rule, now)
+            else:
+                self._rules.rule(row.flow, rule, params=None, anchor=now)
+            changed = self._store.change(row.id, rule, given, since=now if has_moved else None)
+            self._take_in(changed, now)
+        return changed
+
+    def activate(self, schedule_id: str) -> ScheduleRow:
+        """Switch it on; moments up to now never were. Raises ScheduleFinished where none is left, ScheduleNotFound."""
+        with self._lock:
+            now = self._clock.now()
+            row, rule = self._found(schedule_id)
+            self._rules.rule(row.flow, rule, params=None, anchor=now)
+            if self._next_slot(row, rule, now) is None:
+                message = "all moments of this schedule are past; give it another rule first (PATCH)"
+                raise ScheduleFinished(message, details={"schedule_id": row.id})
+            if row.active:
+                return row
+            changed = self._store.switch(row.id, active=True, at=now)
+            self._take_in(changed, now)
+        return changed
+
+    def deactivate(self, schedule_id: str) -> ScheduleRow:
+        """Switch it off: once this returns it never fires. Raises ScheduleNotFound."""
+        with self._lock:
+            row, _ = self._found(schedule_id)
+            if not row.active:
+                return row
+            changed = self._store.switch(row.id, active=False, at=self._clock.now())
+            self._agenda.drop(row.id)
+        return changed
+
+    def _found(self, schedule_id: str) -> tuple[ScheduleRow, ScheduleSpec]:
+        row = self._store.find(schedule_id)
+        if row is None or row.override is None:
+            raise ScheduleNotFound(f"there is no schedule '{schedule_id}'")
+        return row, row.override
+
+    def _next_slot(self, row: ScheduleRow, rule: ScheduleSpec, now: datetime) -> datetime | None:
+        """Its first moment after now if it were switched on now."""
+        spec = self._rules.in_zone(rule)
+        begin = begin_of(spec, replace(row, anchor=now))
+        return next(rule_of_spec(spec, anchor=begin).slots_after(now), None)
+
+    def preview(
+        self, spec: ScheduleSpec, *, number: int, flow: str | None = None
+    ) -> tuple[ScheduleSpec, list[datetime]]:
+        """The first moments that a rule would have if it began now. Raises as `add`, but for moments in the past;
+        without a flow its params are not looked at."""
+        now = self._clock.now()
+        if flow is not None:
+            self._rules.rule(flow, spec, params=None, anchor=now)
+        spec = self._rules.in_zone(spec)
+        return spec, list(islice(self._rule(spec, now).slots_after(now), number))
+
+    def _check(self, flow: str, spec: ScheduleSpec, now: datetime) -> None:
+        """Raises what is wrong with a rule that is to begin now."""
+        spec, rule = self._rules.rule(flow, spec, params=None, anchor=now)
+        if spec.is_counted and spec.starts_at is not None:
+            begin = moment_of(spec.starts_at, ZoneInfo(spec.timezone or "UTC"))
+            if begin <= now:
+                raise _in_past(
+                    f"starts_at ({spec.starts_at}) lies in the past; leave it out to begin now", now
+                )
+        if next(rule.slots_after(now), None) is None:
+            what = (
+                f"'at' ({spec.at}) lies in the past"
+                if spec.at
+                else "all its moments are past, or there is none"
+            )
+            raise _in_past(what, now)
+
+    def _rule(self, spec: ScheduleSpec, anchor: datetime) -> SlotRule:
+        try:
+            return rule_of_spec(spec, anchor=anchor)
+        except ValueError as error:
+            raise InvalidRequest(str(error), code="invalid_schedule") from error
+
+    def _take_in(self, row: ScheduleRow, now: datetime) -> None:
+        if row.active:
+            self._agenda.put(self._rules.entry(row, row.handled_until, now=now))
+            self._wake()
+
+
+def _in_past(what: str, now: datetime) -> InvalidRequest:
+    message = f"{what}. It is {to_text(now)}; write a later moment, such as {EXAMPLE}"
+    return InvalidRequest(message, code="schedule_in_past")
