@@ -2,7 +2,8 @@
 
     make soak                                      everything, about an hour
     make soak ARGS="--kills 100 --minutes 5"       shorter
-    make soak ARGS="--only alone,recovery"         some parts: alone, together, steady, recovery, waiting
+    make soak ARGS="--only alone,recovery"         some parts: alone, together, steady, recovery,
+                                                   waiting, promptness
     make soak ARGS="--dry"                         nothing is written down
 
 Leaves with 1 if anything was violated, and leaves the data folder of that part behind.
@@ -16,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak import kills, recovery, steady, waiting
+from tests.soak import kills, promptness, recovery, steady, waiting
 from tests.soak.figures import Part, keep
 
 PARTS = {
@@ -25,6 +26,7 @@ PARTS = {
     "steady": "load without kills",
     "recovery": "1,000 runs under way",
     "waiting": "10,000 runs that wait",
+    "promptness": "how soon runs end, clocks and disks are noticed",
 }
 
 
@@ -71,7 +73,7 @@ def _soak(part: str, folder: Path, *, kills_wanted: int, seconds: float, seed: i
         return kills.soak(folder, part, times=kills_wanted, seed=seed)
     if part == "steady":
         return steady.soak(folder, seconds=seconds)
-    return (recovery if part == "recovery" else waiting).soak(folder)
+    return {"recovery": recovery, "waiting": waiting, "promptness": promptness}[part].soak(folder)
 
 
 if __name__ == "__main__":
