@@ -6,20 +6,19 @@ container to do with never loads it.
 
 from flow_processor.containers.container import Container, Ended
 from flow_processor.containers.engine import Engine, EngineUnavailable, LabelledContainer, engine_at
-from flow_processor.containers.labels import owner_id
-from flow_processor.containers.rules import ContainerRules, DockerDenied, Mount
+from flow_processor.containers.labels import labels_of, owner_id
+from flow_processor.containers.rules import ContainerRules
 from flow_processor.containers.wanted import WantedContainer
 
 __all__ = [
     "Container",
     "ContainerRules",
-    "DockerDenied",
     "Ended",
     "Engine",
     "EngineUnavailable",
     "LabelledContainer",
-    "Mount",
     "WantedContainer",
     "engine_at",
+    "labels_of",
     "owner_id",
 ]

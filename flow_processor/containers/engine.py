@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,7 @@ class Engine:
             from docker.api.client import APIClient
             from docker.constants import MINIMUM_DOCKER_API_VERSION
 
+            self._knock()
             # Not `version="auto"`: that leaves a connection behind where nothing answers.
             asking = APIClient(base_url=self.host, version=MINIMUM_DOCKER_API_VERSION, timeout=self._timeout)
             try:
@@ -115,6 +117,14 @@ class Engine:
                 asking.close()
             self._connected = APIClient(base_url=self.host, version=spoken, timeout=self._timeout)
         return self._connected
+
+    def _knock(self) -> None:
+        """Raises OSError where nothing listens; the SDK would leave its socket behind."""
+        scheme, _, path = self.host.partition("://")
+        if scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self._timeout)
+                probe.connect(path)
 
     def _unavailable(self, what: str, error: Exception) -> EngineUnavailable:
         text = str(error)

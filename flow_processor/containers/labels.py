@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from pathlib import Path
 
 from flow_processor.paths import write_atomic
+from flow_processor.process_tree import WORKER_MARK
 
 DATA_LABEL = "octospool.data"
 """Whose it is: `owner_id` of the data folder. Several daemons may share an engine."""
@@ -37,3 +39,14 @@ def owner_id(data_path: Path, *, create: bool) -> str | None:
         text = secrets.token_hex(16)
         write_atomic(path, f"{text}\n".encode())
     return hashlib.sha256(f"{text} {data_path.resolve()}".encode()).hexdigest()[:32]
+
+
+def labels_of(owner: str, *, run: str, step: str, attempt: int) -> dict[str, str]:
+    """The labels of a container that this process, a worker, starts."""
+    return {
+        DATA_LABEL: owner,
+        RUN_LABEL: run,
+        STEP_LABEL: step,
+        ATTEMPT_LABEL: str(attempt),
+        WORKER_LABEL: os.environ.get(WORKER_MARK, ""),
+    }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flow_processor.containers.mounts import Mount
 from flow_processor.documents.described import RefusedKeys
 from flow_processor.errors import StepError
 from flow_processor.paths import inside
@@ -57,17 +58,6 @@ class DockerDenied(StepError):
     """A rule refuses what the step wants of Docker; the message names the rule."""
 
     code = "docker_denied"
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A folder or file below the data folder, as a container sees it."""
-
-    source: Path
-    """Where it is, free of symlinks; it need not exist."""
-    target: str
-    """Absolute path in the container."""
-    read_only: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flow_processor.containers.labels import DATA_LABEL, RUN_LABEL, STEP_LABEL
-from flow_processor.containers.rules import Mount
+from flow_processor.containers.mounts import Mount
 
 Pull = Literal["missing", "always", "never"]
 

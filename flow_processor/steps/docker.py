@@ -39,7 +39,6 @@ again only with `on_interrupt: rerun`, and a `retry` is for containers whose end
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Callable
@@ -48,8 +47,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from flow_processor.containers import Container, ContainerRules, Ended, Mount, WantedContainer, engine_at
-from flow_processor.containers.labels import ATTEMPT_LABEL, DATA_LABEL, RUN_LABEL, STEP_LABEL, WORKER_LABEL
+from flow_processor.containers import (
+    Container,
+    ContainerRules,
+    Ended,
+    WantedContainer,
+    engine_at,
+    labels_of,
+)
 from flow_processor.containers.rules import REFUSED_OPTIONS
 from flow_processor.data_files import DataFileType, read_value
 from flow_processor.environment import (
@@ -64,7 +69,6 @@ from flow_processor.expressions.jinja import is_template
 from flow_processor.factory import step_type
 from flow_processor.paths import inside, open_regular
 from flow_processor.printed import MAX_OUTPUT_BYTES, Printed, json_value
-from flow_processor.process_tree import WORKER_MARK
 from flow_processor.spec.base import Seconds, Spec, Texts
 from flow_processor.spec.docker import Memory
 from flow_processor.step import JsonValue, StepContext, StepResult
@@ -162,7 +166,8 @@ def run(options: DockerOptions, context: StepContext) -> StepResult:
         on_line=lambda line, is_error: context.log(line, level="warning" if is_error else "info"),
         redacted=context.redacted,
     )
-    _make_folders(wanted)
+    for mount in wanted.mounts:
+        mount.make(wanted.user)
     container = Container(engine_at(context.docker.host), wanted, printed=printed, log=context.log)
     try:
         ended = container.run(stop=context.stop, remaining_seconds=remaining)
@@ -195,7 +200,9 @@ def _wanted(options: DockerOptions, context: StepContext) -> WantedContainer:
         cpus=rules.cpus(options.cpus),
         pids=rules.pids(options.pids),
         read_only=options.read_only,
-        labels=_labels(context),
+        labels=labels_of(
+            context.docker.owner, run=context.run_id, step=context.path, attempt=context.attempt
+        ),
         pull=options.pull,
         credentials=_credentials(options, context),
     )
@@ -221,16 +228,6 @@ def _command(context: StepContext, key: str, given: tuple[Any, ...] | None) -> l
     return [as_argument(value) for value in found]
 
 
-def _labels(context: StepContext) -> dict[str, str]:
-    return {
-        DATA_LABEL: context.docker.owner,
-        RUN_LABEL: context.run_id,
-        STEP_LABEL: context.path,
-        ATTEMPT_LABEL: str(context.attempt),
-        WORKER_LABEL: os.environ.get(WORKER_MARK, ""),
-    }
-
-
 def _credentials(options: DockerOptions, context: StepContext) -> dict[str, str] | None:
     if options.authentication is None:
         return None
@@ -254,28 +251,6 @@ def _clock(options: DockerOptions, context: StepContext) -> Callable[[], float |
         return own if left is None else min(left, own)
 
     return remaining
-
-
-def _make_folders(wanted: WantedContainer) -> None:
-    """Volumes that are not there, so that the container's user may write them."""
-    for mount in wanted.mounts:
-        _make_folder(mount, wanted.user)
-
-
-def _make_folder(mount: Mount, user: str) -> None:
-    if mount.source.exists():
-        return
-    if mount.read_only:
-        message = f"volumes: there is no {mount.source.name!r} in the data folder"
-        raise StepError(message, code="volume_missing")
-    try:
-        mount.source.mkdir(parents=True)
-        if user and os.getuid() == 0:
-            uid, gid = map(int, user.split(":"))
-            os.chown(mount.source, uid, gid)
-    except OSError as error:
-        message = f"volumes: {mount.source.name!r} cannot be made: {error}"
-        raise StepError(message, code="volume_missing") from error
 
 
 def _result_path(options: DockerOptions, context: StepContext) -> Path | None:
