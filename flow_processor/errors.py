@@ -7,7 +7,7 @@ OctospoolError            code, message, details
 ├── Unauthorized          no token, or the wrong one                         401
 ├── Forbidden             the token is right, but not for this call             403
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
-│                         ScheduleNotFound SecretNotFound                    404
+│                         ScheduleNotFound SecretNotFound VersionNotFound    404
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
@@ -110,6 +110,12 @@ class SecretNotFound(NotFound):
     code = "secret_not_found"
 
 
+class VersionNotFound(NotFound):
+    """That version of the flow file is not kept (any more)."""
+
+    code = "version_not_found"
+
+
 class Conflict(OctospoolError):
     """The call is right, but not now."""
 
@@ -192,6 +198,18 @@ class AlreadyAnswered(Conflict):
     """Somebody has answered before."""
 
     code = "already_answered"
+
+
+class FlowChanged(OctospoolError):
+    """The flow file is not the one that the caller has seen: somebody else changed it meanwhile."""
+
+    code = "flow_changed"
+
+
+class PreconditionRequired(OctospoolError):
+    """An existing flow file is overwritten only by who says which version of it was changed."""
+
+    code = "precondition_required"
 
 
 @dataclass(frozen=True)

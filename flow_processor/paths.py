@@ -161,6 +161,19 @@ def write_atomic(
             raise _clear(error, path) from error
 
 
+def remove_file(path: Path, *, below: Path) -> None:
+    """Remove a file durably. `path` must come from `inside(below, …)`, and no symlink is followed on the way.
+
+    Raises FileNotFoundError, PathRefused or another OSError.
+    """
+    with _parent(path, below=below, create=False) as (folder, name):
+        try:
+            os.unlink(name, dir_fd=folder)
+            _sync(Path(name).parent if folder is None else Path(), folder)
+        except OSError as error:
+            raise _clear(error, path) from error
+
+
 def append_whole(path: Path, make: Callable[[BinaryIO], bytes], *, below: Path | None = None) -> int:
     """Append what `make` gives for the open file, whole or not at all; returns the number of bytes.
 

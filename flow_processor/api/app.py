@@ -6,14 +6,36 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from flow_processor.api import auth, code, docs, errors, flows, headers, health, hooks, locks, runs, schedules
+from flow_processor.api import (
+    auth,
+    code,
+    docs,
+    errors,
+    flow_files,
+    flows,
+    headers,
+    health,
+    hooks,
+    locks,
+    runs,
+    schedules,
+)
 from flow_processor.api.handlers import SERVICE_KEY
 from flow_processor.api.waiting import WAITING_ROOM_KEY, WaitingRoom
 
 if TYPE_CHECKING:
     from flow_processor.service import Service
 
-NOUNS = (flows.noun, runs.noun, schedules.noun, locks.noun, code.noun, hooks.noun, health.noun)
+NOUNS = (
+    flows.noun,
+    flow_files.noun,
+    runs.noun,
+    schedules.noun,
+    locks.noun,
+    code.noun,
+    hooks.noun,
+    health.noun,
+)
 """All calls but those to the documentation."""
 
 

@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from flask import Flask, Response, g, request
 
@@ -50,7 +49,7 @@ def protect(app: Flask, nouns: Sequence[Noun], settings: Settings) -> None:
         scheme, _, credentials = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         basic = route in BROWSER_ROUTES
         offered = _offered(scheme.lower(), credentials.strip(), basic=basic)
-        found = None if offered is None else tokens.caller(offered, now=service().clock.now())
+        found = None if offered is None else tokens.caller(offered)
         if not isinstance(found, Caller):
             return _refusal(found or Unauthorized("Unauthorized"), basic=basic)
         if rule is not None:
@@ -77,14 +76,14 @@ class Tokens:
         self._operators_digest = _sha256(settings.api_token.encode())
         self._operator = Caller.operator(edits_flows=settings.api.edit_flows)
 
-    def caller(self, offered: bytes, *, now: datetime) -> Caller | Unauthorized | None:
+    def caller(self, offered: bytes) -> Caller | Unauthorized | None:
         """Whose token it is; an error if its time is over, None if it is nobody's. Looks at all of them each time."""
         digest = _sha256(offered)
         found: Caller | Unauthorized | None = None
         for token, caller in zip(self._named, self._callers, strict=True):
             if hmac.compare_digest(digest, token.digest):
                 found = caller
-                if token.expires is not None and now >= token.expires:
+                if token.expires is not None and service().clock.now() >= token.expires:
                     message = f"the token '{token.name}' has expired ({token.expires.isoformat()})"
                     found = Unauthorized(message, code="token_expired")
         if hmac.compare_digest(digest, self._operators_digest):

@@ -52,6 +52,12 @@ class BodyTooLarge(OctospoolError):
     code = "body_too_large"
 
 
+class UnsupportedMedia(OctospoolError):
+    """The body is of a kind that the call does not take; `Content-Type` says which it takes."""
+
+    code = "unsupported_media_type"
+
+
 class HttpRefused(OctospoolError):
     """The request breaks a rule of HTTP itself."""
 

@@ -33,6 +33,8 @@ class Call:
     answers: Answers
     description: str | None
     """What its docstring does not say."""
+    body: Mapping[str, Any] | None
+    """Its request body as an OpenAPI document has it, where its handler reads it itself."""
     needs: Permission | None
     """What the caller's token must allow; None: the call needs no token."""
 
@@ -75,12 +77,13 @@ class Noun:
         needs: Permission | None,
         responses: Answers,
         description: str | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> Callable[[_Handler], _Handler]:
         """Route a call to the handler that is decorated, and note what its document must say."""
 
         def note(handler: _Handler) -> _Handler:
             self.routes.add_url_rule(rule, view_func=handler, methods=[method.upper()])
-            self.calls.append(Call(method, rule, handler, responses, description, needs))
+            self.calls.append(Call(method, rule, handler, responses, description, body, needs))
             return handler
 
         return note
@@ -118,6 +121,7 @@ def openapi_document(
                 call.rule,
                 responses=dict(call.answers),
                 description=call.description,
+                openapi_extensions=None if call.body is None else {"requestBody": call.body},
                 security=[{"token": []}] if call.needs is not None else None,
             )
             describe(call.handler)

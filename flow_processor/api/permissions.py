@@ -116,6 +116,12 @@ def caller() -> Caller:
     return found
 
 
+def check_path(path: str) -> None:
+    """Raises Forbidden where the caller may not act on the flow of this path, InvalidRequest."""
+    if caller().flows:
+        caller().check_flow(service().flow_name(path))
+
+
 def check_run(run_id: str) -> None:
     """Raises Forbidden where the caller may not act on the run's flow, RunNotFound."""
     if caller().flows:

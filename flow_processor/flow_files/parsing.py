@@ -80,6 +80,11 @@ def _with_broken(problem: Problem, own: OwnNames) -> Problem:
     return replace(problem, hint="; ".join(filter(None, (problem.hint, broken)))) if broken else problem
 
 
+def text_of(raw: bytes) -> str:
+    """What the bytes of a flow file say; bytes that are no text become U+FFFD."""
+    return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+
+
 def load_text(
     raw: bytes,
     path: str,
@@ -91,5 +96,5 @@ def load_text(
 ) -> LoadedFlow:
     """The flow file of these bytes. Raises SpecError."""
     spec = parse_flow(raw, file, check_expressions=check_expressions, own=own, defaults=defaults)
-    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    text = text_of(raw)
     return LoadedFlow(path, spec, text, hashlib.sha256(text.encode()).hexdigest(), defaults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from flow_processor.service.flow_verbs import FlowVerbs
+from flow_processor.service.edit_verbs import EditVerbs
 from flow_processor.service.restore import refuse_unfinished
 from flow_processor.service.run_verbs import RunVerbs
 from flow_processor.version import VERSION
@@ -15,7 +15,7 @@ __all__ = ["Service"]
 logger = logging.getLogger("octospool.service")
 
 
-class Service(RunVerbs, FlowVerbs):
+class Service(RunVerbs, EditVerbs):
     """The product over one data folder. Not started it can read history and flow files; nothing else."""
 
     def start(self, *, schedule: bool = True, api_url: str | None = None) -> None:
@@ -35,10 +35,13 @@ class Service(RunVerbs, FlowVerbs):
             self.secrets.load()
             self.flow_locks.clear_stale()
             self.live.start()
+            self.edits.settle()
             self.engine.start()
             self._is_started = True
             self._recovery.start()
             self._retention.start()
+            self.lost_runs.start()
+            self._container_sweep.start()
             if schedule:
                 self.added.start()
                 logger.info(
@@ -62,9 +65,13 @@ class Service(RunVerbs, FlowVerbs):
             self._recovery.stop()
         if "_retention" in built:
             self._retention.stop()
+        if "lost_runs" in built:
+            self.lost_runs.stop()
         if "engine" in built:
             self.engine.stop(grace)
             self.live.stop()
+        if "_container_sweep" in built:
+            self._container_sweep.stop()
         self.own_code.close()
         if "store" in built:
             self.store.close()

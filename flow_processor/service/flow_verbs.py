@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from flow_processor.errors import LockNotFound, Problem, SpecError
+from flow_processor.errors import LockNotFound, OctospoolError, Problem, SpecError
 from flow_processor.flow_files import FileStatus
+from flow_processor.flow_files.parsing import LoadedFlow, text_of
 from flow_processor.graph import FORMS, draw_file
 from flow_processor.locks import HeldLock
 from flow_processor.service.health import (
@@ -23,6 +24,7 @@ from flow_processor.service.health import (
 from flow_processor.service.parts import Parts
 from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
 from flow_processor.spec.param_schema import params_schema
+from flow_processor.store.flow_edits import content_hash
 
 
 class FlowVerbs(Parts):
@@ -87,7 +89,15 @@ class FlowVerbs(Parts):
             params = params_schema(self.library.launchable(file.path).spec.params)
         except SpecError:
             params = None
-        return FlowFileDetail(**asdict(file), params=params)
+        return FlowFileDetail(**asdict(file), params=params, **self._text(file.path))
+
+    def _text(self, name: str) -> dict[str, str]:
+        """The file's text and what tells it from others; nothing where it cannot be read."""
+        try:
+            found = self.library.content(name)
+        except OctospoolError:  # its problems say why
+            return {}
+        return {} if found is None else {"text": text_of(found.content), "etag": content_hash(found.content)}
 
     def check(self, paths: Sequence[str] = ()) -> list[Problem]:
         """Everything wrong in these flow files (all of them where none is named)."""
@@ -98,11 +108,15 @@ class FlowVerbs(Parts):
         """The file's status with what only compiling its jq expressions shows; needs a started engine."""
         if not file.valid or not self._is_started:
             return file
-        flow = self.library.load(file.path)
-        problems = self.engine.expressions.problems(
-            self.library.shown(file.path), flow.text, self.own_code.state().names, flow.defaults
-        )
+        problems = self._jq_problems(self.library.load(file.path))
         return replace(file, valid=not problems, problems=problems) if problems else file
+
+    def _jq_problems(self, flow: LoadedFlow) -> tuple[Problem, ...]:
+        """What only compiling its jq expressions shows; nothing unless the engine is started."""
+        if not self._is_started:
+            return ()
+        own = self.own_code.state().names
+        return self.engine.expressions.problems(self.library.shown(flow.path), flow.text, own, flow.defaults)
 
     def readiness(self) -> Readiness:
         """New runs taken, store and data folder writable, scheduler ticking, workers answering."""

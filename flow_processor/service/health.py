@@ -16,6 +16,7 @@ from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import ShuttingDown, StoreUnavailable
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.service.launcher import Launcher
+from flow_processor.service.lost_runs import LostRuns, told_of
 from flow_processor.service.views import Check
 from flow_processor.store import Store
 
@@ -83,6 +84,12 @@ def check_workers(pool: WorkerPool, engine: LocalEngine) -> Check:
     )
     message = problem or counts
     return Check(name="workers", ok=problem is None, message=message)
+
+
+def check_runs(lost: LostRuns) -> Check:
+    """Is every run that is under way in somebody's hands?"""
+    message = "; ".join(told_of(run_id) for run_id in sorted(lost.found)) or "all in somebody's hands"
+    return Check(name="runs", ok=not lost.found, message=message)
 
 
 def check_autostart(problems_of: Callable[[], Sequence[str]]) -> Check:

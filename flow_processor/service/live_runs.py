@@ -56,6 +56,11 @@ class LiveRuns:
         """The run is live; `left_behind`: in the hands of a worker of the last daemon."""
         self._live[run.id] = _Live(run.flow, is_left_behind=left_behind)
 
+    def is_left_behind(self, run_id: str) -> bool:
+        """Does a worker of the last daemon still have the run?"""
+        live = self._live.get(run_id)
+        return live is not None and live.is_left_behind
+
     def take_over(self, run_id: str) -> bool:
         """The last daemon's worker has the run no more. False if none had it."""
         live = self._live.get(run_id)

@@ -15,7 +15,7 @@ from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import OctospoolError
 from flow_processor.flow_data import first_data
-from flow_processor.flow_files import FlowLibrary
+from flow_processor.flow_files.editing import EditableLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks
 from flow_processor.result_files import ResultFiles
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
@@ -23,10 +23,12 @@ from flow_processor.secrets import SecretStore
 from flow_processor.service.added_flows import AddedFlows
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.child_runs import ChildRuns
+from flow_processor.service.container_sweep import ContainerSweep
 from flow_processor.service.history import History
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.lost_runs import LostRuns
 from flow_processor.service.own_code import OwnCode
 from flow_processor.service.pruning import Pruning
 from flow_processor.service.recovery import Recovery
@@ -42,8 +44,8 @@ from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
 from flow_processor.store import Store, store_files
-from flow_processor.store.runs import RunRow
 from flow_processor.store.given_schedules import GivenScheduleStore
+from flow_processor.store.runs import RunRow
 from flow_processor.store.schedules import ScheduleStore
 
 logger = logging.getLogger("octospool.service")
@@ -61,7 +63,7 @@ class Parts:
         self._api_url = settings.api_url
         self.clock = clock or SystemClock()
         self.own_code = OwnCode(settings, clock)
-        self.library = FlowLibrary(
+        self.library = EditableLibrary(
             settings.flows_path, code=self.own_code.use, defaults=settings.defaults_file
         )
         self.flow_locks = FlowLocks(settings.lock_path, self.clock)
@@ -104,6 +106,7 @@ class Parts:
             handovers=self.handovers,
             on_ended=self.live.has_ended,
             on_children=lambda run, request: self.children.answer(run, request),
+            on_worker_lost=lambda: self._container_sweep.worker_lost(),
         )
 
     @cached_property
@@ -228,6 +231,22 @@ class Parts:
         )
 
     @cached_property
+    def _container_sweep(self) -> ContainerSweep:
+        def is_at_work(worker_id: str, run_id: str) -> bool:
+            return self.engine.is_at_work(worker_id, run_id) or self.live.is_left_behind(run_id)
+
+        return ContainerSweep(self.settings, is_at_work=is_at_work, clock=self.clock)
+
+    @cached_property
+    def lost_runs(self) -> LostRuns:
+        """Runs that nobody has."""
+        return LostRuns(
+            self.store,
+            is_in_hands=lambda run_id: self.engine.has(run_id) or self.live.is_left_behind(run_id),
+            clock=self.clock,
+        )
+
+    @cached_property
     def launched_flows(self) -> LaunchedFlows:
         """Flows as they were when runs were launched."""
         return LaunchedFlows(self.store)
@@ -258,6 +277,11 @@ class Parts:
         )
 
     @cached_property
+    def webhooks(self) -> Webhooks:
+        """Takes calls from outside that start flows."""
+        return Webhooks(self.library, self.secrets, self.launcher, self.store, clock=self.clock)
+
+    @cached_property
     def told(self) -> Told:
         """Sends signals and answers."""
         return Told(self.store, self.launched_flows, self.engine)
@@ -275,11 +299,6 @@ class Parts:
             zone=self.settings.zone,
             changed=self._changed_flows,
         )
-
-    @cached_property
-    def webhooks(self) -> Webhooks:
-        """Takes calls from outside that start flows."""
-        return Webhooks(self.library, self.secrets, self.launcher, self.store, clock=self.clock)
 
     @cached_property
     def added(self) -> AddedFlows:

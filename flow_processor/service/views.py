@@ -169,12 +169,17 @@ class RunDetail(RunSummary):
 
 
 class RunPage(View):
-    """A page of runs, newest first."""
+    """A page of runs, newest first unless asked otherwise."""
 
     runs: list[RunSummary]
-    """At most `limit` runs."""
+    """At most `limit` runs. There may be fewer, or none, although there are more: see `next_cursor`."""
     next_cursor: str | None
     """Give it as `cursor` to get the next page; null on the last one."""
+    total: int | None = None
+    """How many runs there are on all pages, up to 10,000; null unless asked for, and where they would have to be
+    looked for one by one."""
+    total_is_exact: bool | None = None
+    """False: there are more than `total`."""
 
 
 class LogLine(View):
@@ -272,6 +277,10 @@ class FlowFileDetail(FlowFileView):
     params: dict[str, Any] | None
     """JSON Schema (2020-12) of the `params` of a launch, of the version in force; null if there has never been a good
     one."""
+    text: str | None = None
+    """What the file says; null where it cannot be read."""
+    etag: str | None = None
+    """What tells this text from others: send it as `If-Match` with a change of it."""
 
 
 class Check(View):

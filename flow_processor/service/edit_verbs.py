@@ -1,0 +1,121 @@
+"""What can be done to flow files over the API: read, write, delete, bring back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+from flow_processor.clock import from_epoch
+from flow_processor.documents import parse, problem_at
+from flow_processor.errors import FlowNotFound, SpecError
+from flow_processor.flow_files.editing import FileContent
+from flow_processor.flow_files.parsing import LoadedFlow, text_of
+from flow_processor.service.edit_views import (
+    FlowFileEdited,
+    FlowVersionDetail,
+    FlowVersions,
+    FlowVersionView,
+)
+from flow_processor.service.flow_edits import Edited, Expected, FlowEdits
+from flow_processor.service.flow_verbs import FlowVerbs
+from flow_processor.service.surroundings import surroundings
+from flow_processor.store.flow_edits import Edit, FlowEditStore, content_hash
+
+
+class EditVerbs(FlowVerbs):
+    """Change flow files, look at their versions."""
+
+    @cached_property
+    def edits(self) -> FlowEdits:
+        """Changes flow files."""
+        return FlowEdits(
+            self.library,
+            lambda: FlowEditStore(self.store.writer, self.store.engine),
+            check=self._check_jq,
+            changed=self._flow_file_changed,
+            clock=self.clock,
+        )
+
+    def write_flow_file(
+        self, path: str, content: bytes, expected: Expected, *, by: str, dry: bool = False
+    ) -> FlowFileEdited:
+        """Write a flow file if it is right; it counts at once. With `dry` only say what would be said.
+
+        Raises SpecError, FlowChanged, PreconditionRequired, InvalidRequest, StoreUnavailable, Unavailable.
+        """
+        return self._edited(self.edits.write(path, content, expected, by=by, dry=dry))
+
+    def delete_flow_file(self, path: str, expected: Expected, *, by: str) -> FlowFileEdited:
+        """Delete a flow file; runs of it go on. Raises FlowNotFound, and as `write_flow_file`."""
+        return self._edited(self.edits.delete(path, expected, by=by))
+
+    def restore_flow_file(self, path: str, version: int, expected: Expected, *, by: str) -> FlowFileEdited:
+        """Write an earlier version again. Raises VersionNotFound, and as `write_flow_file`."""
+        return self._edited(self.edits.restore(path, version, expected, by=by))
+
+    def flow_versions(self, path: str) -> FlowVersions:
+        """The kept versions of a flow file, newest first. Raises FlowNotFound, InvalidRequest."""
+        kept = self.edits.versions(path)
+        name = self.library.editable(path)
+        now = self.library.content(name)
+        return FlowVersions(path=name, versions=[FlowVersionView(**_version(edit, now)) for edit in kept])
+
+    def flow_version(self, path: str, version: int) -> FlowVersionDetail:
+        """One of them, with its text. Raises VersionNotFound, FlowNotFound, InvalidRequest."""
+        edit = self.edits.version(path, version)
+        now = self.library.content(edit.flow)
+        return FlowVersionDetail(**_version(edit, now), path=edit.flow, text=text_of(edit.content))
+
+    def flow_content(self, path: str) -> tuple[bytes, str]:
+        """A flow file as it lies there, and its ETag. Raises FlowNotFound, SpecError, InvalidRequest."""
+        name = self.library.name_of(path)
+        found = self.library.content(name)
+        if found is None:
+            self.library.status(name)  # names one that is near
+            raise FlowNotFound(f"there is no flow '{name}'", details={"path": name})
+        return found.content, content_hash(found.content)
+
+    def _check_jq(self, flow: LoadedFlow) -> None:
+        problems = self._jq_problems(flow)
+        if problems:
+            raise SpecError(problems)
+
+    def _flow_file_changed(self, path: str) -> None:
+        if self._has_schedule and self._is_started:
+            self.scheduler.look_at(path)
+
+    def _edited(self, edited: Edited) -> FlowFileEdited:
+        return FlowFileEdited(
+            path=edited.name,
+            created=edited.created,
+            changed=edited.version is not None,
+            etag=edited.etag,
+            version=edited.version,
+            warnings=[] if edited.flow is None else self._warnings(edited.flow),
+            schedules=[added for added in self.added_flows() if added.path == edited.name],
+            live_runs=self.live.of_flow(edited.name),
+        )
+
+    def _warnings(self, flow: LoadedFlow) -> list[dict[str, Any]]:
+        """What the flow names that is not there: it may be added later."""
+        secrets = self.secrets if self._is_started else None
+        check = surroundings(self.settings, secrets, self.own_code.state().names.filters)
+        document = parse(flow.text, file=self.library.shown(flow.path))
+        return [
+            asdict(problem_at(document, loc, code, message, of_value=True))
+            for loc, code, message in check(flow.spec)
+        ]
+
+
+def _version(edit: Edit, now: FileContent | None) -> dict[str, Any]:
+    return {
+        "version": edit.number,
+        "kind": edit.kind,
+        "at": from_epoch(edit.at),
+        "by": edit.by,
+        "restored": edit.restored,
+        "etag": content_hash(edit.content),
+        "bytes": len(edit.content),
+        "current": now is not None and now.content == edit.content,
+    }
