@@ -1,10 +1,12 @@
-"""A run: one execution of a flow. Its statuses, what may follow what, what caused it, and its id."""
+"""A run: one execution of a flow. Its statuses, what may follow what, what caused it, its id; which runs are meant."""
 
 from __future__ import annotations
 
 import base64
 import re
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -78,3 +80,54 @@ def new_run_id(now: datetime) -> str:
     """A run id that people can read and that sorts by time: `20261121T074006123-k7x2mtqa` (UTC, ms)."""
     stamp = now.strftime("%Y%m%dT%H%M%S") + f"{now.microsecond // 1000:03d}"
     return f"{stamp}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"
+
+
+ParamValue = str | int | float | bool | None
+"""A value that runs may be looked for by; a text also finds the number or truth value that it spells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs a list shows; what is left out means all."""
+
+    flow: str | None = None
+    """A flow's path; a folder, which ends in `/`; or a pattern with `*` and `?`."""
+    status: tuple[RunStatus, ...] = ()
+    trigger: tuple[Trigger, ...] = ()
+    by: str | None = None
+    """Who or what caused it, by name."""
+    schedule: str | None = None
+    """Id of the schedule that started it."""
+    parent: str | None = None
+    """Only runs that are part of this one."""
+    retry_of: str | None = None
+    """Only runs that try this one again."""
+    since: datetime | None = None
+    """Accepted at or after."""
+    until: datetime | None = None
+    """Accepted before."""
+    started_since: datetime | None = None
+    started_until: datetime | None = None
+    ended_since: datetime | None = None
+    ended_until: datetime | None = None
+    longer_than: float | None = None
+    """Seconds that it takes or took, from its begin."""
+    shorter_than: float | None = None
+    error: tuple[str, ...] = ()
+    """Codes of errors, one of which it ended with."""
+    error_text: str | None = None
+    """What its error's message holds; lower and upper case are alike."""
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Values that its parameters have, by name."""
+    oldest_first: bool = False
+
+    @property
+    def flow_pattern(self) -> str | None:
+        """What the wanted flows' paths fit, as `fnmatch` and GLOB have it; None where one flow is named, or none."""
+        if self.flow is None or not (self.flow.endswith("/") or set("*?") & set(self.flow)):
+            return None
+        plain = self.flow.removeprefix("./").replace("[", "[[]")
+        return f"{plain}*" if plain.endswith("/") else plain
+
+
+ALL_RUNS = RunFilter()

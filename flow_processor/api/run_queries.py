@@ -27,7 +27,8 @@ def _moment(value: Any) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _texts(value: Any) -> Any:
+def comma_texts(value: Any) -> Any:
+    """The texts of a comma list."""
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
@@ -39,34 +40,13 @@ def _comma_list(of: type[RunStatus] | type[Trigger] | type[StepStatus]) -> WithJ
 Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
-Statuses = Annotated[tuple[RunStatus, ...], BeforeValidator(_texts), _comma_list(RunStatus)]
-StepStatuses = Annotated[tuple[StepStatus, ...], BeforeValidator(_texts), _comma_list(StepStatus)]
-Triggers = Annotated[tuple[Trigger, ...], BeforeValidator(_texts), _comma_list(Trigger)]
+Statuses = Annotated[tuple[RunStatus, ...], BeforeValidator(comma_texts), _comma_list(RunStatus)]
+StepStatuses = Annotated[tuple[StepStatus, ...], BeforeValidator(comma_texts), _comma_list(StepStatus)]
+Triggers = Annotated[tuple[Trigger, ...], BeforeValidator(comma_texts), _comma_list(Trigger)]
 
 
 By = Annotated[str, Field(min_length=1, max_length=100)]
 """Who says so: a person's name, or a program's."""
-
-
-class RunsQuery(Parameters):
-    """Which runs."""
-
-    flow: str | None = None
-    """Only runs of this flow: its path below the flows folder; `.yml` may be left out."""
-    status: Statuses = ()
-    """Only runs in one of these statuses, separated by commas."""
-    trigger: Triggers = ()
-    """Only runs that one of these caused, separated by commas."""
-    parent: str | None = None
-    """Only runs that are part of this one: elements of a `flow_loop` with `spread`."""
-    since: Moment | None = None
-    """Only runs accepted at or after this moment: ISO 8601, UTC if it names no zone."""
-    until: Moment | None = None
-    """Only runs accepted before this moment."""
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-    """How many runs a page holds."""
-    cursor: str | None = None
-    """`next_cursor` of the page before."""
 
 
 class OldRunsQuery(Parameters):

@@ -9,6 +9,7 @@ from flow_processor.api.errors import InvalidJson, error_answers
 from flow_processor.api.handlers import answer, handler, service
 from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission, caller, check_run
+from flow_processor.api.run_filters import RunsQuery
 from flow_processor.api.run_queries import (
     CancelQuery,
     LogsQuery,
@@ -17,7 +18,6 @@ from flow_processor.api.run_queries import (
     RetryBody,
     RunPath,
     RunQuery,
-    RunsQuery,
     SignalBody,
 )
 from flow_processor.api.waiting import waiting_room
@@ -38,19 +38,9 @@ class Deleted(View):
 @noun.get("", needs=Permission.READ, responses={200: RunPage, **error_answers()})
 @handler
 def runs(query: RunsQuery) -> Response:
-    """List runs, newest first, page by page."""
-    return answer(
-        service().runs(
-            flow=query.flow,
-            status=query.status,
-            trigger=query.trigger,
-            parent=query.parent,
-            since=query.since,
-            until=query.until,
-            limit=query.limit,
-            cursor=query.cursor,
-        )
-    )
+    """List runs, newest first unless asked otherwise, page by page."""
+    page = service().runs(query.wanted, limit=query.limit, cursor=query.cursor, count=query.total)
+    return answer(page)
 
 
 @noun.delete("", needs=Permission.OPERATE, responses={200: Deleted, **error_answers()})

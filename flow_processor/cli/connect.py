@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flow_processor import logs
@@ -14,7 +13,7 @@ from flow_processor.cli.options import start_log
 from flow_processor.cli.output import say
 from flow_processor.errors import DataFolderInUse
 from flow_processor.locks import DataFolderLock
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
@@ -69,19 +68,8 @@ class Spooler(Protocol):
     ) -> RunDetail:
         """The run as it is, with its steps: those after the first `steps_after` whose path begins with `path`."""
 
-    def runs(
-        self,
-        *,
-        flow: str | None = None,
-        status: Sequence[RunStatus] = (),
-        trigger: Sequence[Trigger] = (),
-        parent: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> RunPage:
-        """A page of runs, newest first."""
+    def runs(self, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """A page of runs."""
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of the run's log after a cursor."""

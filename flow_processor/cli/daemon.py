@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from flow_processor import errors
 from flow_processor.clock import to_text
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
@@ -111,29 +113,12 @@ class Daemon:
         answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query=query)
         return RunDetail.model_validate(answer)
 
-    def runs(
-        self,
-        *,
-        flow: str | None = None,
-        status: Sequence[RunStatus] = (),
-        trigger: Sequence[Trigger] = (),
-        parent: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> RunPage:
-        """A page of runs, newest first."""
-        query = {
-            "flow": flow,
-            "status": [one.value for one in status],
-            "trigger": [one.value for one in trigger],
-            "parent": parent,
-            "since": to_text(since) if since else None,
-            "until": to_text(until) if until else None,
-            "limit": limit,
-            "cursor": cursor,
-        }
+    def runs(self, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """A page of runs."""
+        given = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+        oldest_first = given.pop("oldest_first")
+        query = {name: _query_value(value) for name, value in given.items()}
+        query |= {"order": "oldest" if oldest_first else "newest", "limit": limit, "cursor": cursor}
         return RunPage.model_validate(self._call("GET", "/api/runs", query=query))
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
@@ -244,6 +229,15 @@ class Daemon:
         if response.ok:
             return body
         raise _error(response.status_code, body)
+
+
+def _query_value(value: Any) -> Any:
+    """A part of a RunFilter as the address has it; None leaves it out."""
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value)) if value else None
+    return [str(one) for one in value] if isinstance(value, tuple) else value
 
 
 class _PinnedCertificate(HTTPAdapter):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -119,6 +120,21 @@ class Since(click.ParamType[datetime]):
             return datetime.fromisoformat(str(value).strip())
         except ValueError:
             self.fail(f"{value!r} is neither an age like 90s, 30m, 2h, 7d nor a time like 2026-11-21T07:40")
+
+
+class Length(click.ParamType[float]):
+    """A length of time: seconds, or like `90s`, `30m`, `2h`, `7d`."""
+
+    name = "LENGTH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        text = str(value).strip().lower()
+        if found := _DURATION.fullmatch(text):
+            return timedelta(**{_UNITS[found[2]]: float(found[1])}).total_seconds()
+        if not _NUMBER.fullmatch(text):
+            self.fail(f"{value!r} is no length of time like 90, 90s, 30m, 2h or 7d")
+        return float(text)
 
 
 def in_zone(moment: datetime | None, zone: ZoneInfo) -> datetime | None:

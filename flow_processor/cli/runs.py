@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from flow_processor.cli.exits import ExitCode
-from flow_processor.cli.options import (
-    ListByDefault,
-    Since,
-    data_path_option,
-    existing_settings,
-    in_zone,
-    json_option,
-)
+from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, say
-from flow_processor.cli.run_text import log_line, show_list, show_run
+from flow_processor.cli.run_list import list_runs
+from flow_processor.cli.run_text import log_line, show_run
 from flow_processor.cli.run_verbs import answer, cancel, resume, retry, signal
-from flow_processor.run import RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 
 if TYPE_CHECKING:
     from flow_processor.cli.connect import Spooler
-    from flow_processor.service.views import RunSummary
     from flow_processor.settings import Settings
 
-PAGE = 200
-"""Runs or steps asked for at once."""
 FOLLOW_SECONDS = 10.0
 """How long one call to the daemon waits for further log lines, in seconds."""
 LOOK_SECONDS = 0.3
@@ -46,79 +35,6 @@ def command() -> None:
       octospool runs
       octospool runs show 20261121T074006123-k7x2m9qa
     """
-
-
-@command.command("list")
-@click.option("--flow", help="Only runs of this flow; .yml may be left out.")
-@click.option(
-    "--status", multiple=True, type=click.Choice([s.value for s in RunStatus]), help="Only these; repeatable."
-)
-@click.option("--trigger", multiple=True, type=click.Choice([t.value for t in Trigger]), help="Repeatable.")
-@click.option("--parent", metavar="ID", help="Only runs that are part of this one (flow_loop with spread).")
-@click.option("--since", type=Since(), help="Accepted since: 90s, 30m, 2h, 7d, or an ISO time.")
-@click.option("--until", type=Since(), help="Accepted before: likewise.")
-@click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="At most so many."
-)
-@data_path_option
-@json_option
-def list_runs(
-    flow: str | None,
-    status: tuple[str, ...],
-    trigger: tuple[str, ...],
-    parent: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
-    data_path: Path | None,
-    as_json: bool,
-) -> None:
-    """List runs, newest first.
-
-    \b
-    Example:
-      octospool runs list --status failed --since 2h --json
-    """
-    from flow_processor.cli.connect import reading
-    from flow_processor.flow import name_below
-    from flow_processor.flow_files import FlowLibrary
-
-    settings = existing_settings(data_path)
-    if flow:
-        flow = FlowLibrary(settings.flows_path).name_of(name_below(flow, settings.flows_path))
-    found: list[RunSummary] = []
-    cursor: str | None = None
-    with reading(settings) as spooler:
-        while len(found) < limit:
-            page = spooler.runs(
-                flow=flow,
-                status=[RunStatus(one) for one in status],
-                trigger=[Trigger(one) for one in trigger],
-                parent=parent,
-                since=in_zone(since, settings.zone),
-                until=in_zone(until, settings.zone),
-                limit=min(PAGE, limit - len(found)),
-                cursor=cursor,
-            )
-            found += page.runs
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-    if as_json:
-        echo_json({"runs": [run.model_dump(mode="json") for run in found]})
-        return
-    empty = (
-        "no such runs"
-        if status or trigger or parent or since or until
-        else f"no runs of {flow}"
-        if flow
-        else "no runs yet"
-    )
-    if flow and not (settings.flows_path / flow).is_file():
-        empty += f"; there is no flow {flow} either"
-    show_list(found, zone=settings.zone, empty=empty)
-    if cursor is not None:
-        say(f"there are more; --limit {limit * 5} shows them")
 
 
 @command.command("show")
@@ -198,5 +114,5 @@ def _print_log(spooler: Spooler, run_id: str, settings: Settings, *, follow: boo
             threading.Event().wait(LOOK_SECONDS)
 
 
-for verb in (cancel, signal, answer, resume, retry):
+for verb in (list_runs, cancel, signal, answer, resume, retry):
     command.add_command(verb)

@@ -14,7 +14,7 @@ from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
 from flow_processor.journal import WireRow, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
-from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunStatus
+from flow_processor.run import RUN_ID_PATTERN, TERMINAL_STATUSES, RunFilter, RunStatus
 from flow_processor.run_state import RunState, StepRecord, fold
 from flow_processor.service.run_events import run_events
 from flow_processor.service.step_views import StepsWanted, moment, show_steps
@@ -32,7 +32,8 @@ from flow_processor.spec.flow import HANDLERS
 from flow_processor.step import Wait
 from flow_processor.store import Store
 from flow_processor.store.removals import DELETE_BATCH, delete_ended
-from flow_processor.store.runs import RunFilter, RunRow, bound_of
+from flow_processor.store.run_plans import bound_of
+from flow_processor.store.runs import RunRow
 
 LOG_POLL_SECONDS = 0.25
 """How often a waiting reader of a live run's log looks for new lines."""
@@ -126,14 +127,19 @@ class History:
             result = {"__lost__": {"code": ResultLost.code, "error": str(lost)}}
         return replace(record, result=result)
 
-    def page(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
-        """Runs, newest first. Raises InvalidRequest for a cursor that is none."""
+    def page(self, wanted: RunFilter, *, limit: int, cursor: str | None, count: bool) -> RunPage:
+        """A page of runs. Raises InvalidRequest for a cursor that is none."""
         if cursor is not None and RUN_ID_PATTERN.fullmatch(cursor) is None:
             raise InvalidRequest(f"'{cursor}' is not a cursor; use next_cursor of the page before")
-        rows = self._store.runs.page(wanted, limit=limit + 1, before_id=cursor)
-        shown = rows[:limit]
-        more = shown[-1].id if len(rows) > limit else None
-        return RunPage(runs=[self.summary(row) for row in shown], next_cursor=more)
+        now = self._clock.now().timestamp()
+        found = self._store.lists.page(wanted, limit=limit, after_id=cursor, now=now)
+        total = self._store.lists.count(wanted) if count else None
+        return RunPage(
+            runs=[self.summary(row) for row in found.rows],
+            next_cursor=found.next_id,
+            total=None if total is None else total[0],
+            total_is_exact=None if total is None else total[1],
+        )
 
     def summary(self, row: RunRow) -> RunSummary:
         """One run as lists show it."""

@@ -18,7 +18,7 @@ from flow_processor.store.removals import (
     delete_slots,
     delete_versions,
 )
-from flow_processor.store.runs import bound_of
+from flow_processor.store.run_plans import bound_of
 
 Step = Callable[[Connection], object]
 """One small transaction."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from flow_processor.documents import to_json_value
 from flow_processor.errors import InvalidRequest, StepError
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import ALL_RUNS, RunFilter, RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service.cause import Cause
 from flow_processor.service.parts import Parts
@@ -19,7 +18,6 @@ from flow_processor.service.step_views import StepsWanted
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary
 from flow_processor.service.webhook_proof import Headers
 from flow_processor.service.webhooks import Received
-from flow_processor.store.runs import RunFilter
 
 MAX_STEPS = 1000
 """So many attempts of steps a run's answer shows unless asked for more."""
@@ -87,20 +85,19 @@ class RunVerbs(Parts):
 
     def runs(
         self,
+        wanted: RunFilter = ALL_RUNS,
         *,
-        flow: str | None = None,
-        status: Sequence[RunStatus] = (),
-        trigger: Sequence[Trigger] = (),
-        parent: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        count: bool = False,
     ) -> RunPage:
-        """Runs, newest first; those that are part of `parent`. `flow` may be given without its suffix."""
-        flow = None if flow is None else self.library.name_of(flow)
-        wanted = RunFilter(flow, tuple(status), tuple(trigger), parent, since, until)
-        return self.history.page(wanted, limit=limit, cursor=cursor)
+        """A page of runs; a flow may be given without its suffix. `count`: how many there are, where that is cheap.
+
+        Raises InvalidRequest.
+        """
+        if wanted.flow is not None and wanted.flow_pattern is None:
+            wanted = replace(wanted, flow=self.library.name_of(wanted.flow))
+        return self.history.page(wanted, limit=limit, cursor=cursor, count=count)
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of a run's own log after a cursor; waits up to `wait_seconds` for the first while it is live."""

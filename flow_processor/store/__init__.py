@@ -10,6 +10,7 @@ from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.removals import RemovalReader
+from flow_processor.store.run_lists import RunLists
 from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
@@ -30,6 +31,7 @@ class Store:
         self.engine = open_database(url)
         self.writer = Writer(self.engine)
         self.runs = RunReader(self.engine)
+        self.lists = RunLists(self.engine)
         self.journal = JournalReader(self.engine)
         self.children = ChildRunReader(self.engine)
         self.removals = RemovalReader(self.engine)

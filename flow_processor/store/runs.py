@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Update, bindparam, func, insert, select, update
 
-from flow_processor.clock import from_epoch
 from flow_processor.journal import WireRow
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
@@ -66,18 +63,6 @@ class ParkedRun:
     """The run that it is part of."""
     parent_path: str | None = None
     """The step there."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs a list shows; empty means all."""
-
-    flow: str | None = None
-    status: tuple[RunStatus, ...] = ()
-    trigger: tuple[Trigger, ...] = ()
-    parent: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 # Statements of the hot path are made once: making one costs more than running it.
@@ -196,39 +181,6 @@ def to_row(row: Row[Any]) -> RunRow:
     return RunRow(**values)
 
 
-def bound_of(moment: float) -> str:
-    """What ids of runs accepted before a moment (seconds since 1970) are less than: they begin with theirs."""
-    at = from_epoch(moment)
-    return at.strftime("%Y%m%dT%H%M%S") + f"{at.microsecond // 1000:03d}"
-
-
-def _queries(wanted: RunFilter, before_id: str | None) -> list[Select[Any]]:
-    """Queries that together find the wanted runs: each one has what it needs side by side in one index.
-
-    A single query over several statuses or triggers would read and sort all of their runs for one page.
-    """
-    query = select(runs)
-    if wanted.parent is not None:
-        query = query.where(runs.c.parent == wanted.parent)
-    if wanted.flow is not None:
-        query = query.where(runs.c.flow == wanted.flow)
-    if wanted.since is not None:
-        query = query.where(runs.c.id >= bound_of(wanted.since.timestamp()))
-    if wanted.until is not None:
-        query = query.where(runs.c.id < bound_of(wanted.until.timestamp()))
-    if before_id is not None:
-        query = query.where(runs.c.id < before_id)
-    queries = [query]
-    statuses = set(wanted.status)
-    if wanted.trigger:
-        queries = [query.where(runs.c.trigger == trigger.value) for trigger in set(wanted.trigger)]
-    if wanted.flow is not None or wanted.trigger:
-        statuses = statuses or set(RunStatus)  # their indexes go on with the status
-    if statuses:
-        queries = [one.where(runs.c.status == status.value) for one in queries for status in statuses]
-    return queries
-
-
 class RunReader:
     """Reads runs; every call uses a connection of its own."""
 
@@ -249,10 +201,19 @@ class RunReader:
 
     def under_way(self) -> list[RunRow]:
         """Every run that is queued or has a worker, oldest first."""
-        wanted = RunFilter(status=tuple(LIVE_STATUSES - {RunStatus.WAITING}))
         with reading(self._engine) as connection:
-            found = [row for query in _queries(wanted, None) for row in connection.execute(query)]
+            found = [
+                row
+                for status in LIVE_STATUSES - {RunStatus.WAITING}
+                for row in connection.execute(select(runs).where(runs.c.status == status.value))
+            ]
         return [to_row(row) for row in sorted(found, key=lambda row: row.id)]
+
+    def begun_ids(self) -> list[str]:
+        """Ids of the runs that have begun and not ended."""
+        begun = [RunStatus.RUNNING.value, RunStatus.WAITING.value]
+        with reading(self._engine) as connection:
+            return list(connection.scalars(select(runs.c.id).where(runs.c.status.in_(begun))))
 
     def parked(self) -> list[ParkedRun]:
         """Every waiting run, oldest first; without its input, which may be large."""
@@ -273,17 +234,6 @@ class RunReader:
         query = select(runs.c.id).where(runs.c.retry_of == run_id).order_by(runs.c.id)
         with reading(self._engine) as connection:
             return list(connection.scalars(query))
-
-    def page(self, wanted: RunFilter, *, limit: int, before_id: str | None) -> list[RunRow]:
-        """At most `limit` runs, newest first, older than `before_id`."""
-        with reading(self._engine) as connection:
-            found = [
-                row
-                for query in _queries(wanted, before_id)
-                for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))
-            ]
-        newest = heapq.nlargest(limit, found, key=lambda row: row.id)
-        return [to_row(row) for row in newest]
 
     def flow_texts(self, version: str) -> dict[str, str]:
         """The flow and its sub-flows, `{path: text}`, as they were when a run with that hash was launched."""

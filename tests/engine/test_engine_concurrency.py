@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from flow_processor.errors import FlowRunning, LockNotFound
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import RunFilter, RunStatus, Trigger
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, until
 
@@ -43,7 +43,7 @@ def test_one_at_a_time_a_second_launch_is_refused(world: World, flow: str) -> No
     with pytest.raises(FlowRunning, match=first) as refused:
         world.launch(flow)
     assert refused.value.details == {"run_id": first, "flow": flow}
-    assert [run.run_id for run in world.service.runs(flow=flow).runs] == [first]
+    assert [run.run_id for run in world.service.runs(RunFilter(flow=flow)).runs] == [first]
     end(world, first)
     assert world.run(flow).status is RunStatus.SUCCEEDED
 

@@ -15,7 +15,7 @@ import pytest
 
 from flow_processor.errors import RunInDoubt, RunIsLive
 from flow_processor.journal import Event
-from flow_processor.run import RunStatus
+from flow_processor.run import RunFilter, RunStatus
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import RunDetail, RunSummary
@@ -53,7 +53,7 @@ def loop(items: str, path: str, more: str = "", spread: str = "true") -> str:
 
 
 def parts(world: World, run_id: str) -> list[RunSummary]:
-    found = world.service.runs(parent=run_id, limit=500).runs
+    found = world.service.runs(RunFilter(parent=run_id), limit=500).runs
     return sorted(found, key=lambda run: run.parent_index or 0)
 
 
@@ -278,6 +278,7 @@ def test_a_restart_goes_on(make_world: Callable[..., World]) -> None:
 DIES = """
 import sys
 from pathlib import Path
+from flow_processor.run import RunFilter
 from flow_processor.service import Service
 from flow_processor.settings import Settings
 import time
@@ -287,7 +288,7 @@ service.start(schedule=False)
 run_id = service.launch("parent.yml").run_id
 order = ["queued", "running", "waiting"]
 wanted = order[order.index(sys.argv[3]):]
-while not any(run.status in wanted for run in service.runs(parent=run_id).runs):
+while not any(run.status in wanted for run in service.runs(RunFilter(parent=run_id)).runs):
     time.sleep(0.005)
 print(run_id, flush=True)
 time.sleep(600)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event
 
 from flow_processor.errors import DiskFull, OctospoolError
 from flow_processor.journal import Event
-from flow_processor.run import RunStatus
+from flow_processor.run import RunFilter, RunStatus
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, until
 
@@ -47,7 +47,7 @@ def test_a_launch_that_cannot_be_recorded_is_refused_and_leaves_nothing(
     with pytest.raises(DiskFull):
         world.launch(path, data=PAYLOAD)
     assert world.service.locks() == []
-    assert world.service.runs(flow=path).runs == []
+    assert world.service.runs(RunFilter(flow=path)).runs == []
     assert not world.service.readiness().ready or world.service.store.writer.problem
     disk.is_full = False
     assert world.run(path, data=PAYLOAD).status is RunStatus.SUCCEEDED
@@ -107,6 +107,6 @@ def test_a_launch_whose_lock_file_cannot_be_made_is_refused(world: World) -> Non
     lock.mkdir()
     with pytest.raises(OctospoolError, match=r"folder\.lock"):
         world.launch(path)
-    assert world.service.runs(flow=path).runs == []
+    assert world.service.runs(RunFilter(flow=path)).runs == []
     lock.rmdir()
     assert world.run(path).status is RunStatus.SUCCEEDED

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
-from flow_processor.run import RunStatus
+from flow_processor.run import RunFilter, RunStatus
 from tests.engine.world import World
 
 WAIT = "  - {name: wait, type: sleep, sleep: {seconds: '{{ __input__ or 0 }}'}}\n"
@@ -23,7 +23,7 @@ def test_pages_follow_their_cursor_to_the_end(world: World) -> None:
     seen: list[str] = []
     cursor = None
     for size in (3, 3, 1):
-        page = world.service.runs(flow=path, limit=3, cursor=cursor)
+        page = world.service.runs(RunFilter(flow=path), limit=3, cursor=cursor)
         assert len(page.runs) == size
         seen += [run.run_id for run in page.runs]
         cursor = page.next_cursor

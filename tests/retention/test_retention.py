@@ -13,13 +13,13 @@ import pytest
 
 from flow_processor.clock import SystemClock
 from flow_processor.journal import Event
-from flow_processor.run import LIVE_STATUSES, RunStatus, Trigger, new_run_id
+from flow_processor.run import ALL_RUNS, LIVE_STATUSES, RunStatus, Trigger, new_run_id
 from flow_processor.service import Service
 from flow_processor.service.retention import PASS_SECONDS
 from flow_processor.settings import Settings
 from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import remove_rest
-from flow_processor.store.runs import RunFilter, RunRow, count_bytes, insert_run
+from flow_processor.store.runs import RunRow, count_bytes, insert_run
 from flow_processor.store.schedule_rows import Origin
 from flow_processor.store.schedules import ScheduleStore
 from flow_processor.store.slots import SlotOutcome
@@ -82,7 +82,7 @@ class Folder:
 
     def left(self) -> list[str]:
         """Ids of the runs that are left, oldest first."""
-        rows = self.service.store.runs.page(RunFilter(), limit=1000, before_id=None)
+        rows = self.service.store.lists.page(ALL_RUNS, limit=1000, after_id=None, now=0.0).rows
         return [row.id for row in reversed(rows)]
 
 

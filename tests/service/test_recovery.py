@@ -13,7 +13,7 @@ from flow_processor.clock import from_epoch
 from flow_processor.engine.losses import MAX_CRASHES_OF_STEP
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, to_wire
-from flow_processor.run import RunStatus, Trigger, new_run_id
+from flow_processor.run import RunFilter, RunStatus, Trigger, new_run_id
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import insert_rows
 from flow_processor.store.runs import RunRow, insert_flow_version, insert_run
@@ -98,7 +98,7 @@ def test_a_thousand_runs_under_way_and_ten_thousand_that_wait_are_back_in_five_s
         assert took < BACK_SECONDS, f"{took:.1f} s"
         assert not list((world.data / "workers").glob("w*.lock")), "what the dead left is cleared up"
         assert len(world.living_workers()) <= 2
-        waiting = world.service.runs(status=[RunStatus.WAITING], limit=1).runs[0].run_id
+        waiting = world.service.runs(RunFilter(status=(RunStatus.WAITING,)), limit=1).runs[0].run_id
         world.service.signal_run(waiting, "go", data=1, by="a test")
         ended = until(lambda: (run := world.service.run(waiting)).status.is_terminal and run, "it goes on")
         assert ended.status is RunStatus.SUCCEEDED
@@ -165,7 +165,7 @@ def test_a_run_whose_journal_cannot_be_read_costs_no_other(world: World) -> None
     world.start()
     try:
         until(lambda: world.service.run(whole).status is RunStatus.WAITING, "the other goes on")
-        until(lambda: world.service.runs(status=[RunStatus.INTERRUPTED]).runs, "the broken one has ended")
+        until(lambda: world.service.runs(RunFilter(status=(RunStatus.INTERRUPTED,))).runs, "the broken one has ended")
     finally:
         world.leave()
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_processor.journal import Event
-from flow_processor.run import LIVE_STATUSES, TERMINAL_STATUSES, RunStatus
+from flow_processor.run import ALL_RUNS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus
 from flow_processor.store import Store
 from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import clear, delete_ended, delete_versions
-from flow_processor.store.runs import RunFilter, RunRow, insert_flow_version
+from flow_processor.store.runs import RunRow, insert_flow_version
 from tests.store.stored import a_run, insert_all
 
 
@@ -109,7 +109,7 @@ def test_whatever_is_asked_to_be_deleted_live_runs_stay(
     pages = store.removals.walk(None, up_to=runs[-1].id if runs else "", status=asked_ended)
     found = [run.id for page in pages for run in page if run.ended_at < bound]
     remove(store, [*found, *(run.id for run in runs[:1])])
-    left = {run.id for run in store.runs.page(RunFilter(), limit=100, before_id=None)}
+    left = {run.id for run in store.lists.page(ALL_RUNS, limit=100, after_id=None, now=0.0).rows}
     store.close()
     for minute, run in enumerate(runs):
         is_asked = minute == 0 or (run.status in asked_ended and minute < bound)

@@ -1,10 +1,9 @@
-"""Runs in the store: lists, pages, transitions, the journal's rows."""
+"""Runs in the store: transitions, the journal's rows."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 from sqlalchemy import Connection
@@ -14,22 +13,18 @@ from flow_processor.run import (
     LEGAL_TRANSITIONS,
     LIVE_STATUSES,
     RunStatus,
-    Trigger,
 )
 from flow_processor.run_state import fold
 from flow_processor.store import Store
 from flow_processor.store.daemon_rows import end_run, record_signal, reopen_run, request_cancel
 from flow_processor.store.journal import history_rows
 from flow_processor.store.runs import (
-    RunFilter,
     RunRow,
     count_bytes,
     insert_flow_version,
     move_run,
 )
-from tests.store.stored import MINUTE, NOON, a_run, insert_all
-
-ALL = RunFilter()
+from tests.store.stored import NOON, a_run, insert_all
 
 
 def ids(rows: list[RunRow]) -> list[str]:
@@ -51,70 +46,6 @@ def test_a_run_is_read_as_it_was_written(store: Store) -> None:
     texts = [json.dumps(run.input), json.dumps(run.params)]
     assert store.runs.get(run.id) == replace(run, bytes=len("".join(texts)))
     assert store.runs.get("another") is None
-
-
-# Lists.
-
-
-def test_pages_show_every_run_once_newest_first(store: Store) -> None:
-    runs = [a_run(minute) for minute in range(25)]
-    insert_all(store, runs)
-    seen: list[str] = []
-    before = None
-    while page := store.runs.page(ALL, limit=10, before_id=before):
-        seen += ids(page)
-        before = page[-1].id
-    assert seen == [run.id for run in reversed(runs)]
-
-
-def test_a_run_that_comes_while_somebody_pages_disturbs_nothing(store: Store) -> None:
-    runs = [a_run(minute) for minute in range(10)]
-    insert_all(store, runs)
-    first = store.runs.page(ALL, limit=5, before_id=None)
-    insert_all(store, [a_run(20)])
-    second = store.runs.page(ALL, limit=5, before_id=first[-1].id)
-    assert ids(first) + ids(second) == [run.id for run in reversed(runs)]
-
-
-FILTERED = [
-    a_run(0, flow="a.yml", trigger=Trigger.API, status=RunStatus.SUCCEEDED),
-    a_run(1, flow="a.yml", trigger=Trigger.SCHEDULE, status=RunStatus.FAILED),
-    a_run(2, flow="sub/a.yml", trigger=Trigger.CLI, status=RunStatus.SUCCEEDED),
-    a_run(3, flow="b.yml", trigger=Trigger.SCHEDULE, status=RunStatus.RUNNING),
-]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "minutes"),
-    [
-        (RunFilter(), [3, 2, 1, 0]),
-        (RunFilter(flow="a.yml"), [1, 0]),
-        (RunFilter(flow="sub/a.yml"), [2]),
-        (RunFilter(flow="a%"), []),
-        (RunFilter(status=(RunStatus.SUCCEEDED,)), [2, 0]),
-        (RunFilter(status=(RunStatus.FAILED, RunStatus.RUNNING)), [3, 1]),
-        (RunFilter(status=(RunStatus.FAILED, RunStatus.FAILED)), [1]),
-        (RunFilter(trigger=(Trigger.SCHEDULE,)), [3, 1]),
-        (RunFilter(trigger=(Trigger.API, Trigger.CLI)), [2, 0]),
-        (RunFilter(since=NOON + 2 * MINUTE), [3, 2]),
-        (RunFilter(until=NOON + 2 * MINUTE), [1, 0]),
-        (RunFilter(since=NOON + MINUTE, until=NOON + 3 * MINUTE), [2, 1]),
-        (RunFilter(flow="a.yml", status=(RunStatus.FAILED,), trigger=(Trigger.SCHEDULE,)), [1]),
-        (RunFilter(since=NOON + 9 * MINUTE), []),
-    ],
-)
-def test_filters_choose_what_all_of_them_admit(store: Store, wanted: RunFilter, minutes: list[int]) -> None:
-    """`since` is included, `until` is not."""
-    insert_all(store, FILTERED)
-    assert ids(store.runs.page(wanted, limit=10, before_id=None)) == [
-        FILTERED[minute].id for minute in minutes
-    ]
-
-
-def test_since_in_another_zone_means_the_same_moment(store: Store) -> None:
-    insert_all(store, FILTERED)
-    east = (NOON + 2 * MINUTE).astimezone(datetime.fromisoformat("2026-01-01T00:00:00+05:45").tzinfo)
-    assert len(store.runs.page(RunFilter(since=east), limit=10, before_id=None)) == 2
 
 
 def test_live_runs_come_oldest_first(store: Store) -> None:
