@@ -182,18 +182,10 @@ def _further_check(
     """What is not looked at when a flow is launched: jq compiled here and now, and what lies beside the flows."""
     from flow_processor.expressions.jq import compile_problem
     from flow_processor.flow_files.jq_checks import jq_check
-    from flow_processor.flow_files.surroundings import Surroundings
-    from flow_processor.store import store_files
+    from flow_processor.service.surroundings import surroundings
 
     checks = (
         jq_check(lambda expressions: [compile_problem(one) for one in expressions]),
-        Surroundings(
-            data=settings.data_path,
-            templates=settings.templates_path,
-            private=[*settings.private_paths, *store_files(settings.database_url)],
-            secrets=None if secrets is None else secrets.names(),
-            tokens=None if secrets is None else secrets.tokens(),
-            own_filters=own_filters,
-        ),
+        surroundings(settings, secrets, own_filters),
     )
     return lambda flow: [found for check in checks for found in check(flow)]

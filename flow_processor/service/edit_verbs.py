@@ -93,7 +93,7 @@ class EditVerbs(FlowVerbs):
             etag=edited.etag,
             version=edited.version,
             warnings=[] if edited.flow is None else self._warnings(edited.flow),
-            schedules=[added for added in self.added_flows() if added.path == edited.name],
+            schedules=self.schedules.page(flow=edited.name, limit=500).schedules,
             live_runs=self.live.of_flow(edited.name),
         )
 

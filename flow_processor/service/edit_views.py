@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_processor.service.views import AddedFlow, Moment, View
+from flow_processor.service.schedule_views import ScheduleView
+from flow_processor.service.views import Moment, View
 from flow_processor.store.flow_edits import EditKind
 
 
@@ -23,8 +24,8 @@ class FlowFileEdited(View):
     """The number under which its content is kept; null if nothing was changed."""
     warnings: list[dict[str, Any]]
     """What the flow names that is not there yet (templates, secrets): like `problems`, but no reason to refuse."""
-    schedules: list[AddedFlow]
-    """The flow's entries in the scheduler, as they are now. Those of a deleted flow stay, with a `problem`."""
+    schedules: list[ScheduleView]
+    """The flow's schedules as they are now (the first 500). Those of a deleted flow stay, with a `problem`."""
     live_runs: list[str]
     """Runs of the flow that have not ended: they go on as they were launched."""
 

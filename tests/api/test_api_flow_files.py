@@ -412,7 +412,7 @@ def test_schedules_see_a_change_at_once(api: Api) -> None:
     assert "due.yml" in shown["problem"]
     (shown,) = put(api, "due.yml", says(1, "cron: 0 8 3 3 *\n")).json["schedules"]
     assert (shown["cron"], shown["problem"]) == ("0 8 3 3 *", None)
-    api.delete(f"/api/flows/{shown['flow_id']}")
+    api.delete(f"/api/flows/{shown['schedule_id']}")
 
 
 def test_what_a_crash_left_unsettled_is_settled_at_the_next_start(tmp_path: Path) -> None:
