@@ -62,6 +62,8 @@ def checked_memory(value: Any) -> Any:
 
 Memory = Annotated[int | str, BeforeValidator(bytes_of), AfterValidator(checked_memory)]
 """A size in bytes or like `512 MiB`; a number of bytes once it is read."""
+OptionalMemory = Annotated[int | str | None, BeforeValidator(bytes_of), AfterValidator(checked_memory)]
+"""The same, or none."""
 
 
 class DockerSettings(Spec):

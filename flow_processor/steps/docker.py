@@ -70,7 +70,7 @@ from flow_processor.factory import step_type
 from flow_processor.paths import inside, open_regular
 from flow_processor.printed import MAX_OUTPUT_BYTES, Printed, json_value
 from flow_processor.spec.base import Seconds, Spec, Texts
-from flow_processor.spec.docker import Memory
+from flow_processor.spec.docker import OptionalMemory
 from flow_processor.step import JsonValue, StepContext, StepResult
 
 _SHOWN = 300
@@ -124,7 +124,7 @@ class DockerOptions(Spec):
     """What it sees of the data folder: `folder:/in/the/container`, with `:ro` behind it to be read only. Templates."""
     network: str = "bridge"
     """The network that it is in: `none`, `bridge`, or another one that `docker.networks` in config.yml allows."""
-    memory: Memory | None = None
+    memory: OptionalMemory = None
     """Its memory, in bytes or like `512 MiB`; there is no swap on top. Default: `docker.max_memory` of config.yml."""
     cpus: Annotated[float, Field(ge=0.01, le=1024)] | None = None
     """Processor cores that it may take, like `1.5`. Default: `docker.max_cpus` of config.yml."""
