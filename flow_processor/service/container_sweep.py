@@ -44,6 +44,8 @@ class ContainerSweep:
         self._wake = threading.Event()
         self._is_silent = False
         """The engine did not answer the last time."""
+        self._has_left = False
+        """The data folder may be somebody else's now: nothing is removed any more."""
         self._refused: set[str] = set()
         """Ids of containers that it does not remove; said once."""
         self._thread = threading.Thread(target=self._work, name="containers", daemon=True)
@@ -65,6 +67,7 @@ class ContainerSweep:
         # Else there is nothing to wait for, whatever the engine does. The next start looks again.
         if self._thread.is_alive() and (self._due.is_set() or self._is_owed):
             self._thread.join(STOP_SECONDS)
+        self._has_left = True
 
     def _work(self) -> None:
         pause = FIRST_SECONDS
@@ -82,7 +85,8 @@ class ContainerSweep:
         try:
             data_path = self._settings.data_path
             for container in left_containers(self._engine, data_path, is_at_work=self._is_at_work):
-                self._remove(container)
+                if not self._has_left:
+                    self._remove(container)
         except (EngineUnavailable, EngineRefused) as error:
             if not self._is_silent:
                 logger.warning("containers that a crash may have left cannot be removed now: %s", error)

@@ -17,6 +17,7 @@ from flow_processor.locks import LockFile
 from flow_processor.run import RUN_ID_PATTERN
 from flow_processor.run_state import RunState, fold
 from tests.acceptance.found import Found, Row, RunFacts, read
+from tests.docker_engine import DockerEngine
 
 TERMINAL = {"succeeded", "failed", "exited", "cancelled", "interrupted", "skipped"}
 KEPT_FROM_ANOTHER_RUN = {"succeeded", "failed", "skipped"}
@@ -30,13 +31,14 @@ def check(
     calls: Mapping[str, int] | None = None,
     waiting: Iterable[str] = (),
     deleted: Iterable[str] = (),
+    engine: DockerEngine | None = None,
 ) -> Found:
     """Everything that must hold of a stopped (or idle) daemon's data folder.
 
     `accepted` are the ids that a 202 has named, `deleted` those of them that somebody has deleted since. Runs may
     only wait if they are in `waiting`. `posts` says how often a server was called: by the run's id, and whatever
     stands behind it after a `/`. Each of these calls is made once. `calls` says how many different ones a run that
-    succeeded must have made, by its flow; 1 where it does not say.
+    succeeded must have made, by its flow; 1 where it does not say. `engine` is where its containers were.
     """
     found = read(data)
     gone, may_wait = set(deleted), set(waiting)
@@ -51,6 +53,8 @@ def check(
         check_posts(found, posts, calls or {})
     check_folder(data, waiting={run_id for run_id, status in found.statuses.items() if status == "waiting"})
     check_results(data / "results", found)
+    if engine is not None:
+        check_containers(engine, found)
     return found
 
 
@@ -187,3 +191,10 @@ def check_results(folder: Path, found: Found) -> None:
         for name in names:
             content = (there[run_id] / name).read_bytes()
             assert name.startswith(hashlib.sha256(content).hexdigest()[:32]), f"{run_id}/{name} was changed"
+
+
+def check_containers(engine: DockerEngine, found: Found) -> None:
+    """No container of a run that has ended. (Those of other folders' runs in the same engine are not looked at.)"""
+    ended = {run_id for run_id, status in found.statuses.items() if status in TERMINAL}
+    left = {run_id: names for run_id in ended if (names := engine.containers(f"octospool.run={run_id}"))}
+    assert not left, f"containers of runs that have ended: {left}"
