@@ -135,8 +135,12 @@ class RunState:
 
     def open_signals(self) -> list[Signal]:
         """Signals that no step has taken yet, oldest first."""
-        taken = {step.signal for step in self.steps}
+        taken = self.taken_signals()
         return [signal for signal in self.signals if signal.seq not in taken]
+
+    def taken_signals(self) -> set[int]:
+        """Seqs of the signals that a step has taken."""
+        return {step.signal for step in self.steps if step.signal is not None}
 
 
 _CUT_OFF = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.INTERRUPTED)

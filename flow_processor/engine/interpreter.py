@@ -43,7 +43,10 @@ class RunInterpreter:
         self.ask_children = ask_children
         # Not while the run is being ended: its finally steps are all that is left, and somebody waits for its end.
         self.lines = Lines(
-            tools.clock, signals=journal.before.open_signals(), may_park=lambda: self.stops.reason is None
+            tools.clock,
+            signals=journal.before.open_signals(),
+            taken=journal.before.taken_signals(),
+            may_park=lambda: self.stops.reason is None,
         )
         self.stops = Stops(self.lines.look_up)
         """A cancel or the flow's time limit ends all steps by it."""

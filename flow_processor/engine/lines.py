@@ -40,8 +40,18 @@ class _Place:
 class Lines:
     """The lines of one run in one worker. Thread safe."""
 
-    def __init__(self, clock: Clock, *, signals: Iterable[Signal], may_park: Callable[[], bool]) -> None:
-        """`signals` are those that were sent before and that no step has taken, oldest first."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        signals: Iterable[Signal],
+        taken: Iterable[int] = (),
+        may_park: Callable[[], bool],
+    ) -> None:
+        """`signals` were sent before and no step has taken them, oldest first; `taken`: the seqs of those that one has.
+
+        A worker that had the run before may be told of one only now, after another worker's step has taken it.
+        """
         self._clock = clock
         self._may_park = may_park
         self._lock = threading.Lock()
@@ -49,7 +59,7 @@ class Lines:
         """How many lines do not wait."""
         self._places: list[_Place] = []
         self._open = list(signals)
-        self._known = {signal.seq for signal in self._open}
+        self._known = {*taken, *(signal.seq for signal in self._open)}
         self._is_parked = False
         self._wake_at: float | None = None
 

@@ -195,3 +195,13 @@ def test_a_line_that_is_left_for_a_reason_counts_more_than_one_that_was_parked()
 
     with pytest.raises(RuntimeError):
         lines.side_by_side([waits(lines, "a", taken), broken], limit=2)
+
+
+def test_a_signal_that_was_taken_in_an_earlier_worker_is_not_taken_again() -> None:
+    """Its word may come late: after another worker's step has taken it, as the journal says."""
+    lines = Lines(SystemClock(), signals=(), taken=[7], may_park=lambda: False)
+    taken: list[int] = []
+    lines.deliver(signal(7, "a"))
+    lines.deliver(signal(8, "a"))
+    waits(lines, "a", taken)()
+    assert taken == [8]
