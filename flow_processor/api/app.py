@@ -12,6 +12,7 @@ from flow_processor.api import (
     docs,
     errors,
     flow_files,
+    flow_stats,
     flows,
     headers,
     health,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 NOUNS = (
     flows.noun,
     flow_files.noun,
+    flow_stats.noun,
     runs.noun,
     schedules.noun,
     locks.noun,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flow_processor import logs
@@ -18,6 +19,7 @@ from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
+    from flow_processor.service.flow_stats import FlowStats
     from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
     from flow_processor.service.views import (
@@ -110,6 +112,11 @@ class Spooler(Protocol):
 
     def flow_file(self, path: str) -> FlowFileDetail:
         """One flow file, and what a launch of it takes."""
+
+    def flow_stats(
+        self, path: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> FlowStats:
+        """How a flow has been doing."""
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""

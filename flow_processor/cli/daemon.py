@@ -21,6 +21,7 @@ from flow_processor import errors
 from flow_processor.clock import to_text
 from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
+from flow_processor.service.flow_stats import FlowStats
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import (
@@ -193,6 +194,15 @@ class Daemon:
     def flow_file(self, path: str) -> FlowFileDetail:
         """One flow file, and what a launch of it takes."""
         return FlowFileDetail.model_validate(self._call("GET", f"/api/flows/files/{quote(path)}"))
+
+    def flow_stats(
+        self, path: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> FlowStats:
+        """How a flow has been doing."""
+        query = {"since": _query_value(since), "until": _query_value(until)}
+        return FlowStats.model_validate(
+            self._call("GET", f"/api/flows/files/{quote(path)}/stats", query=query)
+        )
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flow_processor.cli.flow_stats import stats
 from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, table
 from flow_processor.errors import Problem
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group("flows", cls=ListByDefault)
 def command() -> None:
-    """List flow files and schedules (the default), or show one flow and its parameters.
+    """List flow files and schedules (the default), show one flow and its parameters, or how it has been doing.
 
     \b
     Example:
@@ -163,3 +164,6 @@ def _rule(cron: str | None, every_seconds: float | None) -> str:
     if cron is not None:
         return f"cron {cron}"
     return "-" if every_seconds is None else f"every {every_seconds:g} s"
+
+
+command.add_command(stats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from flow_processor.errors import LockNotFound, OctospoolError, Problem, SpecError
@@ -11,6 +12,7 @@ from flow_processor.flow_files import FileStatus
 from flow_processor.flow_files.parsing import LoadedFlow, text_of
 from flow_processor.graph import FORMS, draw_file
 from flow_processor.locks import HeldLock
+from flow_processor.service.flow_stats import FlowStats, flow_stats
 from flow_processor.service.health import (
     check_accepting,
     check_autostart,
@@ -98,6 +100,19 @@ class FlowVerbs(Parts):
         except OctospoolError:  # its problems say why
             return {}
         return {} if found is None else {"text": text_of(found.content), "etag": content_hash(found.content)}
+
+    def flow_stats(
+        self, path: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> FlowStats:
+        """How a flow has been doing. Raises FlowNotFound where there is neither a file nor a run of it."""
+        flow = self.library.name_of(path)
+        next_run = self.scheduler.next_of(flow)
+        stats = flow_stats(
+            self.store, self.history, flow, since=since, until=until, next_run=next_run, clock=self.clock
+        )
+        if stats.last_run is None:
+            self.library.status(flow)
+        return stats
 
     def check(self, paths: Sequence[str] = ()) -> list[Problem]:
         """Everything wrong in these flow files (all of them where none is named)."""

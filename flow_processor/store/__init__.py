@@ -11,6 +11,7 @@ from flow_processor.store.database import database_file, insert_or_ignore, open_
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.removals import RemovalReader
 from flow_processor.store.run_lists import RunLists
+from flow_processor.store.run_stats import RunStatsReader
 from flow_processor.store.runs import RunReader
 from flow_processor.store.tables import meta
 from flow_processor.store.writer import Writer
@@ -32,6 +33,7 @@ class Store:
         self.writer = Writer(self.engine)
         self.runs = RunReader(self.engine)
         self.lists = RunLists(self.engine)
+        self.stats = RunStatsReader(self.engine)
         self.journal = JournalReader(self.engine)
         self.children = ChildRunReader(self.engine)
         self.removals = RemovalReader(self.engine)

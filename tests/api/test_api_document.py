@@ -53,6 +53,7 @@ def test_the_calls_of_the_specification_are_there(document: dict[str, Any]) -> N
         ("GET", "/api/flows/files/{path}/versions/{version}"),
         ("POST", "/api/flows/files/{path}/versions/{version}/restore"),
         ("GET", "/api/flows/files/{path}/graph"),
+        ("GET", "/api/flows/files/{path}/stats"),
         ("GET", "/api/code"),
         ("GET", "/api/locks"),
         ("DELETE", "/api/locks"),

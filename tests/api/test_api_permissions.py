@@ -32,6 +32,7 @@ NEEDS = {
     ("PUT", "/api/flows/files/<path:path>"): "edit",
     ("DELETE", "/api/flows/files/<path:path>"): "edit",
     ("GET", "/api/flows/files/<path:path>/graph"): "read",
+    ("GET", "/api/flows/files/<path:path>/stats"): "read",
     ("POST", "/api/flows/files/<path:path>/launch"): "run",
     ("GET", "/api/flows/files/<path:path>/versions"): "read",
     ("GET", "/api/flows/files/<path:path>/versions/<version>"): "read",
