@@ -28,6 +28,7 @@ from flow_processor.settings.config_file import (  # noqa: E402
     OwnCodeSettings,
     ShellSettings,
 )
+from flow_processor.spec.docker import DockerSettings  # noqa: E402
 from flow_processor.spec.flow import FlowSpec  # noqa: E402
 from flow_processor.spec.retention import RetentionSettings  # noqa: E402
 from flow_processor.spec.step import StepSpec  # noqa: E402
@@ -128,6 +129,9 @@ def _settings_page() -> str:
         fields_table(OwnCodeSettings),
         "\n### `shell:`\n",
         fields_table(ShellSettings),
+        "\n### `docker:`\n",
+        "See [containers](containers.md).\n",
+        fields_table(DockerSettings),
         "\n### `autostart:`\n",
         "A list of flows that are added to the scheduler at start: paths, or mappings. A wrong entry is logged and "
         "shown by `GET /readyz`; the others start.\n",

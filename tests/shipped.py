@@ -25,6 +25,23 @@ WRITTEN_BY_DAEMONS = shutil.ignore_patterns(
 DEADLINE_SECONDS = 60
 
 
+DOCKER_FLOWS = frozenset(
+    path.relative_to(SHIPPED / "flows").as_posix()
+    for path in (SHIPPED / "flows" / "examples").glob("docker*.yml")
+)
+"""Examples that need a Docker engine, and containers switched on."""
+
+
+def switch_containers_on(data: Path, *more: str) -> None:
+    """Take the comment signs from `docker:` in the config.yml that is shipped, and put `more` lines below it."""
+    config = data / "config.yml"
+    before, found, after = config.read_text(encoding="utf-8").partition("# docker:\n")
+    assert found, "config.yml shows how containers are switched on"
+    lines = [line.removeprefix("# ") for line in after.splitlines()]
+    text = "\n".join([*lines, *(f"  {line}" for line in more)])
+    config.write_text(f"{before}docker:\n{text}\n", encoding="utf-8")
+
+
 @dataclass
 class Daemon:
     """A running daemon on a private copy of the shipped data folder, with the settings of a fresh clone."""

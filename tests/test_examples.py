@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shipped import SHIPPED, WRITTEN_BY_DAEMONS, Daemon, daemon, octospool
+from shipped import (
+    DOCKER_FLOWS,
+    SHIPPED,
+    WRITTEN_BY_DAEMONS,
+    Daemon,
+    daemon,
+    octospool,
+    switch_containers_on,
+)
 
 from tests.engine.world import until
 
@@ -20,9 +28,19 @@ FLOWS = sorted(path.relative_to(SHIPPED / "flows").as_posix() for path in (SHIPP
 
 
 def test_all_shipped_files_are_valid(tmp_path: Path):
-    """`octospool check` finds nothing wrong in the shipped data folder."""
-    shutil.copytree(SHIPPED, tmp_path / "data", ignore=WRITTEN_BY_DAEMONS)
-    checked = octospool(tmp_path / "data", "check")
+    """`octospool check` finds nothing wrong in the shipped data folder, but that containers are not switched on yet."""
+    data = tmp_path / "data"
+    shutil.copytree(SHIPPED, data, ignore=WRITTEN_BY_DAEMONS)
+    checked = octospool(data, "check")
+    wrong = [line for line in checked.stdout.splitlines() if line.startswith("flows/")]
+    assert {line.partition(":")[0] for line in wrong} == {f"flows/{path}" for path in DOCKER_FLOWS}
+    for line in wrong:
+        assert "steps of the type 'docker' are switched off in config.yml (docker.enabled: false)" in line
+    assert "way out: they are off until config.yml says 'docker: {enabled: true, allow_images: [...]}'" in (
+        checked.stdout
+    )
+    switch_containers_on(data)
+    checked = octospool(data, "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
