@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.containers.container_world import SECONDS
 from tests.docker_engine import IMAGE, DockerEngine
-from tests.engine.world import World
+from tests.engine.world import World, until
 from tests.shipped import SHIPPED, WRITTEN_BY_DAEMONS, switch_containers_on
 
 BUSYBOX = ("busybox", "1.36")
@@ -59,4 +60,5 @@ def test_docker_needs_ends_what_runs_beside_a_final_failure(
     ends = {(step.path, step.attempt): step.status.value for step in run.steps}
     assert ends[("checked", 1)] == ends[("checked", 2)] == "failed"
     assert (ends[("soaked", 1)], ends[("report", 1)]) == ("cancelled", "not_started")
-    assert docker_engine.containers(f"octospool.run={run.run_id}") == []
+    label = f"octospool.run={run.run_id}"
+    until(lambda: not docker_engine.containers(label), "its containers are gone", seconds=SECONDS)
