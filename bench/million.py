@@ -57,6 +57,23 @@ LISTS = {
     "flow and status, nothing found": "flow=f7.yml&status=interrupted",
     "status and trigger, nothing found": "status=succeeded&trigger=webhook",
     "since and status": "since={since}&status=failed",
+    "flow pattern": "flow=f7*",
+    "flow pattern, nothing found": "flow=g*",
+    "flow and trigger, nothing found": "flow=f7.yml&trigger=webhook",
+    "by": "by=bench",
+    "by, nothing found": "by=nobody",
+    "triggers and by, nothing found": "trigger=api,cli,schedule&by=nobody",
+    "error": "error=x",
+    "error, nothing found": "error=y",
+    "error text, nothing found": "error_text=zzz",
+    "longer than": "longer_than=0.5",
+    "longer than, nothing found": "longer_than=100",
+    "ended since": "ended_since={since}",
+    "ended until": "ended_until={since}",
+    "params, nothing found": "params=%7B%22day%22:1%7D",
+    "retries, nothing found": "retry_of=none",
+    "oldest": "order=oldest",
+    "counted": "status=failed&total=true",
 }
 
 

@@ -19,7 +19,7 @@ from flow_processor.store.database import reading
 from flow_processor.store.run_plans import Where, plan_of
 from flow_processor.store.runs import RunRow, to_row
 
-LOOKED_AT = 5_000
+LOOKED_AT = 3_000
 """So many runs are looked at for one page where no index has what is wanted: about 10 ms."""
 COUNTED = 10_000
 """Runs are counted up to here."""

@@ -23,7 +23,7 @@ MAX_STREAMS = 40
 MAX_FLOWS = 300
 """A pattern is compared with so many flows that have runs."""
 
-_CLOCK_SLACK = timedelta(days=1)
+_CLOCK_SLACK = timedelta(hours=1)
 """A run may have ended before it was accepted, by a clock that was put back."""
 _ALL = sorted(RunStatus, key=lambda status: status is RunStatus.SUCCEEDED)
 """The most frequent one last: it gets what the others leave of what may be looked at."""

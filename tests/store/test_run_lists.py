@@ -148,7 +148,7 @@ def both(one: RunFilter, other: RunFilter) -> RunFilter:
     return replace(one, **changes)
 
 
-@pytest.mark.parametrize("looked_at", [5_000, 90])
+@pytest.mark.parametrize("looked_at", [3_000, 90])
 @pytest.mark.parametrize("oldest_first", [False, True])
 def test_each_filter_and_each_pair_of_them_finds_what_a_look_at_all_runs_finds(
     full: Store, monkeypatch: pytest.MonkeyPatch, looked_at: int, oldest_first: bool
