@@ -58,9 +58,12 @@ class Client:
 
 
 class Daemon:
-    """`python main.py` with these flows (path → text); a context manager that stops it and clears up."""
+    """`python main.py` with these flows (path → text) and this config.yml.
 
-    def __init__(self, flows: dict[str, str]) -> None:
+    A context manager that stops it and clears up.
+    """
+
+    def __init__(self, flows: dict[str, str], *, config: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="octospool-bench-"))
         self.port = free_port()
         self.token = secrets.token_hex(32)
@@ -68,6 +71,8 @@ class Daemon:
             target = self.folder / "flows" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
+        if config:
+            (self.folder / "config.yml").write_text(config, encoding="utf-8")
         self._output = (self.folder / "output.txt").open("wb")
         environment = {
             key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "SYSTEMROOT")

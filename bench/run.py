@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import measures
+from containers import container_steps
 from daemon import ROOT, Daemon
 from measures import CLIENTS, FLOWS, Figures
 
@@ -63,6 +64,15 @@ ROWS = (
     Row("loop_1000_seconds", "flow_loop over 1,000 items", "s", 0.6),
     Row("foreach_1000_seconds", "foreach, two steps for each of 1,000 elements", "s", None),
     Row("foreach_ratio", "cost of an element among 10,000, over among 1,000", "x", 1.3),
+    Row(
+        "container_step_ms",
+        "docker step with a container of `true`, launch to outcome, p50",
+        "ms",
+        None,
+        digits=0,
+    ),
+    Row("container_by_hand_ms", "the same by `docker run --rm` in turns with it, p50", "ms", None, digits=0),
+    Row("container_added_ms", "what the step takes longer", "ms", 60, digits=0),
     Row("cold_start_seconds", "cold start to the first answer", "s", 1.2),
     Row("first_run_seconds", "cold start to the result of the first run", "s", None),
     Row("idle_pss_mb", "idle memory, all processes (PSS)", "MB", 120, digits=0),
@@ -85,6 +95,7 @@ def measure(*, quick: bool) -> Figures:
         figures |= measures.throughput(daemon, 3 if quick else 8)
         client.close()
     figures |= measures.idle(4 if quick else 20)
+    figures |= container_steps(5 if quick else 30)
     return figures
 
 
