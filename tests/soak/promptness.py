@@ -16,7 +16,6 @@ from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
 from tests.acceptance.flows import PARALLEL
 from tests.acceptance.kills import percentile
-from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
 from tests.faults.faked_clock import FakedClock
 from tests.faults.flows import QUICK, is_ready, refusal, try_launch
@@ -26,8 +25,8 @@ from tests.soak.figures import Part
 
 TIMES = 10
 HOUR = 3600.0
-WAITS = "{{name: slow, type: sleep, sleep: {{seconds: 600}}}}"
-HANGS = "{{name: slow, type: jq, jq: {{expression: 'last(repeat(1))'}}}}"
+WAITS = "{name: slow, type: sleep, sleep: {seconds: 600}}"
+HANGS = "{name: slow, type: jq, jq: {expression: 'last(repeat(1))'}}"
 
 
 def soak(folder: Path) -> Part:
@@ -57,11 +56,9 @@ def _seconds(until_it_is_so: Callable[[], object]) -> float:
 def _seconds_to_cancel(folder: Path, step: str) -> list[float]:
     """From the wish to the end of the run. What can be asked to end does so; what cannot is killed after a grace."""
     with ExitStack() as stack:
-        server = CountingServer()
-        stack.callback(server.close)
         daemon = DaemonProcess(folder / "data", max_workers=2)
         stack.callback(daemon.end)
-        path = daemon.write("slow.yml", f"{PARALLEL}steps: [{step.format(url=server.url)}]\n")
+        path = daemon.write("slow.yml", f"{PARALLEL}steps: [{step}]\n")
         daemon.start()
         accepted, found = [], []
         for _ in range(TIMES):
@@ -74,7 +71,6 @@ def _seconds_to_cancel(folder: Path, step: str) -> list[float]:
                 assert daemon.until_ended(run_id)["status"] == "cancelled"
 
             found.append(_seconds(cancel))
-        server.open_gate.set()
         daemon.settle()
         invariants.check(daemon.data, accepted=accepted)
     return found
