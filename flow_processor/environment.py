@@ -1,15 +1,17 @@
-"""Variables for the environment of what a step runs, a program or a container: values, and secrets by name."""
+"""What a program or a container is given: arguments, and variables with values or with secrets by name."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from flow_processor.errors import StepError
-from flow_processor.spec.base import Spec
+from flow_processor.spec.base import TEMPLATE_PATTERN, Spec
 from flow_processor.step import JsonValue, Secret, StepContext
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -38,6 +40,23 @@ SecretVariables = dict[
     VariableName, Annotated[SecretVariable, BeforeValidator(_named, json_schema_input_type=str | dict)]
 ]
 """`{NAME: secret}`, or `{NAME: {secret: name, value: username}}`."""
+
+
+def _arguments(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    if re.search(TEMPLATE_PATTERN, given):
+        raise ValueError(
+            'a text takes no templates, for it is split at its blanks; give a list: [sh, "{{ … }}"]'
+        )
+    return shlex.split(given)
+
+
+Arguments = Annotated[
+    tuple[str | int | float | bool, ...],
+    BeforeValidator(_arguments, json_schema_input_type=str | list[str | int | float | bool]),
+]
+"""A program and its arguments, each perhaps a template; also a text without templates, split at its blanks."""
 
 
 def environment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import deque
@@ -25,7 +26,7 @@ MAX_UNCOMMITTED_ROWS = 4096
 """With so many rows on their way the worker waits: a store that cannot be written must not fill its memory."""
 
 LOG_FLUSH_SECONDS = 0.2
-"""How long a log line may wait for the next row to travel with."""
+"""How long a log line may wait for the next row to travel with; then it travels alone."""
 
 MAX_LOG_CHARACTERS = 16_384
 """A longer log line is cut, and says so."""
@@ -70,6 +71,8 @@ class RunJournal:
         self._committed = 0
         self._since_ack = 0
         self._flushed_at = clock.monotonic()
+        self._waits_for_timer = False
+        """Will a line that nothing follows be sent?"""
         self.orphaned = False
         """The daemon is gone."""
 
@@ -139,8 +142,25 @@ class RunJournal:
             line: WireLog = (self._take_seq(), self._now(), level, path, message)
             self._pending_logs.append(line)
             self._uncommitted_logs.append(line)
-        if self._clock.monotonic() - self._flushed_at > LOG_FLUSH_SECONDS:
+            is_due = self._clock.monotonic() - self._flushed_at > LOG_FLUSH_SECONDS
+            needs_timer = not is_due and not self._waits_for_timer
+            self._waits_for_timer = self._waits_for_timer or needs_timer
+        if is_due:
             self.flush()
+        elif needs_timer:
+            timer = threading.Timer(LOG_FLUSH_SECONDS, self._flush_lines)
+            timer.daemon = True
+            try:
+                timer.start()
+            except RuntimeError:  # no memory for a thread
+                self._flush_lines()
+
+    def _flush_lines(self) -> None:
+        """Send lines that no row has taken along; a program may print nothing more for an hour."""
+        with self._changed:
+            self._waits_for_timer = False
+        with contextlib.suppress(Orphaned, MemoryError):  # whoever runs the steps will see the same
+            self.flush(only_pending=True)
 
     def flush(
         self,
@@ -149,11 +169,17 @@ class RunJournal:
         ended: dict[str, Any] | None = None,
         parked: dict[str, Any] | None = None,
         closing: bool = False,
+        only_pending: bool = False,
     ) -> None:
-        """Send what is pending. `ack` asks the daemon to say when it is committed; `closing` says that the run
-        was stopped and only finally steps are left. With `ended` or `parked` the worker has let go of the run."""
+        """Send what is pending; with `only_pending` nothing where there is nothing.
+
+        `ack` asks the daemon to say when it is committed; `closing` says that the run was stopped and only finally
+        steps are left. With `ended` or `parked` the worker has let go of the run.
+        """
         with self._sending:  # one at a time, so that rows arrive in the order of their numbers
             with self._changed:
+                if only_pending and not self._pending and not self._pending_logs:
+                    return
                 rows, self._pending = self._pending, []
                 logs, self._pending_logs = self._pending_logs, []
                 self._since_ack += len(rows) + len(logs)

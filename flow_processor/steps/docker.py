@@ -39,7 +39,6 @@ again only with `on_interrupt: rerun`, and a `retry` is for containers whose end
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +57,7 @@ from flow_processor.containers import (
 from flow_processor.containers.rules import REFUSED_OPTIONS
 from flow_processor.data_files import DataFileType, read_value
 from flow_processor.environment import (
+    Arguments,
     SecretVariables,
     VariableName,
     as_argument,
@@ -65,7 +65,6 @@ from flow_processor.environment import (
     secret_value,
 )
 from flow_processor.errors import StepError
-from flow_processor.expressions.jinja import is_template
 from flow_processor.factory import step_type
 from flow_processor.paths import inside, open_regular
 from flow_processor.printed import MAX_OUTPUT_BYTES, Printed, json_value
@@ -81,22 +80,6 @@ class ContainerFailed(StepError):
     """The container ended with another exit code than 0, or without the result that the step wants of it."""
 
     code = "container_failed"
-
-
-def _arguments(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    if is_template(given):
-        raise ValueError(
-            'a text takes no templates, for it is split at its blanks; give a list: [sh, "{{ … }}"]'
-        )
-    return shlex.split(given)
-
-
-Arguments = Annotated[
-    tuple[str | int | float | bool, ...],
-    BeforeValidator(_arguments, json_schema_input_type=str | list[str | int | float | bool]),
-]
 
 
 def _text(given: Any) -> Any:

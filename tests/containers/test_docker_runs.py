@@ -43,17 +43,17 @@ def lines(world: World, run_id: str) -> list[str]:
 
 def test_its_lines_are_in_the_runs_log_while_it_runs(world: World) -> None:
     """And nothing in it, nor in result and error, shows a secret."""
-    script = 'echo "begun with $WORD"; until [ -e /out/go ]; do sleep 0.05; done; echo "ended with $WORD"'
+    script = 'echo "begun with $WORD"; echo second; until [ -e /out/go ]; do sleep 0.05; done; echo "ended with $WORD"'
     more = "    secret_env: {WORD: word}\n    authentication: login\n    volumes: ['out:/out']\n"
     run_id = world.launch(step(script, more))
-    until(lambda: "begun with ***" in lines(world, run_id), "its first line is there")
+    until(lambda: lines(world, run_id) == ["begun with ***", "second"], "its first lines are there")
     assert not world.service.run(run_id).status.is_terminal
     (world.data / "out" / "go").touch()
     run = world.wait(run_id)
     assert run.status is RunStatus.SUCCEEDED, run.error
     assert run.data is not None
-    assert run.data["it"] == "begun with ***\nended with ***"
-    assert lines(world, run_id) == ["begun with ***", "ended with ***"]
+    assert run.data["it"] == "begun with ***\nsecond\nended with ***"
+    assert lines(world, run_id) == ["begun with ***", "second", "ended with ***"]
 
     failed = world.run(step('echo "$WORD" >&2; exit 1', "    secret_env: {WORD: word}\n"))
     assert failed.error is not None
