@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import hmac
 import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from shipped import (
     DOCKER_FLOWS,
@@ -229,6 +232,33 @@ def test_handlers_follow_on_the_end(daemon: Daemon):
     paths = [step["path"] for step in outcome["steps"]]
     assert paths == ["work", "on_failure/report", "on_failure/told", "finally/counted"]
     assert daemon.output("handlers.txt") == ("examples/handlers.yml failed at work: jq failed: no luck today")
+
+
+def test_a_signed_call_starts_the_flow_of_its_webhook(daemon: Daemon):
+    """Once the secret is set; a push is noted, another event ends the run, and the same delivery counts once."""
+    key = "a-secret-of-the-tests-only"
+
+    def call(event: str) -> requests.Response:
+        body = json.dumps(
+            {"ref": "main", "pusher": {"name": "Ada"}, "commits": [1, 2], "event": event}
+        ).encode()
+        signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+        headers = {"X-Hub-Signature-256": f"sha256={signature}", "X-GitHub-Event": event}
+        kind = {"Content-Type": "application/json"}
+        return requests.post(f"{daemon.url}/hooks/push", data=body, headers={**headers, **kind}, timeout=60)
+
+    assert call("push").json()["code"] == "webhook_unavailable"
+    secrets = daemon.folder / "secrets.yml"
+    text = secrets.read_text(encoding="utf-8")
+    secrets.write_text(text.replace("${WEBHOOK_SECRET}", key), encoding="utf-8")
+    pushed = until(lambda: (answer := call("push")).ok and answer, "the secret counts").json()["run_id"]
+    assert call("push").json() == {"run_id": pushed, "repeated": True}
+    run = daemon.call("GET", f"/api/runs/{pushed}?wait=60").json()
+    assert run["status"] == "succeeded", run["error"]
+    (noted,) = map(json.loads, daemon.output("pushes.jsonl").splitlines())
+    assert noted == {"ref": "main", "by": "Ada", "commits": 2, "at": run["data"]["__input__"]["received_at"]}
+    other = daemon.call("GET", f"/api/runs/{call('ping').json()['run_id']}?wait=60").json()
+    assert (other["status"], other["reason"]) == ("exited", "no push, but ping")
 
 
 def test_sub_flows_hand_values_down_and_results_up(daemon: Daemon):

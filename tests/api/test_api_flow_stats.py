@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from flow_processor.run import RunStatus, Trigger, new_run_id
+from flow_processor.api import ApiServer
+from flow_processor.cli.daemon import Daemon
+from flow_processor.run import RunFilter, RunStatus, Trigger, new_run_id
 from flow_processor.service import Service
 from flow_processor.store import run_stats
 from flow_processor.store.runs import RunRow, insert_run
 from tests.api.conftest import settings_in
-from tests.api.support import Api
+from tests.api.support import TOKEN, Api
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 STEPS = "steps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
@@ -234,3 +236,38 @@ def test_the_page_of_the_flow_is_no_folder_of_another(service: Service, tmp_path
     api = Api(service)
     assert api.get("/api/flows/files/stats").json["path"] == "stats.yml"
     assert api.get("/api/flows/files/stats/stats").json["flow"] == "stats.yml"
+
+
+def test_the_command_asks_a_daemon_for_the_same(
+    service: Service, ids: list[str], serve_on_a_port: Callable[[Any], ApiServer]
+) -> None:
+    """Every filter goes over the wire as it was given."""
+    daemon = Daemon(serve_on_a_port(service).url, TOKEN)
+    everything = RunFilter(
+        flow="rep*",
+        status=(RunStatus.FAILED, RunStatus.SUCCEEDED),
+        trigger=(Trigger.API,),
+        by="api",
+        since=NOON,
+        until=NOON + timedelta(days=1),
+        started_since=NOON,
+        started_until=NOON + timedelta(days=1),
+        ended_since=NOON,
+        ended_until=NOON + timedelta(days=1),
+        longer_than=0.0,
+        shorter_than=31,
+        oldest_first=True,
+    )
+    for wanted in (
+        everything,
+        replace(everything, error=("rest_failed", "other"), error_text="rest"),
+        replace(everything, params={"day": "a,b", "n": 1}),
+        replace(everything, schedule="s", parent="p"),
+        RunFilter(retry_of="x"),
+        RunFilter(),
+    ):
+        here, there = service.runs(wanted, limit=500), daemon.runs(wanted, limit=500)
+        assert [run.run_id for run in there.runs] == [run.run_id for run in here.runs]
+    assert len(daemon.runs(everything, limit=500).runs) == 30
+    assert daemon.flow_stats("sub/daily", since=NOON) == service.flow_stats("sub/daily", since=NOON)
+    daemon.close()

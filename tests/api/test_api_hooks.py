@@ -6,6 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from flow_processor.api import ApiServer
 from flow_processor.service import Service
 from tests.api.conftest import settings_in
 from tests.api.support import Api
@@ -398,3 +402,39 @@ def test_a_started_flow_keeps_the_input_of_its_call(api: Api) -> None:
     again = api.post(f"/api/runs/{run_id}/retry", json={"from": "seen"}).json["run_id"]
     run = api.get(f"/api/runs/{again}?wait=60").json
     assert run["data"]["__input__"]["body"] == {"kept": True}
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+
+
+def test_the_calls_that_the_page_shows_start_the_flow_that_it_shows(
+    tmp_path: Path, serve_on_a_port: Callable[[Any], ApiServer]
+) -> None:
+    """With curl and openssl, as somebody types them."""
+    flow, secret = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "data" / "flows").mkdir(parents=True)
+    (tmp_path / "data" / "flows" / "push.yml").write_text(flow, encoding="utf-8")
+    timed = flow.replace("name: push\n", "name: timed\n    scheme: hmac-sha256-timestamp\n", 1)
+    (tmp_path / "data" / "flows" / "timed.yml").write_text(timed, encoding="utf-8")
+    (tmp_path / "data" / "secrets.yml").write_text(secret, encoding="utf-8")
+    service = Service(settings_in(tmp_path / "data", WEBHOOK_SECRET=KEY, SPARE_WORKERS="0"))
+    service.start(schedule=False)
+    try:
+        url = serve_on_a_port(service).url
+        commands = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+        assert len(commands) == 2
+        for command, event in zip(commands, ("push", "None"), strict=True):
+            environment = {"PATH": os.environ["PATH"], "URL": url, "WEBHOOK_SECRET": KEY}
+            ran = subprocess.run(
+                ["sh", "-ec", command.replace("curl ", "curl -sS --noproxy '*' ")],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            run = service.wait_for_run(json.loads(ran.stdout)["run_id"], 60)
+            assert run.data is not None
+            assert run.data["noted"] == f"{event} to refs/heads/main"
+    finally:
+        service.stop(0)

@@ -270,3 +270,32 @@ def test_files_of_own_code_are_checked_by_name(octospool: Octospool, flow: Write
     missing = octospool("check", "callers/goood.py")
     assert missing.exit_code != 0
     assert "did you mean 'callers/good.py'?" in missing.stderr
+
+
+WEBHOOK = """on: {{webhook: {{name: {name}, secret: {secret}}}}}
+steps:
+  - {{name: a, type: set_fact, set_fact: {{value: 1}}}}
+"""
+
+
+def test_webhooks_name_their_secret_and_no_two_have_one_name(
+    octospool: Octospool, flow: WriteFlow, folder: Path
+) -> None:
+    """A secret of another type can sign nothing."""
+    secrets = (
+        "- {name: key, type: token, token: x}\n- {name: login, type: credential, username: u, password: p}\n"
+    )
+    (folder / "secrets.yml").write_text(secrets, encoding="utf-8")
+    flow("a.yml", WEBHOOK.format(name="push", secret="key"))
+    assert octospool("check").exit_code == 0
+    flow("sub/b.yml", WEBHOOK.format(name="push", secret="key"))
+    flow("c.yml", WEBHOOK.format(name="c", secret="keys"))
+    flow("d.yml", WEBHOOK.format(name="d", secret="login"))
+    taken = "has a webhook 'push' too, so a call of it starts neither (give one of them another name)"
+    assert sorted(octospool("check", "--short").stdout.splitlines()) == [
+        f"flows/a.yml:1:22: on.webhook.name: flows/sub/b.yml {taken}",
+        "flows/c.yml:1:33: on.webhook.secret: there is no secret 'keys' in secrets.yml; did you mean 'key'?",
+        "flows/d.yml:1:33: on.webhook.secret: a webhook needs a secret of type token, and 'login' is of another "
+        "type",
+        f"flows/sub/b.yml:1:22: on.webhook.name: flows/a.yml {taken}",
+    ]
