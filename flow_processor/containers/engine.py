@@ -15,6 +15,10 @@ ANSWER_SECONDS = 60.0
 """So long the engine may be silent before it counts as not there."""
 
 
+MAX_KEPT_CONNECTIONS = 64
+"""Containers run side by side, and each takes one or two."""
+
+
 class EngineUnavailable(StepError):
     """The Docker engine is not there, does not answer, or does not let us in."""
 
@@ -115,7 +119,12 @@ class Engine:
                 spoken = asking.version(api_version=False)["ApiVersion"]
             finally:
                 asking.close()
-            self._connected = APIClient(base_url=self.host, version=spoken, timeout=self._timeout)
+            self._connected = APIClient(
+                base_url=self.host,
+                version=spoken,
+                timeout=self._timeout,
+                max_pool_size=MAX_KEPT_CONNECTIONS,
+            )
         return self._connected
 
     def _knock(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Mount:
             raise VolumeMissing(f"volumes: there is no {self.source.name!r} in the data folder")
         try:
             self.source.mkdir(parents=True)
-            if user and os.getuid() == 0:
+            if user and sys.platform != "win32" and os.getuid() == 0:
                 uid, gid = map(int, user.split(":"))
                 os.chown(self.source, uid, gid, follow_symlinks=False)
         except OSError as error:

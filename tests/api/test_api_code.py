@@ -35,4 +35,5 @@ def test_what_is_switched_off_is_not_read(api_with: Callable[..., Any], tmp_path
     (tmp_path / "data" / "callers").mkdir(parents=True)
     (tmp_path / "data" / "callers" / "sums.py").write_text(CALLER)
     told = api_with("own_code: {enabled: false}\n").get("/api/code").json
-    assert told == {"own_code": {"enabled": False}, "shell": {"enabled": True}, "functions": [], "files": []}
+    switches = {"own_code": {"enabled": False}, "shell": {"enabled": True}, "docker": {"enabled": False}}
+    assert told == {**switches, "functions": [], "files": []}
