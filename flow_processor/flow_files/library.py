@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from flow_processor.clock import Clock, SystemClock
@@ -37,6 +38,8 @@ class FileStatus:
     problems: tuple[Problem, ...]
     last_good_in_force: bool
     """True: the file is wrong now, and runs use the version from before."""
+    webhook: str | None = None
+    """Name of the webhook that starts it."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,9 @@ class FlowLibrary:
 
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
-        return self._status(path, self.webhooks())
+        return self._status(path, self._webhooks.flows)
 
-    def _status(self, path: str, webhooks: Mapping[str, LoadedFlow]) -> FileStatus:
+    def _status(self, path: str, webhooks: Callable[[], Mapping[str, LoadedFlow]]) -> FileStatus:
         self._renew()
         with self._lock:
             name = self._folder.name_of(path)
@@ -158,7 +161,8 @@ class FlowLibrary:
             in_force = versions.in_force
             shown = flow or in_force
             rule = shown.spec.schedule_rule if shown else None
-            taken = taken_webhook(shown, webhooks, self.shown) if shown else ()
+            webhook = shown.spec.webhook if shown else None
+            taken = taken_webhook(shown, webhooks(), self.shown) if shown and webhook else ()
             return FileStatus(
                 path=name,
                 valid=not problems and not taken,
@@ -168,12 +172,13 @@ class FlowLibrary:
                 every_seconds=rule.every_seconds if rule else None,
                 problems=(*problems, *taken),
                 last_good_in_force=bool(problems) and (in_force is not None and name in self._usable(name)),
+                webhook=webhook.name if webhook else None,
             )
 
     def files(self) -> list[FileStatus]:
         """Every flow file, by path."""
         found = []
-        webhooks = self.webhooks()
+        webhooks = cache(self.webhooks)
         for name in self._folder.scan():
             try:
                 found.append(self._status(name, webhooks))

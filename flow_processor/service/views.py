@@ -269,6 +269,8 @@ class FlowFileView(View):
     """Everything wrong with it: `{code, file, line, column, key, message, hint}`."""
     last_good_in_force: bool
     """True: the file is broken now, and runs use the version from before."""
+    webhook: str | None = None
+    """Name of the webhook that starts it: `POST /hooks/NAME`."""
 
 
 class FlowFileDetail(FlowFileView):

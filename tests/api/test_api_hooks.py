@@ -346,6 +346,7 @@ def test_both_flows_of_one_hook_name_are_shown_with_the_problem_and_can_be_launc
         assert (problem["code"], problem["key"], problem["line"]) == ("webhook_taken", "on.webhook.name", 1)
         assert other in problem["message"]
         assert api.launch(path=path).status_code == 202
+    assert api.get("/api/flows/files/push").json["webhook"] == "push"
 
 
 def test_edits_of_flow_files_count_at_once(api: Api, service: Service) -> None:
