@@ -94,9 +94,10 @@ class FlowScheduler:
 
     def load(self) -> None:
         """Take over what the store remembers. Before `add` and `start`."""
+        now = self._clock.now()
         for row in self._schedules.active(with_last_run=False):
-            self._agenda.put(self._rules.remembered(row))
-        self._changes.note(self._agenda.entries())
+            self._agenda.put(self._rules.remembered(row, now=now))
+        self._changes.note([entry for entry in self._agenda.entries() if not entry.is_checked])
 
     def start(self) -> None:
         """Begin to fire, in a thread."""
@@ -187,6 +188,11 @@ class FlowScheduler:
     def entry(self, schedule_id: str) -> Entry | None:
         """What is planned for a schedule; None for one that is switched off, or not there."""
         return self._agenda.get(schedule_id)
+
+    def next_slot_of(self, flow: str) -> datetime | None:
+        """The earliest slot of the flow's schedules; None if there is none."""
+        slots = [entry.next_slot() for entry in self._agenda.of_flows([flow])]
+        return min((slot for slot in slots if slot is not None), default=None)
 
     def look_for_changes(self) -> None:
         """Look at schedules again whose flow files changed. A thread calls it once a second."""

@@ -46,9 +46,9 @@ class GivenSchedules:
     def add(self, flow: str, rule: ScheduleSpec, given: Given, *, active: bool, by: str) -> ScheduleRow:
         """A new schedule. Raises what `RuleBook.rule` raises, and InvalidRequest (schedule_in_past)."""
         now = self._clock.now()
-        self._check(flow, rule, now)
+        spec = self._check(flow, rule, now)
         with self._lock:
-            row = self._store.add(flow, rule, given, active=active, by=by, at=now)
+            row = self._store.add(flow, rule, given, in_force=spec if active else None, by=by, at=now)
             self._take_in(row, now)
         return row
 
@@ -63,10 +63,16 @@ class GivenSchedules:
             rule = edit(old)
             has_moved = moments_said(rule) != moments_said(old)
             if has_moved:
-                self._check(row.flow, rule, now)
+                spec = self._check(row.flow, rule, now)
             else:
-                self._rules.rule(row.flow, rule, params=None, anchor=now)
-            changed = self._store.change(row.id, rule, given, since=now if has_moved else None)
+                spec, _ = self._rules.rule(row.flow, rule, params=None, anchor=now)
+            changed = self._store.change(
+                row.id,
+                rule,
+                given,
+                in_force=spec if row.active else None,
+                since=now if has_moved else None,
+            )
             self._take_in(changed, now)
         return changed
 
@@ -118,8 +124,8 @@ class GivenSchedules:
         spec = self._rules.in_zone(spec)
         return spec, list(islice(self._rule(spec, now).slots_after(now), number))
 
-    def _check(self, flow: str, spec: ScheduleSpec, now: datetime) -> None:
-        """Raises what is wrong with a rule that is to begin now."""
+    def _check(self, flow: str, spec: ScheduleSpec, now: datetime) -> ScheduleSpec:
+        """A rule that is to begin now, its time zone filled in. Raises what is wrong with it."""
         spec, rule = self._rules.rule(flow, spec, params=None, anchor=now)
         if spec.is_counted and spec.starts_at is not None:
             begin = moment_of(spec.starts_at, ZoneInfo(spec.timezone or "UTC"))
@@ -134,6 +140,7 @@ class GivenSchedules:
                 else "all its moments are past, or there is none"
             )
             raise _in_past(what, now)
+        return spec
 
     def _rule(self, spec: ScheduleSpec, anchor: datetime) -> SlotRule:
         try:

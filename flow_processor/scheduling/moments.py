@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -15,6 +16,9 @@ from flow_processor.spec.schedule import ScheduleSpec
 
 COUNT_LIMIT = 5000
 """Missed slots of a cron rule are counted up to here (some 30 ms); more are told as 'more than 5000'."""
+
+_cron_rule = lru_cache(maxsize=4096)(CronRule.parse)
+"""Kept, because of 10,000 schedules most share their text with others, and a start reads all of them."""
 
 _LEAST = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -129,7 +133,7 @@ def rule_of_spec(spec: ScheduleSpec, *, anchor: datetime) -> SlotRule:
         step = timedelta(seconds=spec.every_seconds)
         rule = IntervalSlots(step, anchor if begin is None else begin - step)
     else:
-        rule = CronSlots(CronRule.parse(spec.cron or ""), zone)
+        rule = CronSlots(_cron_rule(spec.cron or ""), zone)
     return rule if begin is None and end is None else BoundedSlots(rule, begin, end or _NEVER)
 
 

@@ -80,16 +80,25 @@ class RuleBook:
             row = replace(row, in_force=spec, anchor=since, counted_from=since)
         return Entry(row, spec, rule_of_spec(spec, anchor=begin_of(spec, row)), handled_until)
 
-    def remembered(self, row: ScheduleRow) -> Entry:
-        """The entry for a row as the store has it: no flow file is read, so that a start is quick."""
-        spec = row.in_force
+    def remembered(self, row: ScheduleRow, *, now: datetime) -> Entry:
+        """The entry for a row as the store has it: no flow file is read, so that a start is quick.
+
+        It has to be checked, unless its rule stands in the store alone and the clock has not gone back.
+        """
+        given = None if row.override is None else self.in_zone(row.override)
+        is_checked = (
+            given is not None
+            and row.handled_until <= now
+            and moments_said(given) == moments_said(row.in_force)
+        )
+        spec = given if is_checked else row.in_force
         try:
             rule = None if spec is None else rule_of_spec(spec, anchor=begin_of(spec, row))
         except (
             ValueError
         ):  # the time zone database has changed: what to say of it is found when it is checked
-            spec = rule = None
-        return Entry(row, spec, rule, row.handled_until, is_checked=False)
+            return Entry(row, None, None, row.handled_until, is_checked=False)
+        return Entry(row, spec, rule, row.handled_until, is_checked=is_checked)
 
 
 def values_of(spec: ScheduleSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -77,6 +78,10 @@ class Schedules:
     def flow_of(self, schedule_id: str) -> str:
         """The flow that a schedule starts. Raises ScheduleNotFound."""
         return self._row(schedule_id).flow
+
+    def next_run_of(self, flow: str) -> datetime | None:
+        """When the flow, by its normal path, starts by itself next; None if it does not."""
+        return self._scheduler.next_slot_of(flow)
 
     def preview(
         self, keys: Mapping[str, Any], *, flow: str | None = None, number: int = 10
@@ -230,9 +235,9 @@ def _rule_values(spec: ScheduleSpec) -> dict[str, Any]:
 
 
 def _state(row: ScheduleRow, entry: Entry | None) -> ScheduleState:
-    if not row.active or entry is None:
+    if not row.active:
         return ScheduleState.INACTIVE
-    is_finished = entry.rule is not None and entry.next_slot() is None
+    is_finished = entry is not None and entry.rule is not None and entry.next_slot() is None
     return ScheduleState.FINISHED if is_finished else ScheduleState.ACTIVE
 
 

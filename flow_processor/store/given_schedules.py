@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -44,18 +44,26 @@ class GivenScheduleStore:
         self._engine = engine
 
     def add(
-        self, flow: str, rule: ScheduleSpec, given: Given, *, active: bool, by: str, at: datetime
+        self,
+        flow: str,
+        rule: ScheduleSpec,
+        given: Given,
+        *,
+        in_force: ScheduleSpec | None,
+        by: str,
+        at: datetime,
     ) -> ScheduleRow:
-        """A new schedule of a flow, which may have others."""
+        """A new schedule of a flow, which may have others. `in_force`: the rule with its time zone filled in; None
+        for a schedule that is switched off."""
 
         def operation(connection: Connection) -> ScheduleRow:
             new = insert_row(
                 connection,
                 flow,
                 Origin.API,
-                rules=Rules(rule),
+                rules=_begun(rule, in_force, at),
                 at=at,
-                active=int(active),
+                active=int(in_force is not None),
                 added_by=by,
                 name=given.name,
                 input=_input_text(given.input),
@@ -65,19 +73,25 @@ class GivenScheduleStore:
         return self._writer.run(operation)
 
     def change(
-        self, schedule_id: str, rule: ScheduleSpec, given: Mapping[str, Any], *, since: datetime | None
+        self,
+        schedule_id: str,
+        rule: ScheduleSpec,
+        given: Mapping[str, Any],
+        *,
+        in_force: ScheduleSpec | None,
+        since: datetime | None,
     ) -> ScheduleRow:
         """Write what was changed: `given` may hold `name` and `input`. `since`: the rule's moments are others, and
-        count from then. Once this returns no slot is claimed by what was before."""
+        count from then, as `in_force` says (see `add`). Once this returns no slot is claimed by what was before."""
 
         def operation(connection: Connection) -> ScheduleRow:
             mine = schedules.c.id == schedule_id
-            kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
-            is_new = since is not None
-            rules = Rules(rule) if is_new else Rules(rule, kept.in_force, counted_from=kept.counted_from)
-            values: dict[str, Any] = {"rule": rules.text(), "revision": schedules.c.revision + 1}
-            if since is not None:
-                values["anchor"] = since.timestamp()
+            values: dict[str, Any] = {"revision": schedules.c.revision + 1}
+            if since is None:
+                kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
+                values["rule"] = replace(kept, override=rule).text()
+            else:
+                values |= {"rule": _begun(rule, in_force, since).text(), "anchor": since.timestamp()}
             if "name" in given:
                 values["name"] = given["name"]
             if "input" in given:
@@ -130,6 +144,12 @@ class GivenScheduleStore:
             return rows, None
         last = found[limit - 1]
         return rows, f"{last.added_at!r}_{last.id}"
+
+
+def _begun(rule: ScheduleSpec, in_force: ScheduleSpec | None, at: datetime) -> Rules:
+    """A rule that counts from now, or that will when it is switched on."""
+    is_counted = in_force is not None and in_force.is_counted
+    return Rules(rule, in_force, counted_from=at.timestamp() if is_counted else None)
 
 
 def _place(cursor: str) -> tuple[float, str]:

@@ -84,7 +84,8 @@ class ScheduleStore:
         def operation(connection: Connection) -> None:
             mine = and_(schedules.c.id == row.id, schedules.c.revision == row.revision)
             kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
-            rules = replace(kept, in_force=rule, counted_from=since.timestamp())
+            is_counted = rule is not None and rule.is_counted
+            rules = replace(kept, in_force=rule, counted_from=since.timestamp() if is_counted else None)
             values = {"rule": rules.text(), "anchor": since.timestamp()}
             connection.execute(update(schedules).where(mine).values(values))
 

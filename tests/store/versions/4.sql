@@ -6,6 +6,17 @@ CREATE TABLE deliveries (
 	expires_at FLOAT NOT NULL, 
 	PRIMARY KEY (hook, mark)
 );
+CREATE TABLE flow_edits (
+	flow TEXT NOT NULL, 
+	number INTEGER NOT NULL, 
+	kind TEXT NOT NULL, 
+	at FLOAT NOT NULL, 
+	"by" TEXT, 
+	restored INTEGER, 
+	content BLOB NOT NULL, 
+	is_settled INTEGER NOT NULL, 
+	PRIMARY KEY (flow, number)
+);
 CREATE TABLE flow_versions (
 	hash TEXT NOT NULL, 
 	path TEXT NOT NULL, 
@@ -28,37 +39,37 @@ CREATE TABLE journal (
 	data TEXT, 
 	PRIMARY KEY (run_id, seq)
 );
-INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000000,'',0,'dispatched',1.79528232712233901027e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000002,'a',1,'succeeded',1.79528232736031389234e+09,'{"result":[0,1,2],"started_at":1795282327.359716,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000004,'b',1,'succeeded',1.79528232736242508889e+09,'{"result":[0,1,2],"started_at":1795282327.360387,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207116-vasynmkd',1000000005,'',0,'ended',1.79528232736254811287e+09,'{"status":"succeeded","error":null}');
-INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000000,'',0,'dispatched',1.7952823273913240433e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000002,'a',1,'failed',1.79528232739557194706e+09,'{"error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}},"started_at":1795282327.395126,"then":"fail","errors":[{"step":"a","code":"data_key_missing","error":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}}]}');
-INSERT INTO "journal" VALUES('20261121T173207388-ygxf5za5',1000000004,'',0,'ended',1.79528232739814305306e+09,'{"status":"failed","error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"},"step":"a"}}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000000,'',0,'dispatched',1.79528232741052794457e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000002,'items',1,'succeeded',1.79528232741217803956e+09,'{"result":[0,1,2,3,4],"started_at":1795282327.411804,"key":"items"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000005,'each[1]/a',1,'succeeded',1.79528232741305088997e+09,'{"result":[0,1,2],"started_at":1795282327.412718,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000009,'each[1]/b',1,'succeeded',1.79528232741368293763e+09,'{"result":[0,1,2],"started_at":1795282327.413089,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000012,'each[4]/a',1,'succeeded',1.79528232741422891617e+09,'{"result":[0,1,2],"started_at":1795282327.413752,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000014,'each[4]/b',1,'succeeded',1.7952823274145109653e+09,'{"result":[0,1,2],"started_at":1795282327.414256,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000015,'each[3]/a',1,'succeeded',1.79528232741468310356e+09,'{"result":[0,1,2],"started_at":1795282327.413488,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000017,'each[3]/b',1,'succeeded',1.79528232741479301451e+09,'{"result":[0,1,2],"started_at":1795282327.414705,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000018,'each[2]/a',1,'succeeded',1.79528232741495800016e+09,'{"result":[0,1,2],"started_at":1795282327.413215,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000020,'each[2]/b',1,'succeeded',1.79528232741502189635e+09,'{"result":[0,1,2],"started_at":1795282327.414978,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000021,'each[5]/a',1,'succeeded',1795282327.41522,'{"result":[0,1,2],"started_at":1795282327.414013,"key":"a"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000023,'each[5]/b',1,'succeeded',1.79528232741528701778e+09,'{"result":[0,1,2],"started_at":1795282327.415241,"key":"b"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000024,'each',1,'succeeded',1.79528232741545701028e+09,'{"result":[{"__input__":0,"__errors__":[],"__loop_index__":1,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":1,"__errors__":[],"__loop_index__":2,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":2,"__errors__":[],"__loop_index__":3,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":3,"__errors__":[],"__loop_index__":4,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":4,"__errors__":[],"__loop_index__":5,"__flow_path__":"ok.yml","__timestamp__":"20261121173207","__run_id__":"20261121T173207406-yboou5i2","__job_id__":"20261121T173207406-yboou5i2","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]}],"started_at":1795282327.412226,"key":"each"}');
-INSERT INTO "journal" VALUES('20261121T173207406-yboou5i2',1000000025,'',0,'ended',1.79528232741552090647e+09,'{"status":"succeeded","error":null}');
-INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000000,'',0,'dispatched',1.79528232743092298505e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000003,'e',1,'succeeded',1.7952823274324269295e+09,'{"result":"enough","started_at":1795282327.432251,"key":"e","control":{"exit":"enough"}}');
-INSERT INTO "journal" VALUES('20261121T173207423-kwb5uqum',1000000004,'',0,'ended',1.79528232743250393864e+09,'{"status":"exited","error":{"code":"exited","message":"enough","details":{}}}');
-INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000000,'',0,'dispatched',1.7952823274509758949e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000002,'w',1,'waiting',1.79528232745641589166e+09,'{"kind":"sleep","until":1795368727.456376}');
-INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000003,'',0,'parked',1.79528232745656490323e+09,'{"wake_at":1795368727.4563777}');
-INSERT INTO "journal" VALUES('20261121T173207443-egy75t2l',1000000001,'w',1,'started',1.79528232745625495906e+09,NULL);
-INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000000,'',0,'dispatched',1.79528232752136206627e+09,'{"worker": "7c703af6", "pid": 27600}');
-INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000002,'first',1,'succeeded',1.79528232752319598201e+09,'{"result":1,"started_at":1795282327.523058,"key":"first"}');
-INSERT INTO "journal" VALUES('20261121T173207510-jdbai62u',1000000003,'w',1,'started',1.79528232752324795728e+09,NULL);
+INSERT INTO "journal" VALUES('20261121T181006110-2w7qmf4e',1000000000,'',0,'dispatched',1.79528460612780094143e+09,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181006110-2w7qmf4e',1000000002,'a',1,'succeeded',1.79528460738647389419e+09,'{"result":[0,1,2],"started_at":1795284607.373406,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181006110-2w7qmf4e',1000000004,'b',1,'succeeded',1.7952846073893480301e+09,'{"result":[0,1,2],"started_at":1795284607.386583,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181006110-2w7qmf4e',1000000005,'',0,'ended',1.79528460738951897626e+09,'{"status":"succeeded","error":null}');
+INSERT INTO "journal" VALUES('20261121T181007430-o6lkqilw',1000000000,'',0,'dispatched',1.79528460743307209015e+09,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181007430-o6lkqilw',1000000002,'a',1,'failed',1.79528460743556094172e+09,'{"error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}},"started_at":1795284607.434957,"then":"fail","errors":[{"step":"a","code":"data_key_missing","error":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"}}]}');
+INSERT INTO "journal" VALUES('20261121T181007430-o6lkqilw',1000000004,'',0,'ended',1.79528460743670511242e+09,'{"status":"failed","error":{"code":"data_key_missing","message":"data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__","details":{"data_key":"nope"},"step":"a"}}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000000,'',0,'dispatched',1.79528460745802807808e+09,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000002,'items',1,'succeeded',1.79528460746326494219e+09,'{"result":[0,1,2,3,4],"started_at":1795284607.462702,"key":"items"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000005,'each[1]/a',1,'succeeded',1.79528460747545909881e+09,'{"result":[0,1,2],"started_at":1795284607.466594,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000011,'each[1]/b',1,'succeeded',1.79528460748273205761e+09,'{"result":[0,1,2],"started_at":1795284607.475535,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000012,'each[2]/a',1,'succeeded',1.79528460748317408562e+09,'{"result":[0,1,2],"started_at":1795284607.47588,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000014,'each[2]/b',1,'succeeded',1.79528460748329591755e+09,'{"result":[0,1,2],"started_at":1795284607.483216,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000015,'each[3]/a',1,'succeeded',1.79528460748645710947e+09,'{"result":[0,1,2],"started_at":1795284607.476149,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000017,'each[3]/b',1,'succeeded',1.79528460748672890655e+09,'{"result":[0,1,2],"started_at":1795284607.486512,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000018,'each[4]/a',1,'succeeded',1.79528460748709511752e+09,'{"result":[0,1,2],"started_at":1795284607.476467,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000020,'each[5]/a',1,'succeeded',1795284607.48745,'{"result":[0,1,2],"started_at":1795284607.482502,"key":"a"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000022,'each[5]/b',1,'succeeded',1.79528460748767304424e+09,'{"result":[0,1,2],"started_at":1795284607.48748,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000023,'each[4]/b',1,'succeeded',1.79528460749011397365e+09,'{"result":[0,1,2],"started_at":1795284607.487134,"key":"b"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000024,'each',1,'succeeded',1.79528460749051499371e+09,'{"result":[{"__input__":0,"__errors__":[],"__loop_index__":1,"__flow_path__":"ok.yml","__timestamp__":"20261121181007","__run_id__":"20261121T181007452-o5v3a2k6","__job_id__":"20261121T181007452-o5v3a2k6","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":1,"__errors__":[],"__loop_index__":2,"__flow_path__":"ok.yml","__timestamp__":"20261121181007","__run_id__":"20261121T181007452-o5v3a2k6","__job_id__":"20261121T181007452-o5v3a2k6","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":2,"__errors__":[],"__loop_index__":3,"__flow_path__":"ok.yml","__timestamp__":"20261121181007","__run_id__":"20261121T181007452-o5v3a2k6","__job_id__":"20261121T181007452-o5v3a2k6","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":3,"__errors__":[],"__loop_index__":4,"__flow_path__":"ok.yml","__timestamp__":"20261121181007","__run_id__":"20261121T181007452-o5v3a2k6","__job_id__":"20261121T181007452-o5v3a2k6","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]},{"__input__":4,"__errors__":[],"__loop_index__":5,"__flow_path__":"ok.yml","__timestamp__":"20261121181007","__run_id__":"20261121T181007452-o5v3a2k6","__job_id__":"20261121T181007452-o5v3a2k6","__api_url__":"http://127.0.0.1:5000","a":[0,1,2],"b":[0,1,2]}],"started_at":1795284607.463334,"key":"each"}');
+INSERT INTO "journal" VALUES('20261121T181007452-o5v3a2k6',1000000025,'',0,'ended',1795284607.49063,'{"status":"succeeded","error":null}');
+INSERT INTO "journal" VALUES('20261121T181007495-oquqc7lp',1000000000,'',0,'dispatched',1.79528460749777793881e+09,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181007495-oquqc7lp',1000000003,'e',1,'succeeded',1795284607.51041,'{"result":"enough","started_at":1795284607.503412,"key":"e","control":{"exit":"enough"}}');
+INSERT INTO "journal" VALUES('20261121T181007495-oquqc7lp',1000000004,'',0,'ended',1.79528460751055693629e+09,'{"status":"exited","error":{"code":"exited","message":"enough","details":{}}}');
+INSERT INTO "journal" VALUES('20261121T181007518-2fnozizm',1000000000,'',0,'dispatched',1.79528460752163910871e+09,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181007518-2fnozizm',1000000002,'w',1,'waiting',1.79528460752445507045e+09,'{"kind":"sleep","until":1795371007.524389}');
+INSERT INTO "journal" VALUES('20261121T181007518-2fnozizm',1000000003,'',0,'parked',1.79528460752462506295e+09,'{"wake_at":1795371007.524391}');
+INSERT INTO "journal" VALUES('20261121T181007518-2fnozizm',1000000001,'w',1,'started',1.79528460752421903604e+09,NULL);
+INSERT INTO "journal" VALUES('20261121T181007610-tfed7j37',1000000000,'',0,'dispatched',1795284607.63274,'{"worker": "86c81475", "pid": 21032}');
+INSERT INTO "journal" VALUES('20261121T181007610-tfed7j37',1000000002,'first',1,'succeeded',1.79528460763864803314e+09,'{"result":1,"started_at":1795284607.638495,"key":"first"}');
+INSERT INTO "journal" VALUES('20261121T181007610-tfed7j37',1000000003,'w',1,'started',1.79528460763868904113e+09,NULL);
 CREATE TABLE logs (
 	run_id TEXT NOT NULL, 
 	seq INTEGER NOT NULL, 
@@ -68,8 +79,8 @@ CREATE TABLE logs (
 	message TEXT NOT NULL, 
 	PRIMARY KEY (run_id, seq)
 );
-INSERT INTO "logs" VALUES('20261121T173207388-ygxf5za5',1000000003,1.79528232739558792118e+09,'error','a','attempt 1 failed (fail): data_key_missing: data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__');
-INSERT INTO "logs" VALUES('20261121T173207423-kwb5uqum',1000000002,1.79528232743238306051e+09,'info','e','exit: enough');
+INSERT INTO "logs" VALUES('20261121T181007430-o6lkqilw',1000000003,1.79528460743558406832e+09,'error','a','attempt 1 failed (fail): data_key_missing: data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__');
+INSERT INTO "logs" VALUES('20261121T181007495-oquqc7lp',1000000002,1795284607.51008,'info','e','exit: enough');
 CREATE TABLE meta (
 	"key" TEXT NOT NULL, 
 	value TEXT NOT NULL, 
@@ -105,13 +116,13 @@ CREATE TABLE runs (
 	parent_index INTEGER, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "runs" VALUES('20261121T173207116-vasynmkd','ok.yml','c32c7d945be1a19e875bddeacaf0964cad489e03c9f5009af4bb8de858aa2888','api','api','succeeded','null',NULL,NULL,1.79528232711610889436e+09,1.79528232712233901027e+09,1.79528232736254811287e+09,NULL,NULL,NULL,NULL,NULL,1,661,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207388-ygxf5za5','bad.yml','f4af398d1c2b788cb2b70838b8dba06b652db9160ffb78a037163afcefe83a9d','api','api','failed','null',NULL,NULL,1.79528232738800311088e+09,1.7952823273913240433e+09,1.79528232739814305306e+09,'{"code": "data_key_missing", "message": "data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__", "details": {"data_key": "nope"}, "step": "a"}',NULL,NULL,NULL,NULL,1,1343,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207406-yboou5i2','loop.yml','a9b99a100b35e7d6f4f9bcee853154e139dae59a2f0447c73af96c539d531ef4','api','api','succeeded','null',NULL,NULL,1.79528232740663504598e+09,1.79528232741052794457e+09,1.79528232741552090647e+09,NULL,NULL,NULL,NULL,NULL,1,4735,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207423-kwb5uqum','out.yml','3730ea9020e9a3c960cfcde616d9bf590351d92e6200a07a22569cdad2d74b70','api','api','exited','null',NULL,NULL,1.79528232742377710342e+09,1.79528232743092298505e+09,1.79528232743250393864e+09,'{"code": "exited", "message": "enough", "details": {}}',NULL,NULL,NULL,NULL,1,584,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207443-egy75t2l','wait.yml','68cbef2993d74cbd95aaae55c9b0cccfb6f183ef85ccf32c2877039591d3b394','api','api','waiting','null',NULL,NULL,1.79528232744330811495e+09,1.7952823274509758949e+09,NULL,NULL,NULL,NULL,1.79536872745637774472e+09,NULL,1,378,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207510-jdbai62u','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','running','null',NULL,NULL,1.79528232751093196864e+09,1.79528232752136206627e+09,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
-INSERT INTO "runs" VALUES('20261121T173207525-4mvjpekc','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','queued','null',NULL,NULL,1.7952823275256619453e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181006110-2w7qmf4e','ok.yml','c32c7d945be1a19e875bddeacaf0964cad489e03c9f5009af4bb8de858aa2888','api','api','succeeded','null',NULL,NULL,1.79528460611059093475e+09,1.79528460612780094143e+09,1.79528460738951897626e+09,NULL,NULL,NULL,NULL,NULL,1,661,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007430-o6lkqilw','bad.yml','f4af398d1c2b788cb2b70838b8dba06b652db9160ffb78a037163afcefe83a9d','api','api','failed','null',NULL,NULL,1.79528460743014311789e+09,1.79528460743307209015e+09,1.79528460743670511242e+09,'{"code": "data_key_missing", "message": "data_key ''nope'' not found; there are: __api_url__, __errors__, __flow_path__, __input__, __job_id__, __loop_index__, __run_id__, __timestamp__", "details": {"data_key": "nope"}, "step": "a"}',NULL,NULL,NULL,NULL,1,1343,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007452-o5v3a2k6','loop.yml','a9b99a100b35e7d6f4f9bcee853154e139dae59a2f0447c73af96c539d531ef4','api','api','succeeded','null',NULL,NULL,1795284607.45233,1.79528460745802807808e+09,1795284607.49063,NULL,NULL,NULL,NULL,NULL,1,4733,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007495-oquqc7lp','out.yml','3730ea9020e9a3c960cfcde616d9bf590351d92e6200a07a22569cdad2d74b70','api','api','exited','null',NULL,NULL,1.79528460749528098109e+09,1.79528460749777793881e+09,1.79528460751055693629e+09,'{"code": "exited", "message": "enough", "details": {}}',NULL,NULL,NULL,NULL,1,584,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007518-2fnozizm','wait.yml','68cbef2993d74cbd95aaae55c9b0cccfb6f183ef85ccf32c2877039591d3b394','api','api','waiting','null',NULL,NULL,1.79528460751878404617e+09,1.79528460752163910871e+09,NULL,NULL,NULL,NULL,1.79537100752439093592e+09,NULL,1,377,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007610-tfed7j37','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','running','null',NULL,NULL,1.79528460761057305329e+09,1795284607.63274,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES('20261121T181007641-ovq457zu','long.yml','fc044b08ba2c9d73a2a274946292c37394caafe5b2acc3f907aa2fe25e3e1a9a','api','api','queued','null',NULL,NULL,1.79528460764119410513e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1,4,NULL,NULL,NULL);
 CREATE TABLE schedules (
 	id TEXT NOT NULL, 
 	flow TEXT NOT NULL, 
@@ -121,13 +132,15 @@ CREATE TABLE schedules (
 	input TEXT, 
 	timeout_seconds FLOAT, 
 	active INTEGER NOT NULL, 
+	revision INTEGER DEFAULT '0' NOT NULL, 
 	added_by TEXT, 
 	added_at FLOAT NOT NULL, 
 	anchor FLOAT, 
 	last_slot FLOAT, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "schedules" VALUES('07260dfd08ea','ok.yml','flow',NULL,'{"override": null, "in_force": {"every_seconds": 3600.0, "timezone": "UTC", "catchup": "latest", "catchup_max": 100, "params": {}}}',NULL,NULL,1,NULL,1795282327.0389,1795282327.0389,NULL);
+INSERT INTO "schedules" VALUES('becee49c9eb5','ok.yml','flow',NULL,'{"override": null, "in_force": {"every_seconds": 3600.0, "timezone": "UTC", "catchup": "latest", "catchup_max": 100, "params": {}}}',NULL,NULL,1,0,NULL,1.7952846050130429268e+09,1.7952846050130429268e+09,NULL);
+INSERT INTO "schedules" VALUES('793358221158','ok.yml','api','hourly','{"override": {"every_seconds": 3600.0, "catchup": "latest", "catchup_max": 100, "params": {}}, "in_force": {"every_seconds": 3600.0, "timezone": "UTC", "catchup": "latest", "catchup_max": 100, "params": {}}}','{"a": 1}',NULL,1,0,'api',1.79528460506053590779e+09,1.79528460506053590779e+09,NULL);
 CREATE TABLE slots (
 	schedule_id TEXT NOT NULL, 
 	slot FLOAT NOT NULL, 
@@ -137,12 +150,13 @@ CREATE TABLE slots (
 	at FLOAT NOT NULL, 
 	PRIMARY KEY (schedule_id, slot)
 );
-CREATE INDEX runs_by_trigger ON runs ("trigger", status, id);
-CREATE INDEX runs_by_status ON runs (status, id);
-CREATE INDEX runs_by_version ON runs (flow_hash);
-CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE UNIQUE INDEX runs_by_parent ON runs (parent, parent_path, parent_index) WHERE parent IS NOT NULL;
 CREATE INDEX runs_by_flow ON runs (flow, status, id);
+CREATE INDEX runs_by_trigger ON runs ("trigger", status, id);
+CREATE INDEX runs_by_version ON runs (flow_hash);
+CREATE INDEX runs_by_status ON runs (status, id);
+CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX schedules_by_flow ON schedules (flow);
 CREATE INDEX deliveries_by_end ON deliveries (expires_at);
+CREATE INDEX flow_edits_unsettled ON flow_edits (flow) WHERE is_settled = 0;
 COMMIT;

@@ -43,6 +43,7 @@ from flow_processor.settings import Settings
 service = Service(Settings.load({"DATA_PATH": sys.argv[1], "PATH": sys.argv[2]}))
 service.start()
 service.add_flow("ok.yml")
+service.schedules.add("ok.yml", {"every_seconds": 3600}, name="hourly", data={"a": 1})
 for flow in ("ok.yml", "bad.yml", "loop.yml", "out.yml"):
     service.wait_for_run(service.launch(flow).run_id, 20)
 wait = service.launch("wait.yml").run_id
