@@ -265,13 +265,22 @@ def test_a_retry_that_is_signed_anew_is_known_by_its_name(api: Api) -> None:
     assert (two.status_code, two.json["run_id"]) == (200, one.json["run_id"])
 
 
-def test_the_same_delivery_many_times_at_once_starts_one_run(api: Api) -> None:
-    before = runs_of(api, "push.yml")
+@pytest.mark.parametrize("flow", ["push.yml", "timed.yml"])
+def test_the_same_delivery_many_times_at_once_starts_one_run(api: Api, flow: str) -> None:
+    """Also where only the signature tells that it is the same: each call of the second flow has another id."""
+    before = runs_of(api, flow)
+    body = b'"at once"'
+    proof = timed(body) if flow == "timed.yml" else signed(body)
+
+    def sent(number: int) -> Any:
+        named = {"X-Octospool-Delivery": str(number)} if flow == "timed.yml" else {}
+        return call(api, flow.removesuffix(".yml"), body, {**proof, **named})
+
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: call(api, "push", b'"at once"'), range(16)))
+        answers = list(pool.map(sent, range(16)))
     assert sorted(answer.status_code for answer in answers) == [200] * 15 + [202]
     assert len({answer.json["run_id"] for answer in answers}) == 1
-    assert runs_of(api, "push.yml") == before + 1
+    assert runs_of(api, flow) == before + 1
 
 
 def test_a_flow_that_is_running_refuses_and_the_delivery_is_not_taken_for_seen(api: Api) -> None:
