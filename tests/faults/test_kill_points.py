@@ -6,19 +6,26 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from flow_processor.clock import SystemClock
 from flow_processor.locks import DataFolderLock, LockFile
 from flow_processor.result_files import ResultFiles
-from tests.faults.kill_points import NEW, OLD, sweep
+from flow_processor.store import Store
+from flow_processor.store.flow_edits import EditKind
+from tests.faults.kill_points import NEW, OLD, flow_edits, flow_text, sweep
 
 RUN_ID = "20261121T074006123-k7x2m7qa"
 
 
 def test_a_file_is_the_old_or_the_new_one_at_every_point(tmp_path: Path) -> None:
     """4, 61: also in the middle of a long write."""
-    found = [(place / "file").read_bytes() for place in sweep(tmp_path, "write_atomic")]
-    assert set(found) == {OLD, NEW}
-    assert found == sorted(found, key=lambda content: content == NEW), "new and then old again"
+    places = sweep(tmp_path, "write_atomic")
+    assert {(place / "file").read_bytes() for place in places} == {OLD, NEW}
+    by_call = {place.name: (place / "file").read_bytes() for place in places}
+    # The name changes at the rename, and is synced after it.
+    assert (by_call["write-001"], by_call["fsync-001"], by_call["rename-001"]) == (OLD, OLD, OLD)
+    assert by_call["fsync-002"] == NEW
 
 
 def test_a_large_result_is_there_whole_or_not_named_at_every_point(tmp_path: Path) -> None:
@@ -46,9 +53,39 @@ def test_a_data_folder_is_free_again_at_every_point(tmp_path: Path) -> None:
         lock.release()
 
 
+@pytest.mark.parametrize(
+    ("act", "kinds"),
+    [("edit_flow", ("write", "fchmod", "fsync", "rename")), ("record_flow_edit", ("write", "fdatasync"))],
+)
+def test_a_flow_file_is_the_old_or_the_new_one_and_its_author_known_at_every_point(
+    tmp_path: Path, act: str, kinds: tuple[str, ...]
+) -> None:
+    """4: whether the file or its record is being written. The next start settles which of them counts."""
+    (tmp_path / "a.yml").write_bytes(flow_text(1))
+    Store(f"sqlite:///{tmp_path / 'octospool.db'}").close()
+    found = []
+    for place in sweep(tmp_path / "points", act, kinds):
+        content = (place / "flows" / "a.yml").read_bytes()
+        found.append(content)
+        store = Store(f"sqlite:///{place / 'octospool.db'}")
+        edits = flow_edits(place, store)
+        edits.settle()
+        kept = [(edit.kind, edit.by, edit.content) for edit in edits.versions("a.yml")]
+        store.close()
+        by_hand = (EditKind.FOUND, None, flow_text(1))
+        if content == flow_text(2):
+            assert kept == [(EditKind.WRITTEN, "ada", flow_text(2)), by_hand], place.name
+        else:
+            assert not (place / "answered").exists()
+            assert kept in ([], [by_hand]), place.name
+        assert [file.name for file in (place / "flows").glob("[!.]*")] == ["a.yml"]
+    assert set(found) == {flow_text(1), flow_text(2)}
+
+
 def test_a_transaction_is_whole_or_not_there_at_every_point(tmp_path: Path) -> None:
     """4: and what was confirmed is there."""
-    for place in sweep(tmp_path, "commit"):
+    Store(f"sqlite:///{tmp_path / 'octospool.db'}").close()
+    for place in sweep(tmp_path / "points", "commit", ("write", "pwrite64", "fdatasync")):
         with closing(sqlite3.connect(place / "octospool.db")) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             keys = {key for (key,) in connection.execute("SELECT key FROM meta")} - {"schema_version"}
