@@ -60,7 +60,7 @@ def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
         "run": run.run_id,
         "flow": run.flow,
         "status": run.status.value,
-        "trigger": run.trigger.value,
+        "trigger": run.trigger.value + (f", by {run.by}" if run.by not in ("", run.trigger.value) else ""),
         "params": _params(run.params),
         "accepted": moment(run.created_at, zone),
         "started": moment(run.started_at, zone),

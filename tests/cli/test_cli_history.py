@@ -77,6 +77,11 @@ def test_runs_are_listed_by_what_is_asked_for(
     assert [run["run_id"] for run in json.loads(result.stdout)["runs"]] == [ids[one - 1] for one in hours]
 
 
+def test_a_run_tells_who_caused_it(octospool: Octospool, ids: list[str]) -> None:
+    assert "webhook, by push\n" in octospool("runs", "show", ids[2]).stdout
+    assert "trigger    api\n" in octospool("runs", "show", ids[0]).stdout
+
+
 def test_what_is_said_where_nothing_is_found(octospool: Octospool, ids: list[str]) -> None:
     assert octospool("runs", "list", "--by", "nobody").stderr == "no such runs\n"
     assert octospool("runs", "list", "--flow", "none/").stderr == "no runs of none/\n"
