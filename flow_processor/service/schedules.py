@@ -65,10 +65,7 @@ class Schedules:
     def one(self, schedule_id: str, *, number: int = 10) -> ScheduleDetail:
         """One schedule with its next `number` slots. Raises ScheduleNotFound."""
         row = self._row(schedule_id)
-        entry = self._scheduler.entry(row.id)
-        slots = []
-        if entry is not None and entry.rule is not None:
-            slots = list(islice(entry.rule.slots_after(entry.handled_until), number))
+        slots = _next_slots(row, self._scheduler.entry(row.id), number)
         return ScheduleDetail(
             **self._values(row, is_running=row.flow in self._live.flows()),
             data=self._store.input_of(row.id) if row.has_input else None,
@@ -167,7 +164,6 @@ class Schedules:
     def _values(self, row: ScheduleRow, *, is_running: bool) -> dict[str, Any]:
         entry = self._scheduler.entry(row.id)
         spec = (entry.spec if entry else None) or row.in_force or row.override
-        next_slot = entry.next_slot() if entry else None
         return {
             **(_rule_values(spec) if spec else {}),
             "timezone": (spec.timezone if spec else None) or self._settings.timezone,
@@ -177,7 +173,7 @@ class Schedules:
             "name": row.name,
             "origin": row.origin,
             "state": _state(row, entry),
-            "next_run": next_slot,
+            "next_run": next(iter(_next_slots(row, entry, 1)), None),
             "last_run": row.last_slot,
             "last_run_id": row.last_run_id,
             "running": is_running,
@@ -237,8 +233,16 @@ def _rule_values(spec: ScheduleSpec) -> dict[str, Any]:
 def _state(row: ScheduleRow, entry: Entry | None) -> ScheduleState:
     if not row.active:
         return ScheduleState.INACTIVE
-    is_finished = entry is not None and entry.rule is not None and entry.next_slot() is None
+    is_finished = entry is not None and entry.rule is not None and not _next_slots(row, entry, 1)
     return ScheduleState.FINISHED if is_finished else ScheduleState.ACTIVE
+
+
+def _next_slots(row: ScheduleRow, entry: Entry | None, number: int) -> list[datetime]:
+    """The next slots; `row` may know of one that was handled a moment ago, and `entry` not yet."""
+    if entry is None or entry.rule is None:
+        return []
+    after = max(entry.handled_until, row.last_slot or entry.handled_until)
+    return list(islice(entry.rule.slots_after(after), number))
 
 
 def _problem(row: ScheduleRow, entry: Entry | None) -> str | None:

@@ -113,6 +113,7 @@ class Launches:
                 run_id=run_id,
                 reason="overlap" if overlaps else None,
                 at=now,
+                revision=launch.revision,
             )
         )
         if not taken:

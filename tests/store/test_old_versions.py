@@ -98,7 +98,8 @@ def test_the_runs_of_each_version_read_and_go_on(tmp_path: Path, version: int) -
     assert loop.data["items"] == [0, 1, 2, 3, 4]
     assert world.service.run(ended["bad.yml"].run_id).error is not None
     schedules = world.service.schedules.page(flow="ok.yml").schedules
-    assert [(one.origin, one.every_seconds, one.state) for one in schedules][0] == ("flow", 3600, "active")
+    first = schedules[0]
+    assert (first.origin, first.every_seconds, first.state) == ("flow", 3600, "active")
     assert len(schedules) == (1 if version < 4 else 2)
     live = [run.run_id for run in runs if run.flow == "long.yml"]
     assert len(live) == 2
