@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, windows: bool) -> Iterator[str]:
     """The lines to print. Only the default token, which everybody knows, is printed in the clear."""
     valid = [flow.path for flow in flows if flow.valid]
-    broken = len(flows) - len(valid)
+    wrong = [{problem["code"] for problem in flow.problems} for flow in flows if not flow.valid]
+    off = wrong.count({"step_switched_off"})
+    counts = [f"{len(valid)} valid"]
+    if off:
+        counts.append(f"{off} with steps that are switched off")
+    if len(wrong) > off:
+        counts.append(f"{len(wrong) - off} not: octospool check")
     yield f"Octospool {VERSION} serves {url} (Ctrl-C stops it)"
     yield f"  data      {settings.data_path}"
-    yield f"  flows     {settings.flows_path}: {len(valid)} valid" + (
-        f", {broken} not: octospool check" if broken else ""
-    )
+    yield f"  flows     {settings.flows_path}: {', '.join(counts)}"
     yield f"  log       {settings.log_path / LOG_FILE}"
     yield f"  token     {_token_line(settings)}"
     yield f"  API docs  {url}/api/docs  (any user name, the token as password)"

@@ -16,7 +16,7 @@ from flow_processor.settings import Settings
 URL = "http://127.0.0.1:5000"
 
 
-def file(path: str, *, valid: bool = True) -> FlowFileView:
+def file(path: str, *, valid: bool = True, problem: str = "missing_key") -> FlowFileView:
     return FlowFileView(
         path=path,
         valid=valid,
@@ -24,7 +24,7 @@ def file(path: str, *, valid: bool = True) -> FlowFileView:
         description=None,
         cron=None,
         every_seconds=None,
-        problems=[],
+        problems=[] if valid else [{"code": problem}],
         last_good_in_force=False,
     )
 
@@ -106,6 +106,9 @@ def test_it_says_where_things_are_and_what_is_broken(printed: Callable[..., list
     for place in (folder, folder / "flows", folder / "logs/spooler_service.log", f"{URL}/api/docs"):
         assert str(place) in text
     assert "1 valid, 1 not: octospool check" in text
+    off = file("c.yml", valid=False, problem="step_switched_off")
+    text = "\n".join(printed(file("a.yml"), file("b.yml", valid=False), off))
+    assert "1 valid, 1 with steps that are switched off, 1 not: octospool check" in text
 
 
 def test_without_a_valid_flow_there_is_none_to_launch(printed: Callable[..., list[str]]) -> None:
