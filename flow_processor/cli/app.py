@@ -23,6 +23,7 @@ COMMANDS = {
     "backup": "Write everything worth keeping to one file.",
     "restore": "Put a backup back.",
     "doctor": "Look whether the data folder is whole, and repair it.",
+    "token": "Make a token of the API for somebody else.",
     "schema": "Print the JSON Schema of flow files, for editors.",
     "init": "Make a data folder with a flow that works.",
     "version": "Print the version.",

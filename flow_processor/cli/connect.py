@@ -19,6 +19,8 @@ from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
+    from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
+    from flow_processor.service.flow_edits import Expected
     from flow_processor.service.flow_stats import FlowStats
     from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
@@ -117,6 +119,20 @@ class Spooler(Protocol):
         self, path: str, *, since: datetime | None = None, until: datetime | None = None
     ) -> FlowStats:
         """How a flow has been doing."""
+
+    def write_flow_file(
+        self, path: str, content: bytes, expected: Expected, *, by: str, dry: bool = False
+    ) -> FlowFileEdited:
+        """Write a flow file if it is right."""
+
+    def restore_flow_file(self, path: str, version: int, expected: Expected, *, by: str) -> FlowFileEdited:
+        """Write an earlier version again."""
+
+    def flow_versions(self, path: str) -> FlowVersions:
+        """The kept versions of a flow file."""
+
+    def flow_version(self, path: str, version: int) -> FlowVersionDetail:
+        """One of them, with its text."""
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""

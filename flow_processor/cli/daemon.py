@@ -18,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from flow_processor import errors
+from flow_processor.cli.daemon_files import FlowFileCalls
 from flow_processor.clock import to_text
 from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
@@ -40,7 +41,7 @@ READ_SECONDS = 30.0
 """How long the daemon may think before its answer begins; a call that waits adds its waiting time."""
 
 
-class Daemon:
+class Daemon(FlowFileCalls):
     """Speaks to one daemon. Raises the errors that the service would raise, rebuilt from the answer."""
 
     def __init__(self, url: str, token: str, *, certificate: Path | None = None):
@@ -214,6 +215,8 @@ class Daemon:
         path: str,
         *,
         json: Any = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         query: dict[str, Any] | None = None,
         extra_seconds: float = 0.0,
     ) -> Any:
@@ -222,6 +225,8 @@ class Daemon:
                 method,
                 self.url + path,
                 json=json,
+                data=data,
+                headers=headers,
                 params=query,
                 timeout=(CONNECT_SECONDS, READ_SECONDS + extra_seconds),
                 allow_redirects=False,
@@ -278,9 +283,12 @@ def _cause(error: requests.RequestException) -> str:
 
 _BY_STATUS: dict[int, type[errors.OctospoolError]] = {
     400: errors.InvalidRequest,
+    403: errors.Forbidden,
     404: errors.NotFound,
     409: errors.Conflict,
+    412: errors.FlowChanged,
     413: errors.InvalidRequest,
+    428: errors.PreconditionRequired,
     503: errors.Unavailable,
     507: errors.DiskFull,
 }

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     BUSY = 75
     """Another process has the data folder."""
     UNAUTHORIZED = 77
-    """The daemon refuses the token."""
+    """The daemon refuses the token, or the token does not allow this."""
     LEFT = 130
     """Left by a second Ctrl-C; the run goes on without this command."""
 
@@ -52,6 +52,7 @@ _BY_ERROR: tuple[tuple[type[errors.OctospoolError], ExitCode], ...] = (
     (errors.SettingsError, ExitCode.USAGE),
     (errors.PathRefused, ExitCode.USAGE),
     (errors.Unauthorized, ExitCode.UNAUTHORIZED),
+    (errors.Forbidden, ExitCode.UNAUTHORIZED),
     (errors.DataFolderInUse, ExitCode.BUSY),
     (errors.Unavailable, ExitCode.UNAVAILABLE),
 )

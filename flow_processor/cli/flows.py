@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flow_processor.cli.flow_edits import put, restore, versions
 from flow_processor.cli.flow_stats import stats
 from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import echo_json, moment, table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group("flows", cls=ListByDefault)
 def command() -> None:
-    """List flow files and schedules (the default), show one flow and its parameters, or how it has been doing.
+    """List flow files and schedules (the default); show one flow, how it has been doing, its versions; or change one.
 
     \b
     Example:
@@ -167,4 +168,5 @@ def _rule(cron: str | None, every_seconds: float | None) -> str:
     return "-" if every_seconds is None else f"every {every_seconds:g} s"
 
 
-command.add_command(stats)
+for verb in (stats, put, versions, restore):
+    command.add_command(verb)
