@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Say what is wrong in flow files, secrets and config.",
     "graph": "Draw the steps of a flow: text, Mermaid, SVG.",
     "flows": "List flow files and schedules in force, or show one flow.",
+    "schedules": "When flows run by themselves: list, look ahead, add, switch off.",
     "runs": "List, show, follow or cancel runs.",
     "locks": "List or remove the locks of running flows.",
     "backup": "Write everything worth keeping to one file.",

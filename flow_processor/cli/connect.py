@@ -19,11 +19,13 @@ from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
+    from flow_processor.cli.daemon_schedules import ScheduleCalls
     from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
     from flow_processor.service.flow_edits import Expected
     from flow_processor.service.flow_stats import FlowStats
     from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
+    from flow_processor.service.schedules import Schedules
     from flow_processor.service.views import (
         AddedFlow,
         FlowFileDetail,
@@ -137,6 +139,10 @@ class Spooler(Protocol):
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""
 
+    @property
+    def schedules(self) -> ScheduleCalls | Schedules:
+        """The verbs of schedules."""
+
 
 def daemon_of(settings: Settings) -> Daemon | None:
     """The daemon that has the data folder; None if none has, or an `octospool run`.
@@ -170,6 +176,23 @@ def reading(settings: Settings) -> Iterator[Spooler]:
         yield spooler
     finally:
         _leave(spooler)
+
+
+@contextmanager
+def looking_ahead(settings: Settings) -> Iterator[Spooler]:
+    """As `reading`, with what the scheduler would do next."""
+    with reading(settings) as spooler:
+        if isinstance(spooler, Service):
+            spooler.scheduler.load()  # what the store remembers; nothing is fired
+        yield spooler
+
+
+@contextmanager
+def changing(settings: Settings) -> Iterator[Spooler]:
+    """The daemon, or a service started here that has the data folder. Raises DataFolderInUse."""
+    with running(settings, wait=False, gave_up=lambda: False) as spooler:
+        if spooler is not None:  # only who waits may give up
+            yield spooler
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from flow_processor import errors
 from flow_processor.cli.daemon_files import FlowFileCalls
+from flow_processor.cli.daemon_schedules import ScheduleCalls
 from flow_processor.clock import to_text
 from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
@@ -53,6 +54,11 @@ class Daemon(FlowFileCalls):
         if certificate is not None:
             self._session.mount("https://", _PinnedCertificate(certificate))
             self._session.verify = False
+
+    @property
+    def schedules(self) -> ScheduleCalls:
+        """The verbs of schedules."""
+        return ScheduleCalls(self._call)
 
     def close(self) -> None:
         """Close the connections."""
