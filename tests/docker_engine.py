@@ -39,6 +39,11 @@ IMAGE = "octospool-test:latest"
 START_SECONDS = 60.0
 """An engine that has not answered by then fails the test."""
 
+BREATH_SECONDS = 0.05
+"""Before each question: who waits for something asks again and again, and each answer costs some milliseconds."""
+
+_never = threading.Event()
+
 
 @dataclass(frozen=True)
 class DockerEngine:
@@ -63,9 +68,10 @@ class DockerEngine:
 
         return docker.DockerClient(base_url=self.host, timeout=60, version="auto")
 
-    def containers(self, *labels: str) -> list[str]:
-        """Names of all containers, running or not, that have these labels (`name` or `name=value`)."""
-        found = self.client.api.containers(all=True, filters={"label": list(labels)})
+    def containers(self, *labels: str, running: bool = False) -> list[str]:
+        """Names of the containers, running or not, that have these labels (`name` or `name=value`)."""
+        _never.wait(BREATH_SECONDS)
+        found = self.client.api.containers(all=not running, filters={"label": list(labels)})
         return [container["Names"][0].removeprefix("/") for container in found]
 
     def close(self) -> None:

@@ -26,8 +26,8 @@ def daemon(make_daemon: Callable[..., DaemonProcess], docker_engine: DockerEngin
 
 
 def until_running(engine: DockerEngine, run_id: str, count: int) -> None:
-    filters = {"label": f"octospool.run={run_id}", "status": "running"}
-    until(lambda: len(engine.client.api.containers(filters=filters)) == count, f"{count} containers run")
+    label = f"octospool.run={run_id}"
+    until(lambda: len(engine.containers(label, running=True)) == count, f"{count} containers run")
 
 
 def test_ten_containers_are_removed_after_daemon_and_worker_were_killed(

@@ -34,18 +34,13 @@ class ContainerWorld(World):
         super().__init__(data, docker_host=engine.host, **variables)
         self.docker = engine
 
-    def containers(self, run_id: str) -> list[str]:
+    def containers(self, run_id: str, *, running: bool = False) -> list[str]:
         """Names of the containers of a run that are in the engine, running or not."""
-        return self.docker.containers(f"octospool.run={run_id}")
+        return self.docker.containers(f"octospool.run={run_id}", running=running)
 
     def until_running(self, run_id: str, count: int = 1) -> None:
         """Return once so many containers of the run are running."""
-
-        def running() -> bool:
-            labels = {"label": f"octospool.run={run_id}", "status": "running"}
-            return len(self.docker.client.api.containers(filters=labels)) == count
-
-        until(running, f"{count} containers run")
+        until(lambda: len(self.containers(run_id, running=True)) == count, f"{count} containers run")
 
     def until_gone(self, run_id: str) -> None:
         """Nothing is left of the run in the engine, soon enough."""

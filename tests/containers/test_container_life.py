@@ -30,19 +30,24 @@ def world(docker_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory)
     [
         (("true",), {}, None),
         (("sh", "-c", "exit 3"), {"retry": "{attempts: 1, delay_seconds: 0}"}, "container_failed"),
-        (FOREVER, {"timeout_seconds": 1}, "step_timeout"),
-        (("sh", "-c", 'trap "" TERM; sleep 1000'), {"timeout_seconds": 1}, "step_timeout"),
     ],
-    ids=["success", "failure", "time limit", "time limit of a deaf one"],
+    ids=["success", "failure"],
 )
 def test_it_is_gone_when_its_run_has_ended(
     world: ContainerWorld, command: tuple[str, ...], step: dict[str, str], code: str | None
 ) -> None:
-    """The step itself removes it. But for a time limit, that is done when it ends."""
+    """The step itself removes it: at the end of the run nothing has to be waited for."""
     run = world.run("steps:\n" + container("one", *command, **step))
     assert error_code(run) == code
-    if code != "step_timeout":
-        assert world.containers(run.run_id) == []
+    assert world.containers(run.run_id) == []
+
+
+def test_the_time_limit_of_the_step_ends_it(world: ContainerWorld) -> None:
+    """Also one that is deaf to signals."""
+    limit = {"needs": "[]", "timeout_seconds": 5, "ignore_errors": "'time limit'"}
+    deaf = ("sh", "-c", 'trap "" TERM; sleep 1000')
+    run = world.run("steps:\n" + container("plain", *FOREVER, **limit) + container("deaf", *deaf, **limit))
+    assert [step.error and step.error.code for step in run.steps] == ["step_timeout", "step_timeout"]
     world.until_gone(run.run_id)
 
 
@@ -101,7 +106,7 @@ def test_a_worker_that_is_killed_leaves_none(world: ContainerWorld) -> None:
 
 def test_a_worker_that_hangs_is_killed_and_leaves_none(world: ContainerWorld) -> None:
     """Also where the worker itself does nothing any more when the step's time is over."""
-    run_id = world.launch("steps:\n" + container("one", *FOREVER, timeout_seconds=3))
+    run_id = world.launch("steps:\n" + container("one", *FOREVER, timeout_seconds=8))
     world.until_running(run_id)
     os.kill(world.worker_pid(run_id), signal.SIGSTOP)
     assert error_code(world.wait(run_id)) == "step_timeout"
