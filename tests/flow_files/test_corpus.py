@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from flow_processor.flow_files import FlowLibrary, parse_flow
 from flow_processor.schema import flow_schema
 from flow_processor.service.own_code import OwnCode, flow_library
 from flow_processor.settings import Settings
+from flow_processor.spec.docker import DockerSettings
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests" / "flows"
@@ -44,8 +46,9 @@ def test_a_right_flow_is_loaded_and_passes_the_schema(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shipped_library() -> Iterator[FlowLibrary]:
-    """The shipped flows, which use own code."""
-    settings = Settings.load({"DATA_PATH": str(ROOT / "data")})
+    """The shipped flows, which use own code and containers."""
+    docker = DockerSettings.model_validate({"enabled": True, "allow_images": "busybox:*"})
+    settings = replace(Settings.load({"DATA_PATH": str(ROOT / "data")}), docker=docker)
     code = OwnCode(settings)
     yield flow_library(settings, code=code.use)
     code.close()
