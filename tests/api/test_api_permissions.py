@@ -180,6 +180,42 @@ def test_a_token_limited_to_flows_acts_on_no_other(api: Any) -> None:
     assert api.delete(f"/api/flows/{added}").status_code == 200
 
 
+def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
+    """From the table of routes: with a token that is limited to other flows each of them is refused."""
+    run = api.launch(path="long.yml").json["run_id"]
+    added = api.post("/api/flows/add", json={"path": "daily"}).json["flow_id"]
+    rule = {"cron": "0 6 1 1 *"}
+    given = api.post("/api/schedules", json={"flow": "daily", **rule}).json["schedule_id"]
+    bodies: dict[str, Any] = {
+        "/api/flows/launch": {"path": "long"},
+        "/api/flows/add": {"path": "daily"},
+        "/api/runs/<run_id>/signal": {"name": "go"},
+        "/api/schedules": {"flow": "daily", **rule},
+        "/api/schedules/<schedule_id>": {"name": "x"},
+    }
+    places = {
+        "<run_id>": run,
+        "<flow_id>": added,
+        "<schedule_id>": given,
+        "<path:path>": "long",
+        "<version>": "1",
+    }
+    for (method, route), needed in NEEDS.items():
+        if needed not in ("run", "schedule", "edit"):
+            continue
+        path = route
+        for name, value in places.items():
+            path = path.replace(name, value)
+        body = {"json": bodies[route]} if route in bodies and method in ("POST", "PATCH") else {}
+        if method == "PUT":
+            body = {"data": "steps: []", "content_type": "text/yaml"}
+        answer = api.call(method, path, token=False, headers=bearer("limited"), **body)
+        assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (method, route, answer.json)
+        assert answer.json["flow"] in ("long.yml", "daily.yml"), (method, route)
+    api.delete(f"/api/schedules/{given}")
+    api.delete(f"/api/flows/{added}")
+
+
 def test_the_history_says_whose_token_it_was(api: Any) -> None:
     """The token's name, and whom it says it acts for; only API_TOKEN is believed as it is."""
     run = api.post("/api/flows/launch", json={"path": "long"}, token=False, headers=bearer("runner")).json[
@@ -190,7 +226,11 @@ def test_the_history_says_whose_token_it_was(api: Any) -> None:
     )
     api.post(f"/api/runs/{run}/signal", json={"name": "on", "by": "Ada"})
     found = api.get(f"/api/runs/{run}").json
-    assert [event["by"] for event in found["events"] if event["event"] == "signalled"] == ["Ada (author)", "Ada"]
+    assert found["by"] == "runner"
+    assert [event["by"] for event in found["events"] if event["event"] == "signalled"] == [
+        "Ada (author)",
+        "Ada",
+    ]
 
 
 @pytest.mark.parametrize(
