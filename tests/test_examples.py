@@ -254,7 +254,7 @@ def test_a_signed_call_starts_the_flow_of_its_webhook(daemon: Daemon):
     pushed = until(lambda: (answer := call("push")).ok and answer, "the secret counts").json()["run_id"]
     assert call("push").json() == {"run_id": pushed, "repeated": True}
     run = daemon.call("GET", f"/api/runs/{pushed}?wait=60").json()
-    assert run["status"] == "succeeded", run["error"]
+    assert (run["status"], run["flow"]) == ("succeeded", "examples/webhook.yml"), run["error"]
     (noted,) = map(json.loads, daemon.output("pushes.jsonl").splitlines())
     assert noted == {"ref": "main", "by": "Ada", "commits": 2, "at": run["data"]["__input__"]["received_at"]}
     other = daemon.call("GET", f"/api/runs/{call('ping').json()['run_id']}?wait=60").json()
