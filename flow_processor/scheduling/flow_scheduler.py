@@ -164,11 +164,6 @@ class FlowScheduler:
         rows = self._schedules.active()
         return [self._view(row, entries[row.id]) for row in rows if row.id in entries]
 
-    def next_of(self, flow: str) -> datetime | None:
-        """When a schedule starts the flow next; None if none does."""
-        slots = (entry.next_slot() for entry in self._agenda.entries() if entry.row.flow == flow)
-        return min((slot for slot in slots if slot is not None), default=None)
-
     def _view(self, row: ScheduleRow, entry: Entry) -> AddedSchedule:
         spec = entry.spec
         return AddedSchedule(

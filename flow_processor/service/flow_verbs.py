@@ -106,7 +106,7 @@ class FlowVerbs(Parts):
     ) -> FlowStats:
         """How a flow has been doing. Raises FlowNotFound where there is neither a file nor a run of it."""
         flow = self.library.name_of(path)
-        next_run = self.scheduler.next_of(flow)
+        next_run = self.schedules.next_run_of(flow)
         stats = flow_stats(
             self.store, self.history, flow, since=since, until=until, next_run=next_run, clock=self.clock
         )
