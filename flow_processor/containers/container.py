@@ -53,9 +53,9 @@ class Container:
     """One container, to be run once."""
 
     def __init__(
-        self, engine: Engine, wanted: WantedContainer, *, printed: Printed, log: Callable[[str], None]
+        self, engine: Engine, wanted: WantedContainer, *, printed: Printed, log: Callable[[str, str], None]
     ) -> None:
-        """`printed` gets what it prints; `log` what is to be told about it."""
+        """`printed` gets what it prints; `log(text, level)` what is to be told about it."""
         self._engine = engine
         self._wanted = wanted
         self._printed = printed
@@ -148,7 +148,7 @@ class Container:
         for left in self._engine.containers(self._wanted.own_labels):
             self._doing = "remove a container"
             self._engine.remove(left.id)
-            self._log("a container that an earlier attempt of the step had left was removed")
+            self._log("a container that an earlier attempt of the step had left was removed", "warning")
 
     def _create(self) -> None:
         wanted = self._wanted
@@ -166,7 +166,7 @@ class Container:
 
     def _pull(self) -> None:
         self._doing = "pull"
-        self._log(f"fetching the image {self._wanted.image}")
+        self._log(f"fetching the image {self._wanted.image}", "info")
         wanted = self._wanted
         pull(self._engine, wanted.image, wanted.credentials, is_wanted=lambda: not self._is_over)
 
@@ -177,7 +177,12 @@ class Container:
                 raise StepCancelled("the container was not created, for its step has ended")
             self._was_created = True
         with self._engine.answering("create the container") as client:
-            client.create_container_from_config(self._wanted.as_config(), self._name)
+            created = client.create_container_from_config(self._wanted.as_config(), self._name)
+        for warning in created.get("Warnings") or ():
+            if (
+                "discarded" in warning.lower()
+            ):  # a limit that this kernel, or an engine without root, cannot hold
+                self._log(f"the Docker engine says: {warning}", "warning")
 
     def _run(self) -> None:
         self._doing = "attach to a container"
@@ -244,7 +249,7 @@ class Container:
         removing.start()
         removing.join(seconds)
         if removing.is_alive():
-            self._log("the container is not removed yet; the daemon will see to it")
+            self._log("the container is not removed yet; the daemon will see to it", "warning")
 
     def _remove(self) -> None:
         for number in range(_REMOVE_TRIES):

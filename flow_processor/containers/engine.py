@@ -143,11 +143,11 @@ class Engine:
             cause = cause.__context__
         lowered = text.lower()
         if "permission denied" in lowered:
-            why = "this user may not use it"
+            why = "this user may not use it; who may is root on the machine, see docs/containers.md"
         elif "timed out" in lowered:
             why = f"it did not answer within {self._timeout:g} s when it was to {what}"
         elif "no such file" in lowered or "connection refused" in lowered:
-            why = "nothing listens there; is it running?"
+            why = "nothing listens there; start it, or name another one by docker.host in config.yml"
         else:
             why = f"it could not {what}: {error}"
         return EngineUnavailable(f"the Docker engine at {self.host} cannot be used: {why}")

@@ -32,6 +32,9 @@ What it prints goes to the run's log line by line, as it comes. The result is wh
 folder. An exit code other than 0 fails the step (`container_failed`) with the last lines in the error's details, unless
 the result is the exit code.
 
+Other failures: `docker_denied` (a rule), `docker_unavailable` (no engine, or it does not answer in time),
+`image_missing`, `image_pull_failed`, `container_not_started` (in the engine's words), `container_out_of_memory`.
+
 The container is removed when the step ends, however it ends. One that is cancelled gets SIGTERM and 1.5 seconds; one
 whose time is over is killed at once. Nothing is tried again that may have done something: after a crash the step is run
 again only with `on_interrupt: rerun`, and a `retry` is for containers whose end is known.
@@ -151,7 +154,12 @@ def run(options: DockerOptions, context: StepContext) -> StepResult:
     )
     for mount in wanted.mounts:
         mount.make(wanted.user)
-    container = Container(engine_at(context.docker.host), wanted, printed=printed, log=context.log)
+    container = Container(
+        engine_at(context.docker.host),
+        wanted,
+        printed=printed,
+        log=lambda text, level: context.log(text, level=level),
+    )
     try:
         ended = container.run(stop=context.stop, remaining_seconds=remaining)
         if options.result == "exit_code":

@@ -32,7 +32,8 @@ def test_no_engine(context: FakeContext, tmp_path: Path) -> None:
     error = DockerSteps(DockerEngine(tmp_path), context).fail("true")
     assert error.code == "docker_unavailable"
     assert error.message == (
-        f"the Docker engine at unix://{tmp_path}/socket cannot be used: nothing listens there; is it running?"
+        f"the Docker engine at unix://{tmp_path}/socket cannot be used: nothing listens there; "
+        "start it, or name another one by docker.host in config.yml"
     )
 
 
