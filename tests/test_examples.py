@@ -234,6 +234,25 @@ def test_handlers_follow_on_the_end(daemon: Daemon):
     assert daemon.output("handlers.txt") == ("examples/handlers.yml failed at work: jq failed: no luck today")
 
 
+def test_a_schedule_gives_the_flow_its_data_and_parameters(daemon: Daemon):
+    """The flow's own schedule looks ahead; a call adds another one, which fires once."""
+    assert daemon.succeed("examples/scheduled.yml")["report"] == "A short report for nobody"
+    added = daemon.call("POST", "/api/flows/add", json={"path": "examples/scheduled"}).json()
+    assert added["next_run"] == "2030-12-02T05:30:00.000Z"
+    assert daemon.call("DELETE", f"/api/flows/{added['flow_id']}").ok
+    body = {
+        "flow": "examples/scheduled",
+        "repeat_count": 0,
+        "params": {"level": "long"},
+        "data": {"to": "Ada"},
+    }
+    place = daemon.call("POST", "/api/schedules", json=body).headers["Location"]
+    run_id = until(lambda: daemon.call("GET", place).json()["last_run_id"], "the schedule fires")
+    run = daemon.call("GET", f"/api/runs/{run_id}?wait=60").json()
+    assert (run["status"], run["data"]["report"]) == ("succeeded", "A long report for Ada")
+    assert daemon.call("GET", place).json()["state"] == "finished"
+
+
 def test_a_signed_call_starts_the_flow_of_its_webhook(daemon: Daemon):
     """Once the secret is set; a push is noted, another event ends the run, and the same delivery counts once."""
     key = "a-secret-of-the-tests-only"

@@ -11,7 +11,7 @@ from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
 from flow_processor.api.handlers import Parameters, answer, handler, service
 from flow_processor.api.nouns import Noun
-from flow_processor.api.permissions import Permission, caller
+from flow_processor.api.permissions import Permission, caller, check_path
 from flow_processor.service.schedule_views import ScheduleDetail, SchedulePage, SchedulePreview
 from flow_processor.service.views import View
 from flow_processor.spec.schedule import ScheduleKeys
@@ -113,7 +113,7 @@ _CHANGE_ERRORS = (errors.ScheduleNotFound, errors.ScheduleFromFile, errors.Store
 @handler
 def add(body: ScheduleBody) -> Response:
     """Add a schedule. A flow may have any number of them."""
-    caller().check_flow(service().flow_name(body.flow))
+    check_path(body.flow)
     made = service().schedules.add(
         body.flow,
         body.rule(),
