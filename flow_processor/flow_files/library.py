@@ -17,29 +17,10 @@ from flow_processor.flow_files.defaults import Defaults
 from flow_processor.flow_files.defaults_file import DefaultsFile
 from flow_processor.flow_files.folder import FlowFolder, Stamp
 from flow_processor.flow_files.parsing import LoadedFlow, load_text
+from flow_processor.flow_files.status import FileStatus
 from flow_processor.flow_files.versions import FileVersions
 from flow_processor.flow_files.webhooks import WebhookBook, taken_webhook
 from flow_processor.own_code.library import OwnCodeState
-
-
-@dataclass(frozen=True)
-class FileStatus:
-    """How one flow file stands."""
-
-    path: str
-    """Below the flows folder."""
-    valid: bool
-    """True: it, and the flows that it calls, are right as they lie there."""
-    name: str | None
-    description: str | None
-    cron: str | None
-    every_seconds: float | None
-    """Of the version in force, where the file itself is wrong."""
-    problems: tuple[Problem, ...]
-    last_good_in_force: bool
-    """True: the file is wrong now, and runs use the version from before."""
-    webhook: str | None = None
-    """Name of the webhook that starts it."""
 
 
 @dataclass(frozen=True)
