@@ -98,14 +98,15 @@ class EditVerbs(FlowVerbs):
         )
 
     def _warnings(self, flow: LoadedFlow) -> list[dict[str, Any]]:
-        """What the flow names that is not there: it may be added later."""
+        """What is wrong with defaults.yml, whose last good version counts; what the flow names and is not there."""
         secrets = self.secrets if self._is_started else None
         check = surroundings(self.settings, secrets, self.own_code.state().names.filters)
         document = parse(flow.text, file=self.library.shown(flow.path))
-        return [
+        missing = [
             asdict(problem_at(document, loc, code, message, of_value=True))
             for loc, code, message in check(flow.spec)
         ]
+        return [*self.defaults_problems(), *missing]
 
 
 def _version(edit: Edit, now: FileContent | None) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class FlowFileEdited(View):
     version: int | None
     """The number under which its content is kept; null if nothing was changed."""
     warnings: list[dict[str, Any]]
-    """What the flow names that is not there yet (templates, secrets): like `problems`, but no reason to refuse."""
+    """What the flow names that is not there yet (templates, secrets), and what is wrong with defaults.yml (its last
+    good version counts): like `problems`, but no reason to refuse."""
     schedules: list[ScheduleView]
     """The flow's schedules as they are now (the first 500). Those of a deleted flow stay, with a `problem`."""
     live_runs: list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -89,8 +90,11 @@ def test_a_new_file_is_kept_as_sent_and_runs_at_once(api: Api, flows: Path) -> N
 
 
 def test_a_change_counts_at_once_and_needs_the_etag(api: Api, flows: Path) -> None:
-    """Launched in the very next call, again and again: nothing waits for the file to settle."""
-    etag = put(api, "change.yml", says(0)).headers["ETag"]
+    """Launched in the very next call, again and again: nothing waits for the file to settle, as it would if somebody
+    had changed one by hand that has stood there for a while."""
+    (flows / "change.yml").write_text(says(0))
+    os.utime(flows / "change.yml", (1, 1))
+    etag = api.get("/api/flows/files/change").headers["ETag"]
     for value in range(1, 4):
         assert result_of(api, "change") == value - 1
         changed = put(api, "change.yml", says(value), match=etag)
@@ -218,6 +222,19 @@ def test_a_right_text_may_still_want_what_is_not_there(api: Api) -> None:
     assert answer.status_code == 201
     found = [(one["code"], one["line"], one["file"]) for one in answer.json["warnings"]]
     assert found == [("template_not_found", 2, "flows/wants.yml"), ("secret_not_found", 3, "flows/wants.yml")]
+
+
+def test_defaults_count_and_what_is_wrong_with_them_is_told(api: Api, service: Service) -> None:
+    """A default that does not fit the text is its problem; a broken defaults.yml is a warning."""
+    defaults = service.settings.defaults_file
+    text = "steps:\n  - {name: a, type: rest, rest: {uri: 'http://127.0.0.1:1/'}}\n"
+    defaults.write_text("rest: {timeout_seconds: 5}\n")
+    os.utime(defaults, (1, 1))
+    assert put(api, "defaulted.yml?dry=true", text).json["warnings"] == []
+    defaults.write_text("rest: {timeout_secnds: 5}\n")
+    (warning,) = put(api, "defaulted.yml?dry=true", text).json["warnings"]
+    assert (warning["file"], warning["code"]) == ("defaults.yml", "unknown_key")
+    defaults.unlink()
 
 
 def test_a_trial_writes_nothing(api: Api, flows: Path) -> None:
