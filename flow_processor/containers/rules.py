@@ -92,7 +92,7 @@ class ContainerRules:
         if refused is not None and name not in self.settings.networks:
             raise DockerDenied(f"network: '{name}' is refused: {refused}")
         if name not in self.settings.networks:
-            allowed = ", ".join(self.settings.networks) or "none"
+            allowed = ", ".join(self.settings.networks) or "no network at all"
             message = f"network: {name!r} is not allowed by docker.networks in config.yml; allowed: {allowed}"
             raise DockerDenied(message)
         return name
