@@ -27,6 +27,7 @@ from flow_processor.service.flow_edits import Expected, FlowEdits
 from flow_processor.store import Store
 from flow_processor.store.flow_edits import FlowEditStore
 from flow_processor.store.tables import meta
+from tests.faults import one_off
 from tests.faults.real_faults import need
 
 LAST = 60
@@ -179,7 +180,19 @@ def _record_flow_edit(place: Path, idle: Callable[[], None]) -> None:
     _edit_flow(place, idle, in_writer=True)
 
 
+def _fire_once(place: Path, idle: Callable[[], None]) -> None:
+    """A schedule with one moment fires; `fired` is there when the scheduler has done with it."""
+    store = _store(place)
+    scheduler = one_off.scheduler(store)
+    store.writer.run(lambda _: idle())
+    scheduler.tick()
+    (place / "fired").touch()
+    scheduler.stop()
+    store.close()
+
+
 ACTS = {
+    "fire_once": _fire_once,
     "edit_flow": _edit_flow,
     "record_flow_edit": _record_flow_edit,
     "write_atomic": _write_atomic,

@@ -13,6 +13,7 @@ from flow_processor.locks import DataFolderLock, LockFile
 from flow_processor.result_files import ResultFiles
 from flow_processor.store import Store
 from flow_processor.store.flow_edits import EditKind
+from tests.faults import one_off
 from tests.faults.kill_points import NEW, OLD, flow_edits, flow_text, sweep
 
 RUN_ID = "20261121T074006123-k7x2m7qa"
@@ -80,6 +81,26 @@ def test_a_flow_file_is_the_old_or_the_new_one_and_its_author_known_at_every_poi
             assert kept in ([], [by_hand]), place.name
         assert [file.name for file in (place / "flows").glob("[!.]*")] == ["a.yml"]
     assert set(found) == {flow_text(1), flow_text(2)}
+
+
+def test_a_one_off_schedule_fires_exactly_once_at_every_point(tmp_path: Path) -> None:
+    """4: the next daemons fire it if the killed one has not."""
+    store = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    one_off.add_one_off(store)
+    store.close()
+    before = []
+    for place in sweep(tmp_path / "points", "fire_once", ("write", "pwrite64", "fdatasync")):
+        before.append(one_off.counts(place / "octospool.db"))
+        assert before[-1] == (1, 1) or not (place / "fired").exists()
+        for _ in range(2):
+            store = Store(f"sqlite:///{place / 'octospool.db'}")
+            scheduler = one_off.scheduler(store)
+            scheduler.tick()
+            scheduler.tick()
+            scheduler.stop()
+            store.close()
+            assert one_off.counts(place / "octospool.db") == (1, 1), place.name
+    assert set(before) == {(0, 0), (1, 1)}
 
 
 def test_a_transaction_is_whole_or_not_there_at_every_point(tmp_path: Path) -> None:
