@@ -9,6 +9,7 @@ ends, containers too, and bridges and mounts were never the machine's. Only empt
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -18,10 +19,13 @@ import time
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+CLONE_NEWNS = 0x00020000
+"""From sched.h: mounts of its own."""
 
 
 def main(folder: Path, dockerd: str) -> None:
     """Start the engine, wait until nobody needs it, clear up."""
+    see_cgroups()
     clear(folder)
     with (folder / "log").open("wb") as log:
         engine = subprocess.Popen(command(folder, dockerd), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -33,6 +37,15 @@ def main(folder: Path, dockerd: str) -> None:
         clear(folder)
         # While the lock is held: who comes now makes all of it anew.
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def see_cgroups() -> None:
+    """The engine needs cgroups; on a bare machine nobody may have mounted them. Seen by this process alone."""
+    if f" {CGROUPS} " in Path("/proc/self/mounts").read_text():
+        return
+    if ctypes.CDLL(None).unshare(CLONE_NEWNS) == 0:
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(CGROUPS)], check=True)
 
 
 def command(folder: Path, dockerd: str) -> list[str]:

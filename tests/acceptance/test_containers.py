@@ -89,3 +89,8 @@ def test_a_worker_whose_daemon_was_killed_looks_after_its_containers(
     assert docker_engine.containers(f"octospool.run={run_id}") == []
     daemon.settle()
     invariants.check(daemon.data, accepted=[run_id], engine=docker_engine)
+
+    left = docker_engine.client.containers.create(docker_engine.image, labels={"octospool.run": run_id})
+    with pytest.raises(AssertionError, match="containers of runs that have ended"):
+        invariants.check(daemon.data, accepted=[run_id], engine=docker_engine)
+    left.remove()
