@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from filelock import FileLock
 
 from tests import docker_guard
 from tests.engine.world import until
@@ -155,7 +154,7 @@ def engine_for(key: str) -> Iterator[DockerEngine]:
     folder = places / f"{PREFIX}{hashlib.sha256(key.encode()).hexdigest()[:8]}"
     engine = DockerEngine(folder)
     with contextlib.ExitStack() as stack:
-        with FileLock(places / f"{PREFIX}s.lock"):
+        with _alone(places):
             _clear_stale(places)
             until(lambda: _is_held(folder, stack), "the last engine of this name has ended")
             if not (folder / "pid").exists():
@@ -164,6 +163,17 @@ def engine_for(key: str) -> Iterator[DockerEngine]:
                 _make_image(engine)
         stack.callback(engine.close)
         yield engine
+
+
+@contextlib.contextmanager
+def _alone(places: Path) -> Iterator[None]:
+    """One process at a time; the folder itself is locked, so that no lock file is left."""
+    descriptor = os.open(places, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_held(folder: Path, stack: contextlib.ExitStack) -> bool:

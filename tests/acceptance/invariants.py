@@ -11,13 +11,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flow_processor.journal import DISPATCH_SPAN, from_wire
 from flow_processor.locks import LockFile
 from flow_processor.run import RUN_ID_PATTERN
 from flow_processor.run_state import RunState, fold
 from tests.acceptance.found import Found, Row, RunFacts, read
-from tests.docker_engine import DockerEngine
+
+if TYPE_CHECKING:  # it is Unix's
+    from tests.docker_engine import DockerEngine
 
 TERMINAL = {"succeeded", "failed", "exited", "cancelled", "interrupted", "skipped"}
 KEPT_FROM_ANOTHER_RUN = {"succeeded", "failed", "skipped"}
