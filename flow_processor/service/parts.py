@@ -320,7 +320,12 @@ class Parts:
     def schedules(self) -> Schedules:
         """Schedules of every origin."""
         return Schedules(
-            self.library, self._given_schedules, self.scheduler, live=self.live, settings=self.settings
+            self.library,
+            self._given_schedules,
+            self.scheduler,
+            live=self.live,
+            settings=self.settings,
+            check_flow=lambda flow: self.launcher.bundle_of(flow) if self._is_started else None,
         )
 
     def _secret(self, name: str) -> Secret:

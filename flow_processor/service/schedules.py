@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
@@ -47,7 +47,10 @@ class Schedules:
         *,
         live: LiveRuns,
         settings: Settings,
+        check_flow: Callable[[str], object],
     ):
+        """`check_flow` raises what a launch of the flow would raise, as far as it can be told now."""
+        self._check_flow = check_flow
         self._library = library
         self._store = store
         self._scheduler = scheduler
@@ -103,6 +106,7 @@ class Schedules:
         Raises FlowNotFound, SpecError, InvalidRequest (also `params_invalid`, `schedule_in_past`).
         """
         path = self._library.status(flow).path
+        self._check_flow(path)
         rule, given = read_rule(keys), Given(name, _checked_data(data))
         row = self._scheduler.given.add(path, rule, given, active=active, by=by)
         return self.one(row.id)

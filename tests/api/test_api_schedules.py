@@ -15,6 +15,7 @@ from tests.api.conftest import settings_in
 from tests.api.support import FLOWS, Api
 
 FLOW = "params:\n  day: {type: str, required: true}\nsteps:\n  - {name: out, type: debug, debug: {data_key: .}}\n"
+NO_JQ = "steps:\n  - {name: out, type: jq, jq: {expression: 'nothing(1)'}}\n"
 CONFIG = """autostart:
   - daily.yml
   - {path: sub/echo, every_seconds: 86400}
@@ -30,7 +31,7 @@ TOKENS = {"LOOKS": "a-token-of-somebody-who-looks", "WRITES": "a-token-of-somebo
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Started, with a scheduler that fires."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in {**FLOWS, "day.yml": FLOW}.items():
+    for name, text in {**FLOWS, "day.yml": FLOW, "no_jq.yml": NO_JQ}.items():
         path = data / "flows" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -150,6 +151,7 @@ def test_the_list_shows_every_origin_in_pages(api: Api) -> None:
     [
         ({"flow": "ecko", "cron": "* * * * *"}, 404, "flow_not_found", "echo"),
         ({"flow": "broken", "cron": "* * * * *"}, 422, "flow_invalid", "valeu"),
+        ({"flow": "no_jq", "cron": "* * * * *"}, 422, "flow_invalid", "does not compile"),
         ({"flow": "../x", "cron": "* * * * *"}, 400, "path_refused", "x"),
         ({"cron": "* * * * *"}, 400, "invalid_request", "flow: is missing"),
         ({"flow": "echo"}, 400, "invalid_schedule", "give 'cron'"),
