@@ -72,6 +72,20 @@ _DRAWN = {
     "description": "The drawing.",
     "content": {name: {"schema": {"type": "string"}} for name in dict.fromkeys(_MEDIA_TYPES.values())},
 }
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the file as the caller has seen it; `*`: whatever is there.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "`*`: only if there is no such file.",
+    "schema": {"type": "string", "enum": ["*"]},
+}
 _FILE_BODY = {
     "description": "The flow file: as YAML it is kept as it was sent, with its comments; JSON is written as YAML.",
     "required": True,
@@ -123,7 +137,7 @@ def file(path: FlowFilePath) -> Response:
     description="Nothing is written unless it is right. To change an existing file, send its ETag as `If-Match` (`*` "
     "overwrites whatever is there); with `If-None-Match: *` only a new file is written. It counts at once; a run under "
     "way keeps what it was launched with.",
-    body=_FILE_BODY,
+    more={"requestBody": _FILE_BODY, "parameters": [_IF_MATCH, _IF_NONE_MATCH]},
     responses={
         200: FlowFileEdited,
         201: FlowFileEdited,
@@ -146,6 +160,7 @@ def write(path: FlowFilePath, query: WriteQuery) -> Response:
     needs=Permission.EDIT,
     description="Its runs go on, its schedules stay and say what is wrong, its last version can be brought back. With "
     "`If-Match` only if it is still that one.",
+    more={"parameters": [_IF_MATCH]},
     responses={200: FlowFileEdited, **error_answers(errors.FlowNotFound, *_CHANGE_ERRORS)},
 )
 @handler
@@ -193,6 +208,7 @@ def version(path: VersionPath) -> Response:
     "/<path:path>/versions/<version>/restore",
     needs=Permission.EDIT,
     description="What is there now becomes a version too. With `If-Match` only if it is still that one.",
+    more={"parameters": [_IF_MATCH]},
     responses={
         200: FlowFileEdited,
         201: FlowFileEdited,

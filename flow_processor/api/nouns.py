@@ -5,6 +5,7 @@ Making the document costs a JSON Schema for each model. A daemon that starts has
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -33,8 +34,8 @@ class Call:
     answers: Answers
     description: str | None
     """What its docstring does not say."""
-    body: Mapping[str, Any] | None
-    """Its request body as an OpenAPI document has it, where its handler reads it itself."""
+    more: Mapping[str, Any]
+    """What its handler reads itself, as an OpenAPI document has it: `requestBody`, `parameters` (headers)."""
     needs: Permission | None
     """What the caller's token must allow; None: the call needs no token."""
 
@@ -77,13 +78,13 @@ class Noun:
         needs: Permission | None,
         responses: Answers,
         description: str | None = None,
-        body: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Callable[[_Handler], _Handler]:
         """Route a call to the handler that is decorated, and note what its document must say."""
 
         def note(handler: _Handler) -> _Handler:
             self.routes.add_url_rule(rule, view_func=handler, methods=[method.upper()])
-            self.calls.append(Call(method, rule, handler, responses, description, body, needs))
+            self.calls.append(Call(method, rule, handler, responses, description, more or {}, needs))
             return handler
 
         return note
@@ -121,12 +122,21 @@ def openapi_document(
                 call.rule,
                 responses=dict(call.answers),
                 description=call.description,
-                openapi_extensions=None if call.body is None else {"requestBody": call.body},
                 security=[{"token": []}] if call.needs is not None else None,
             )
             describe(call.handler)
         document.register_api(described)
-    return document.api_doc
+    made: dict[str, Any] = document.api_doc
+    for noun in nouns:
+        for call in noun.calls:
+            path = re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", noun.prefix + call.rule)
+            _add(made["paths"][path][call.method], call.more)
+    return made
+
+
+def _add(operation: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        operation[key] = [*operation.get(key, ()), *value] if isinstance(value, list) else value
 
 
 def _operation_id(*, bp_name: str, name: str, path: str, method: str) -> str:

@@ -129,6 +129,15 @@ def test_bodies_are_described(document: dict[str, Any], method: str, path: str) 
     assert schema["additionalProperties"] is False
 
 
+def test_what_a_handler_reads_itself_is_described(document: dict[str, Any]) -> None:
+    """A flow file is sent as it is, and headers say over which version it may be written."""
+    operation = document["paths"]["/api/flows/files/{path}"]["put"]
+    assert set(operation["requestBody"]["content"]) == {"application/yaml", "application/json"}
+    headers = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
+    assert headers == {"If-Match", "If-None-Match"}
+    assert {one["name"] for one in operation["parameters"] if one["in"] != "header"} == {"path", "dry"}
+
+
 def test_the_servers_are_those_of_api_protocol(
     api_with: Callable[..., Any], certificate: dict[str, str]
 ) -> None:

@@ -49,7 +49,9 @@ def test_a_listed_origin_may_ask_and_call(api_with: Callable[..., Any]) -> None:
     asked = api.call("OPTIONS", "/api/flows/launch", headers={"Origin": ORIGIN, **PREFLIGHT}, token=False)
     assert asked.status_code == 204
     assert asked.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+    allowed = set(asked.headers["Access-Control-Allow-Methods"].split(", "))
+    assert allowed == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert {"If-Match", "If-None-Match"} <= set(asked.headers["Access-Control-Allow-Headers"].split(", "))
     assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
     called = api.get("/api/runs", headers={"Origin": ORIGIN})
     assert (called.status_code, called.headers["Access-Control-Allow-Origin"]) == (200, ORIGIN)
