@@ -58,7 +58,7 @@ def test_a_folder_that_is_well_is_called_so(world: World, doctor: Callable[..., 
     assert result.exit_code == 0, result.output
     assert "all is well" in result.stderr
     assert "SQLite" in result.stderr
-    assert "schema 3" in result.stderr
+    assert "schema 4" in result.stderr
     assert result.stdout == ""
 
 
