@@ -128,14 +128,20 @@ def open_regular(path: Path, mode: Literal["rb", "ab"], *, below: Path | None = 
 
 
 def write_atomic(
-    path: Path, data: bytes | Iterable[bytes], *, below: Path | None = None, mode: int = 0o666
+    path: Path,
+    data: bytes | Iterable[bytes],
+    *,
+    below: Path | None = None,
+    mode: int = 0o666,
+    last_look: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a file so that either the old content or the new one stands there, also after power loss.
 
     `data` may come in pieces; what their maker raises leaves the old content.
     Missing parents are created. An existing file keeps its permissions; a new one gets `mode` less the
-    umask. With `below`, `path` must come from `inside(below, …)`, and no symlink is followed. Raises
-    PathRefused if something other than a file stands there, or OSError.
+    umask. With `below`, `path` must come from `inside(below, …)`, and no symlink is followed. `last_look` is called
+    when the new content lies ready, right before it takes the old one's place; what it raises leaves the old one.
+    Raises PathRefused if something other than a file stands there, or OSError.
     """
     with _parent(path, below=below, create=True) as (folder, name):
         known = _permissions(name, folder)
@@ -151,6 +157,7 @@ def write_atomic(
                     file.writelines([data] if isinstance(data, bytes) else data)
                     file.flush()
                     os.fsync(descriptor)
+                last_look()
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):

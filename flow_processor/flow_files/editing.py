@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flow_processor.errors import (
+    FlowChanged,
     FlowNotFound,
     InvalidRequest,
     OctospoolError,
@@ -79,18 +80,25 @@ class EditableLibrary(FlowLibrary):
             raise SpecError(taken)
         return flow
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file that is `editable`, whole or not at all, and let it count at once. Raises Unavailable."""
+    def write(self, name: str, content: bytes, *, found: FileContent | None) -> None:
+        """Write a file that is `editable`, whole or not at all, and let it count at once.
+
+        Raises FlowChanged where it is no longer what was `found`, Unavailable.
+        """
         folder = self._folder.folder.resolve()
         try:
-            write_atomic(folder / name, content, below=folder)
+            write_atomic(folder / name, content, below=folder, last_look=lambda: self._compare(name, found))
         except (OSError, PathRefused) as error:
             raise self._failed(name, "written", error) from error
         with self._lock:
             self._of(name).take_now()
 
-    def remove(self, name: str) -> None:
-        """Delete a file that is `editable`; it counts no more at once. Raises FlowNotFound, Unavailable."""
+    def remove(self, name: str, *, found: FileContent) -> None:
+        """Delete a file that is `editable`; it counts no more at once.
+
+        Raises FlowNotFound, FlowChanged where it is no longer what was `found`, Unavailable.
+        """
+        self._compare(name, found)
         folder = self._folder.folder.resolve()
         try:
             remove_file(folder / name, below=folder)
@@ -101,6 +109,12 @@ class EditableLibrary(FlowLibrary):
         with self._lock:
             self._versions.pop(name, None)
             self._bundles.pop(name, None)
+
+    def _compare(self, name: str, found: FileContent | None) -> None:
+        """An editor may have saved it this moment."""
+        now = self.content(name)
+        if (now and now.content) != (found and found.content):
+            raise FlowChanged(f"the flow '{name}' is being changed by somebody else", details={"path": name})
 
     def _failed(self, name: str, verb: str, error: OSError | PathRefused) -> OctospoolError:
         if isinstance(error, PathRefused | NotADirectoryError | FileExistsError | IsADirectoryError):

@@ -122,7 +122,7 @@ class FlowEdits:
                 content=content,
                 restored=restored,
             )
-            number = self._record(edit, found, lambda: self._library.write(name, content))
+            number = self._record(edit, found, lambda: self._library.write(name, content, found=found))
         return Edited(name=name, flow=flow, etag=etag, created=found is None, version=number)
 
     def delete(self, path: str, expected: Expected, *, by: str) -> Edited:
@@ -134,7 +134,7 @@ class FlowEdits:
             if found is None:
                 raise FlowNotFound(f"there is no flow '{name}'", details={"path": name})
             edit = Edit(flow=name, kind=EditKind.DELETED, at=self._now(), by=by, content=found.content)
-            number = self._record(edit, found, lambda: self._library.remove(name))
+            number = self._record(edit, found, lambda: self._library.remove(name, found=found))
         return Edited(name=name, flow=None, etag=None, created=False, version=number)
 
     def restore(self, path: str, number: int, expected: Expected, *, by: str) -> Edited:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from flow_processor.errors import FlowChanged
 from flow_processor.service import Service
+from flow_processor.service.flow_edits import Expected, FlowEdits
 from flow_processor.store.flow_edits import Edit, EditKind, FlowEditStore
 from tests.api.conftest import settings_in
 from tests.api.support import FLOWS, Api
@@ -156,6 +158,33 @@ def test_an_edit_by_hand_in_between_is_not_lost(api: Api, flows: Path) -> None:
         ("written", "api"),
     ]
     assert api.get("/api/flows/files/by-hand/versions/2").json["text"] == says(2)
+
+
+@pytest.mark.parametrize("verb", ["write", "delete"])
+def test_an_edit_by_hand_at_the_last_moment_is_not_lost(service: Service, flows: Path, verb: str) -> None:
+    """Saved while the version is being recorded: the file stays as it was saved, and the version goes."""
+    file = flows / f"last-moment-{verb}.yml"
+    file.write_text(says(1))
+    store = FlowEditStore(service.store.writer, service.store.engine)
+
+    def recorded() -> FlowEditStore:
+        file.write_text(says(2))
+        return store
+
+    edits = FlowEdits(
+        service.library, recorded, check=lambda flow: None, changed=lambda path: None, clock=service.clock
+    )
+    change = {
+        "write": lambda: edits.write(
+            file.name, says(3).encode(), Expected(is_there=True), by="ada", dry=False
+        ),
+        "delete": lambda: edits.delete(file.name, Expected(), by="ada"),
+    }
+    with pytest.raises(FlowChanged):
+        change[verb]()
+    assert file.read_text() == says(2)
+    assert [one.kind for one in store.versions(file.name)] == [EditKind.FOUND]
+    assert store.unsettled() == []
 
 
 def test_of_many_writers_at_once_one_wins(api: Api, flows: Path) -> None:
