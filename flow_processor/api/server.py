@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
-import os
 import select
-import socket
 import ssl
 import sys
 import threading
@@ -17,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
+from flow_processor.api.address import BACKLOG, Address
 from flow_processor.api.app import create_app
 from flow_processor.api.channels import Channel, TlsChannel
 from flow_processor.api.waiting import WAITING_ROOM_KEY
 from flow_processor.clock import SystemClock
-from flow_processor.errors import SettingsError
 
 if TYPE_CHECKING:
     from flow_processor.service import Service
@@ -31,9 +28,6 @@ logger = logging.getLogger("octospool.api")
 
 CONNECTION_LIMIT = 1000
 """Open connections; beyond it callers wait in the kernel's queue. waitress's 100 are one busy dashboard."""
-
-BACKLOG = 1024
-"""Callers that the kernel lets wait until they are accepted."""
 
 RESERVED_FILES = 256
 """File descriptors that connections must leave to the rest of the daemon (store, workers, logs)."""
@@ -54,14 +48,15 @@ DRAIN_SECONDS = 5.0
 class ApiServer:
     """The API of a service on its port. Binds when made, serves between `start` and `stop`."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, address: Address | None = None):
+        """`address`: where it is bound already; else it binds as the settings say. Raises SettingsError then."""
         settings = service.settings
         self._app = create_app(service)
-        self._tls = tls_context(settings) if "https" in settings.api_protocols else None
-        self._sockets = bind(settings.api_host, settings.api_port)
+        self._address = address or Address(settings)
+        self._tls = self._address.tls
         self._map: dict[int, Any] = {}
         server = create_server(
-            self._app, map=self._map, sockets=self._sockets, **adjustments(settings, tls=self._tls)
+            self._app, map=self._map, sockets=self._address.sockets, **adjustments(settings, tls=self._tls)
         )
         self._dispatcher = server.task_dispatcher
         # It warns of each call that finds all threads busy: under load that is a line per call.
@@ -69,9 +64,6 @@ class ApiServer:
         self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
         for listener in self._listeners:
             listener.channel_class = self._channel_class("http" in settings.api_protocols)
-        self._protocol = settings.api_protocols[0]
-        self._host = settings.api_host
-        self._port = int(self._sockets[0].getsockname()[1])
         self._clock = SystemClock()
         self._drained_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
@@ -79,8 +71,7 @@ class ApiServer:
     @property
     def url(self) -> str:
         """Where to call it from this machine: `http://127.0.0.1:5000`."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104  # no bind
-        return f"{self._protocol}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return self._address.url
 
     def start(self) -> None:
         """Begin to serve, in a thread of its own."""
@@ -103,8 +94,7 @@ class ApiServer:
         # Only now, because pulling the trigger writes to one of the files that are closed here.
         self._dispatcher.shutdown(cancel_pending=True, timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
-        for one in self._sockets:
-            one.close()
+        self._address.close()
 
     def _channel_class(self, plain_too: bool) -> Callable[..., Channel]:
         if self._tls is None:
@@ -151,48 +141,6 @@ def adjustments(settings: Settings, *, tls: ssl.SSLContext | None) -> dict[str, 
         "ident": "octospool",
         "url_scheme": "https" if tls is not None else "http",
     }
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets for the addresses of the host (localhost may have two). Port 0 is any free one."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise SettingsError(f"API_HOST: '{host}' is not an address of this machine ({error})") from None
-    sockets: list[socket.socket] = []
-    for family, _, _, _, address in dict.fromkeys(found):
-        same_port = sockets[0].getsockname()[1] if sockets else port
-        try:
-            sockets.append(socket.create_server((str(address[0]), same_port), family=family, backlog=BACKLOG))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
-                continue  # localhost's ::1 where IPv6 is switched off
-            for one in sockets:
-                one.close()
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise SettingsError(f"API_HOST: '{host}' is not an address of this machine") from None
-            # Not error.strerror: socket.create_server writes the address into it once more.
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise SettingsError(
-                f"API_PORT: cannot listen on {host}:{port} ({reason}); "
-                "is another program using it? Set API_PORT to a free one",
-                code="port_taken",
-            ) from None
-    return sockets
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 and newer with the configured certificate."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate, key = settings.tls_cert, settings.tls_key
-    if certificate is None or key is None:
-        raise SettingsError("API_PROTOCOL: https needs TLS_CERT and TLS_KEY")
-    try:
-        # The empty password keeps OpenSSL from asking at the terminal.
-        context.load_cert_chain(certificate, key, password="")
-    except OSError as error:
-        raise SettingsError(f"TLS_CERT, TLS_KEY: {certificate}, {key}: {error}") from None
-    return context
 
 
 def _connection_limit() -> int:

@@ -14,6 +14,7 @@ from flow_processor.cli.output import say
 from flow_processor.errors import SettingsError
 
 if TYPE_CHECKING:
+    from flow_processor.api.address import Address
     from flow_processor.api.server import ApiServer
     from flow_processor.service import Service
     from flow_processor.settings import Settings
@@ -67,11 +68,15 @@ def _serve(settings: Settings) -> None:
     interrupts = Interrupts(second_says=leave, second_code=ExitCode.OK)
     # Never put back: a second signal that comes late must not turn a clean end into another one.
     interrupts.install()
-    server = _bound(service)
+    address = _bound(service)
     try:
-        service.start(api_url=server.url)
-        server.start()
-        for line in lines(settings, server.url, service.flow_files(), windows=os.name == "nt"):
+        service.start(api_url=address.url)
+        server = _serving(service, address)
+    except BaseException:
+        address.close()
+        raise
+    try:
+        for line in lines(settings, address.url, service.flow_files(), windows=os.name == "nt"):
             click.echo(line)
         while server.is_alive() and not interrupts.wait(LOOK_SECONDS):
             pass
@@ -84,16 +89,29 @@ def _serve(settings: Settings) -> None:
     say("stopped")
 
 
-def _bound(service: Service) -> ApiServer:
-    """The API on its port, before anything else begins.
+def _bound(service: Service) -> Address:
+    """The API's port, before anything else begins.
 
     Raises DataFolderInUse, which tells more, where it is the folder's own daemon that has the port.
     """
-    from flow_processor.api.server import ApiServer
+    from flow_processor.api.address import Address
 
     try:
-        return ApiServer(service)
+        return Address(service.settings)
     except SettingsError:
         service.data_folder.acquire("serve", detail={})
         service.data_folder.release()
         raise
+
+
+def _serving(service: Service, address: Address) -> ApiServer:
+    """The API, which serves from now on. What it needs is loaded only here, while workers start: a fifth of a start."""
+    from flow_processor.api.server import ApiServer
+
+    try:
+        server = ApiServer(service, address)
+    except BaseException:
+        service.stop(0)
+        raise
+    server.start()
+    return server

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flow_processor.api import ApiServer
+from flow_processor.api.server import ApiServer
 from flow_processor.service import Service
 from flow_processor.settings import Settings
 from tests.api.support import FLOWS, TOKEN, Api

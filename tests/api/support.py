@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 
-from flow_processor.api import create_app
+from flow_processor.api.app import create_app
 
 TOKEN = "a-token-of-32-characters-for-test"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

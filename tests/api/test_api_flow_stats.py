@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flow_processor.api import ApiServer
+from flow_processor.api.server import ApiServer
 from flow_processor.cli.daemon import Daemon
 from flow_processor.run import RunFilter, RunStatus, Trigger, new_run_id
 from flow_processor.service import Service

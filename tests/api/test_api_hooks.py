@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flow_processor.api import ApiServer
+from flow_processor.api.server import ApiServer
 from flow_processor.service import Service
 from tests.api.conftest import settings_in
 from tests.api.support import Api

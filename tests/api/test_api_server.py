@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from flow_processor.api import ApiServer
+from flow_processor.api.server import ApiServer
 from flow_processor.errors import SettingsError
 from flow_processor.settings import ApiSettings
 from tests.api.support import BEARER, OtherSettings

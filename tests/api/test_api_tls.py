@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from flow_processor.api import ApiServer
 from flow_processor.api.docs import FILES
+from flow_processor.api.server import ApiServer
 from flow_processor.errors import SettingsError
 from tests.api.support import BEARER, OtherSettings
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from flow_processor.api import ApiServer
+from flow_processor.api.server import ApiServer
 from flow_processor.service import Service
 from flow_processor.settings import Settings
 
