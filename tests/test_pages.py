@@ -22,7 +22,10 @@ def test_the_api_page_lists_every_call():
         for call in noun.calls
     }
     table = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("| --- |")[2]
-    written = {re.sub(r"{.*?}", "{}", call) for call in re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) [^ `?]+)", table)}
+    written = {
+        re.sub(r"{.*?}", "{}", call)
+        for call in re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) [^ `?]+)", table)
+    }
     assert written == served
 
 

@@ -165,7 +165,10 @@ def test_a_run_whose_journal_cannot_be_read_costs_no_other(world: World) -> None
     world.start()
     try:
         until(lambda: world.service.run(whole).status is RunStatus.WAITING, "the other goes on")
-        until(lambda: world.service.runs(RunFilter(status=(RunStatus.INTERRUPTED,))).runs, "the broken one has ended")
+        until(
+            lambda: world.service.runs(RunFilter(status=(RunStatus.INTERRUPTED,))).runs,
+            "the broken one has ended",
+        )
     finally:
         world.leave()
 
