@@ -44,6 +44,8 @@ class StepType:
     """Given the options: may an attempt whose outcome is unknown simply be run again?"""
     module: str
     """Where it is written; its docstring is the reference page."""
+    retried: Callable[[Any], bool] = lambda options: True
+    """Given the options: may a failed attempt be followed by another, which begins anew?"""
 
 
 _registry: dict[str, StepType] = {}
@@ -52,11 +54,16 @@ _building = threading.Lock()
 
 
 def step_type(
-    name: str, *, aliases: tuple[str, ...] = (), repeatable: bool | Callable[[Any], bool]
+    name: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    repeatable: bool | Callable[[Any], bool],
+    retried: bool | Callable[[Any], bool] = True,
 ) -> Callable[[Callable[..., StepResult]], Callable[..., StepResult]]:
     """Register the decorated `run(options: OptionsModel, context)` as the step type `name`.
 
-    `repeatable` is True, False, or a function of the options. Raises ValueError for a name that is taken.
+    `repeatable` and `retried` are True, False, or a function of the options. Raises ValueError for a name that is
+    taken.
     """
 
     def register(run: Callable[..., StepResult]) -> Callable[..., StepResult]:
@@ -65,7 +72,8 @@ def step_type(
             raise ValueError(f"step type {name!r} is registered twice")
         options = typing.get_type_hints(run)["options"]
         is_repeatable = repeatable if callable(repeatable) else _always(repeatable)
-        _registry[name] = StepType(name, aliases, options, run, is_repeatable, run.__module__)
+        is_retried = retried if callable(retried) else _always(retried)
+        _registry[name] = StepType(name, aliases, options, run, is_repeatable, run.__module__, is_retried)
         _flow_model.cache_clear()
         _defaults_spec.cache_clear()
         return run

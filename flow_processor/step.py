@@ -242,6 +242,10 @@ class StepContext(Protocol):
     def begun_wait(self) -> Wait | None:
         """The wait of this attempt that had begun when its worker left; to be given to `wait_for` as it is."""
 
+    @property
+    def begun_before(self) -> bool:
+        """Did an earlier worker die in the middle of this attempt? Then what it does may have been done."""
+
     def wait_for(self, wait: Wait) -> Signal | None:
         """Wait, at most once in an attempt. The signal that ended it; None when its moment has come.
 

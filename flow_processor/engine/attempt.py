@@ -145,6 +145,7 @@ class Attempt:
             data=self._data,
             deadline=self._deadline,
             begun_wait=None if waiting is None else Wait.from_record(waiting),
+            begun_before=self._record is not None and not self._goes_on,
         )
         self._context = context
         self._errors = context.errors

@@ -47,6 +47,7 @@ class AttemptContext:
         deadline: float | None,
         stop: threading.Event,
         begun_wait: Wait | None,
+        begun_before: bool,
         lines: Lines,
         journal: RunJournal,
         tools: Tools,
@@ -63,6 +64,7 @@ class AttemptContext:
         self._deadline = deadline
         self._stop = stop
         self._begun_wait = begun_wait
+        self._begun_before = begun_before
         self._lines = lines
         self._journal = journal
         self._tools = tools
@@ -158,6 +160,11 @@ class AttemptContext:
     def begun_wait(self) -> Wait | None:
         """The wait that had begun when the worker before left."""
         return self._begun_wait
+
+    @property
+    def begun_before(self) -> bool:
+        """Did an earlier worker die in the middle of this attempt?"""
+        return self._begun_before
 
     def wait_for(self, wait: Wait) -> Signal | None:
         """Wait; the signal that ended it, or None."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.expressions import patterns
+from flow_processor.factory import step_type_of
 from flow_processor.spec.step import RetrySpec, StepSpec
 
 
@@ -45,7 +46,7 @@ def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
     if error.code in ENDED_FROM_OUTSIDE:
         return Decision(Then.FAIL)
     text = error_text(error)
-    retry: RetrySpec | None = step.retry or getattr(step.options, "retry", None)
+    retry = _retry_of(step)
     # A step that may have done its work although it failed must not silently do it twice.
     is_unclear = error.details.get("outcome") == "unknown"
     if retry is not None and attempt <= retry.attempts and not is_unclear and _is_retried(retry, text):
@@ -56,6 +57,13 @@ def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
     if step.on_error_goto is not None:
         return Decision(Then.GOTO, target=step.on_error_goto)
     return Decision(Then.FAIL)
+
+
+def _retry_of(step: StepSpec) -> RetrySpec | None:
+    if not step_type_of(step).retried(step.options):
+        return None
+    own = getattr(step.options, "retry", None)
+    return step.retry or (own if isinstance(own, RetrySpec) else None)
 
 
 def _is_retried(retry: RetrySpec, text: str) -> bool:

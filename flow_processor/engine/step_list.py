@@ -175,6 +175,7 @@ class StepList:
         data: dict[str, Any],
         deadline: float | None,
         begun_wait: Wait | None,
+        begun_before: bool,
     ) -> AttemptContext:
         """The context of an attempt."""
         return AttemptContext(
@@ -186,6 +187,7 @@ class StepList:
             deadline=deadline,
             stop=self.stops.event,
             begun_wait=begun_wait,
+            begun_before=begun_before,
             lines=self.lines,
             journal=self.journal,
             tools=self._run.tools,

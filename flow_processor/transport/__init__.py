@@ -19,6 +19,8 @@ class TransportError(StepError):
     rest_invalid_request, rest_too_many_redirects, rest_response_too_large."""
 
     code = "rest_connection"
+    was_sent = True
+    """May the server have got something of the request? False only where that is certain."""
 
 
 def _never(status: int) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -22,7 +23,13 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InsecureRequestWarning,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from flow_processor.transport import MAX_REDIRECTS, Answer, Request, TransportError
 from flow_processor.version import VERSION
@@ -35,6 +42,14 @@ _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"
 """Headers that may go along to another origin; any other one may be a credential."""
 _CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables that name the certificates to trust, for machines behind a TLS proxy of their own."""
+_UNSENT = (
+    NewConnectionError,
+    ConnectTimeoutError,
+    ssl.SSLCertVerificationError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+)
+"""Causes of an end before anything of the request was sent."""
 
 _local = threading.local()
 
@@ -150,7 +165,9 @@ def send(request: Request, *, seconds: float) -> Answer:
     try:
         return _follow(session, request, deadline)
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-        raise _explained(error, request.uri, deadline) from error
+        explained = _explained(error, request.uri, deadline)
+        explained.was_sent = not any(isinstance(cause, _UNSENT) for cause in _causes(error))
+        raise explained from error
     finally:
         timer.cancel()
         _local.deadline = None
@@ -259,16 +276,22 @@ def _explained(error: Exception, uri: str, deadline: _Deadline) -> TransportErro
     return TransportError(f"cannot talk to {where}: {reason}", code="rest_connection")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause that says something: 'Connection refused' instead of three wrappings of it."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it wraps, from without to within."""
     found, seen = error, {id(error)}
     while True:
+        yield found
         inner = [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
         deeper = [part for part in inner if isinstance(part, BaseException) and id(part) not in seen]
         if not deeper:
-            break
+            return
         found = deeper[0]
         seen.add(id(found))
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause that says something: 'Connection refused' instead of three wrappings of it."""
+    found = list(_causes(error))[-1]
     verified = getattr(found, "verify_message", None)
     text = verified or getattr(found, "strerror", None) or str(found) or type(found).__name__
     return str(text)[:500]

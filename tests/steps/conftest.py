@@ -45,6 +45,7 @@ class FakeContext:
         """None: there are none."""
         self.zone = ZoneInfo("Europe/Brussels")
         self.begun_wait: Wait | None = None
+        self.begun_before = False
         self.signal: Signal | None = None
         """What ends the step's wait; None: its moment."""
         self.folders = Folders(data=root / "data", templates=root / "data" / "templates")

@@ -1,0 +1,248 @@
+"""The lifecycle: identify, choose, submit, approve, execute. Each call is done by `do`, which journals it by itself.
+
+What was chosen is worked out anew from the calls' results whenever a worker goes on, so it stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from flow_processor.clock import to_text
+from flow_processor.querypie import standing
+from flow_processor.querypie.calls import Calls
+from flow_processor.querypie.errors import QueryPieApproval, QueryPieExecution
+from flow_processor.querypie.selection import (
+    Found,
+    approval_steps_of,
+    cluster_of,
+    connection_of,
+    database_of,
+    executor_of,
+    rule_of,
+    text_of,
+)
+from flow_processor.querypie.submission import submission
+from flow_processor.querypie.wanted import Wanted
+from flow_processor.step import StepContext
+
+Call = Callable[[Calls, StepContext], Any]
+
+
+class Do(Protocol):
+    """Does one call and journals what it came to; what is in the journal is not done again."""
+
+    def __call__(self, label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
+        """`once`: it must not silently be done twice; `looks_first`: it sees to that itself, and is simply begun
+        again when its worker died."""
+
+
+class Lifecycle:
+    """One request, from its first call to its end."""
+
+    def __init__(self, wanted: Wanted, context: StepContext, do: Do):
+        self._wanted = wanted
+        self._context = context
+        self._do = do
+
+    def run(self) -> Found:
+        """All of it; user, rule, connection, cluster, database, workflow_uuid, approvals, executor, …"""
+        chosen = self._go_on() if self._wanted.workflow_uuid is not None else self._begin()
+        workflow, rule = chosen["workflow_uuid"], chosen.pop("rule_detail")
+        executor = executor_of(rule, self._wanted.executor)
+        if self._wanted.options.use_rule_based_approval:
+            approvals, remaining = self._approve(workflow, approval_steps_of(rule))
+        else:
+            approvals, remaining = [], None
+        if remaining != "EXECUTION":
+            self._do("approved", lambda calls, context: self._approved(calls, context, workflow, remaining))
+        execution = self._do(
+            "execute",
+            lambda calls, context: _execute(calls, context, workflow, executor),
+            looks_first=True,
+        )
+        ended = self._do(
+            "executed", lambda calls, context: self._executed(calls, context, workflow, executor)
+        )
+        times = {
+            "submitted": chosen.pop("submitted_at"),
+            "approved": approvals[-1]["at"] if approvals else None,
+            "executed": execution["at"],
+            "ended": ended["at"],
+        }
+        outcome = {"executor": executor, "execution_status": ended["status"], "times": times}
+        return {**chosen, "approvals": approvals, **outcome}
+
+    def _begin(self) -> Found:
+        """Everything up to the submitted request."""
+        wanted = self._wanted
+        login = wanted.login_id or ""
+        user = self._do("identify", lambda calls, context: _identify(calls, context, login))
+        rules = self._do("rules", lambda calls, context: calls.rules())
+        chosen_rule = rule_of(rules, wanted.rule)
+        rule = self._do("rule", lambda calls, context: _rule(calls, context, chosen_rule))
+        steps = approval_steps_of(rule)
+        executor_of(rule, wanted.executor)  # nothing is submitted that nobody can execute
+        uuid = text_of(user, "uuid", what="the user")
+        connections = self._do("connections", lambda calls, context: calls.connections(uuid))
+        connection = connection_of(connections, wanted.connection)
+        cluster = cluster_of(connection, wanted.cluster)
+        names = self._do(
+            "databases", lambda calls, context: _databases(calls, context, connection, cluster, uuid, wanted)
+        )
+        database = database_of(names, wanted.connection)
+
+        def submit(calls: Calls, context: StepContext) -> Found:
+            context.log(f"Selected Database: {database}")
+            for number, step in enumerate(steps, 1):
+                people = ", ".join(one["name"] for one in step["assignees"])
+                context.log(f"Step {number}: {people} (Condition: {step['condition']})")
+            body = submission(
+                wanted.options,
+                context,
+                requester=uuid,
+                rule=text_of(rule, "uuid", what="the rule"),
+                cluster=text_of(cluster, "uuid", what="the cluster"),
+                database=database,
+                steps=[
+                    {"assignees": [one["uuid"] for one in step["assignees"]], "condition": step["condition"]}
+                    for step in steps
+                ],
+            )
+            context.log(f"Creating SQL Request '{body['title']}'...")
+            workflow = calls.submit(body)
+            context.log(f"SQL Request created successfully! Workflow UUID: {workflow}")
+            return {"workflow_uuid": workflow, "at": to_text(context.now())}
+
+        submitted = self._do("submit", submit, once=True)
+        return {
+            "user": {key: user.get(key) for key in ("uuid", "name", "loginId", "email")},
+            "rule": {"uuid": rule.get("uuid"), "name": rule.get("name")},
+            "connection": {key: connection.get(key) for key in ("uuid", "name", "type")},
+            "cluster": {key: cluster.get(key) for key in ("uuid", "host", "port")},
+            "database": database,
+            "workflow_uuid": text_of(submitted, "workflow_uuid", what="what was given as the submission"),
+            "submitted_at": submitted.get("at"),
+            "rule_detail": rule,
+        }
+
+    def _go_on(self) -> Found:
+        """The same of a request that is there."""
+        workflow = self._wanted.workflow_uuid or ""
+        detail = self._do("status", lambda calls, context: calls.status(workflow))
+        chosen = {"uuid": text_of(detail.get("approvalRule"), "uuid", what="the request's rule")}
+        rule = self._do("rule", lambda calls, context: calls.rule(chosen["uuid"]))
+        user, connection = detail.get("requestedBy") or {}, detail.get("connection") or {}
+        db = connection.get("db") or {}
+        return {
+            "user": {key: user.get(key) for key in ("uuid", "name", "loginId", "email")},
+            "rule": {"uuid": rule.get("uuid"), "name": rule.get("name")},
+            "connection": {
+                "uuid": connection.get("uuid"),
+                "name": connection.get("name"),
+                "type": connection.get("databaseType"),
+            },
+            "cluster": {"uuid": db.get("clusterUuid"), "host": db.get("host"), "port": None},
+            "database": db.get("name"),
+            "workflow_uuid": workflow,
+            "submitted_at": detail.get("requestedAt"),
+            "rule_detail": rule,
+        }
+
+    def _approve(self, workflow: str, steps: list[Found]) -> tuple[list[Found], str | None]:
+        """What came of each approval, and the step that QueryPie named last."""
+        approvals: list[Found] = []
+        remaining = None
+        for number, step in enumerate(steps, 1):
+            people = step["assignees"]
+            for order, person in enumerate(people, 1):
+                if order == 1 and approvals:
+                    since = datetime.fromisoformat(approvals[-1]["at"]).timestamp()
+                    self._context.pause(self._wanted.options.approval_delay_seconds, since=since)
+                label = f"approve_{number}" if len(people) == 1 else f"approve_{number}_{order}"
+                approvals.append(self._approve_one(label, workflow, number, person))
+                remaining = approvals[-1]["remaining"]
+                if remaining in ("EXECUTION", "REVIEW", "DONE"):
+                    return approvals, remaining
+        return approvals, remaining
+
+    def _approve_one(self, label: str, workflow: str, number: int, person: Found) -> Found:
+        def approve(calls: Calls, context: StepContext) -> Found:
+            context.log(f"Approving Step {number} with user: {person['name']} (UUID: {person['uuid']})")
+            comments = self._wanted.comments_of(context, number)
+            remaining = calls.approve(workflow, person["uuid"], comments, step=number)
+            if remaining is None:
+                context.log(f"Step {number} had been approved before")
+            else:
+                context.log(f"Step {number} completed by {person['name']}. Remaining Steps: {remaining}")
+            found = {"step": number, "by": person["name"], "uuid": person["uuid"]}
+            return {**found, "remaining": remaining, "at": to_text(context.now())}
+
+        found: Found = self._do(label, approve, looks_first=True)
+        return found
+
+    def _approved(self, calls: Calls, context: StepContext, workflow: str, remaining: str | None) -> Found:
+        """Wait until the others have approved; or see that nothing is left to approve."""
+        options = self._wanted.options
+        while True:
+            detail = calls.status(workflow)
+            standing.check_open(detail, at="Approval failed")
+            if standing.approval_status(detail) == "APPROVED" or standing.has_been_executed(detail):
+                break
+            if options.use_rule_based_approval:
+                message = (
+                    f"Approval failed: all steps of the rule are approved, and QueryPie waits for {remaining}"
+                )
+                raise QueryPieApproval(message, details={"remaining": remaining})
+            context.pause(options.poll_seconds, since=None)
+        if remaining in ("REVIEW", "DONE") and not standing.has_been_executed(detail):
+            message = f"QueryPie names {remaining} as the request's next step, so it is not executed"
+            raise QueryPieExecution(message, details={"remaining": remaining})
+        context.log("All approval steps completed!")
+        return {"approval_status": standing.approval_status(detail)}
+
+    def _executed(self, calls: Calls, context: StepContext, workflow: str, executor: Found) -> Found:
+        """Wait until the execution has ended."""
+        while True:
+            detail = calls.status(workflow)
+            if standing.check_execution(detail):
+                context.log(f"Execution completed successfully by {executor['name']}!")
+                return {"status": standing.execution_status(detail), "at": to_text(context.now())}
+            context.pause(self._wanted.options.poll_seconds, since=None)
+
+
+def _identify(calls: Calls, context: StepContext, login: str) -> Found:
+    user = calls.identify(login)
+    context.log(f"User UUID: {user['uuid']}")
+    return user
+
+
+def _rule(calls: Calls, context: StepContext, chosen: Found) -> Found:
+    uuid = text_of(chosen, "uuid", what="an approval rule")
+    context.log(f"Selected Approval Rule: {chosen.get('name')} (UUID: {uuid})")
+    rule = calls.rule(uuid)
+    context.log(f"Rule has {len(rule.get('approvalSteps') or [])} approval step(s)")
+    return rule
+
+
+def _databases(
+    calls: Calls, context: StepContext, connection: Found, cluster: Found, user: str, wanted: Wanted
+) -> list[str]:
+    name, choice = connection.get("name"), wanted.connection
+    is_other = choice.name is not None and name != choice.name
+    context.log(
+        f"Selected Connection: {name} ({connection.get('type')})", level="warning" if is_other else "info"
+    )
+    uuids = text_of(connection, "uuid", what="a connection"), text_of(cluster, "uuid", what="a cluster")
+    context.log(f"Connection UUID: {uuids[0]}; Cluster UUID: {uuids[1]}")
+    names = calls.databases(*uuids, user)
+    context.log(f"Available Databases: {', '.join(names) or 'none'}")
+    return names
+
+
+def _execute(calls: Calls, context: StepContext, workflow: str, executor: Found) -> Found:
+    context.log(f"Executing SQL Request with executor: {executor['name']}")
+    if not calls.execute(workflow, executor["uuid"]):
+        context.log("The SQL Request had been executed before")
+    return {"at": to_text(context.now())}

@@ -1,0 +1,111 @@
+"""How a request stands, read from its details in QueryPie. No calls here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flow_processor.querypie.errors import QueryPieAnswer, QueryPieApproval, QueryPieExecution
+from flow_processor.querypie.selection import Found, list_of, text_of
+
+ENDED_BADLY = frozenset({"REJECTED", "CANCELED", "EXPIRED"})
+_APPROVAL = frozenset({"PENDING", "IN_PROGRESS", "APPROVED"}) | ENDED_BADLY
+_NOT_EXECUTED = frozenset({"NONE", "PENDING"})
+_EXECUTION = _NOT_EXECUTED | {"EXECUTING", "SUCCESS", "FAILURE", "CANCELED", "EXPIRED"}
+
+
+def approval_status(detail: Found) -> str:
+    """PENDING, IN_PROGRESS, APPROVED, REJECTED, CANCELED or EXPIRED."""
+    return _one_of(detail, "approvalStatus", _APPROVAL)
+
+
+def execution_status(detail: Found) -> str:
+    """NONE, PENDING, EXECUTING, SUCCESS, FAILURE, CANCELED or EXPIRED."""
+    return _one_of(detail, "executionStatus", _EXECUTION)
+
+
+def has_been_executed(detail: Found) -> bool:
+    """Is there nothing left to execute, whatever came of it?"""
+    return execution_status(detail) not in _NOT_EXECUTED
+
+
+def has_approved(detail: Found, user: str, step: int | None) -> bool:
+    """Has the user approved that step (from 1), or somebody in the user's place? None: every step where they can."""
+    if approval_status(detail) == "APPROVED":
+        return True
+    if step is not None:
+        return _is_done(_step(detail, step), user)
+    theirs = [one for one in _steps(detail) if _status_of(one, user) is not None]
+    return bool(theirs) and all(_is_done(one, user) for one in theirs)
+
+
+def check_open(detail: Found, *, at: str) -> None:
+    """Raises QueryPieApproval if nothing can be approved any more; `at` begins the message."""
+    status = approval_status(detail)
+    if status in ENDED_BADLY:
+        message = f"{at}: the request is {status}{_by_whom(detail)}"
+        raise QueryPieApproval(message, details={"approval_status": status})
+
+
+def check_execution(detail: Found) -> bool:
+    """Has it been executed well? Raises QueryPieExecution if it ended otherwise."""
+    status = execution_status(detail)
+    if status in ("FAILURE", "CANCELED", "EXPIRED"):
+        message = f"the execution of the request ended as {status}"
+        audits = [one for one in list_of(detail, "queryAuditUuids") if isinstance(one, str)]
+        more = f"; QueryPie's query audit: {', '.join(audits)}" if audits else ""
+        raise QueryPieExecution(
+            message + more, details={"execution_status": status, "query_audit_uuids": audits}
+        )
+    return status == "SUCCESS"
+
+
+def _steps(detail: Found) -> list[Found]:
+    steps = [one for one in list_of(detail, "approvalSteps") if isinstance(one, dict)]
+    return sorted(steps, key=lambda one: one["order"] if isinstance(one.get("order"), int) else 0)
+
+
+def _step(detail: Found, number: int) -> Found:
+    steps = _steps(detail)
+    if number > len(steps):
+        raise QueryPieAnswer(
+            f"QueryPie's request has {len(steps)} approval steps, the rule has a step {number}"
+        )
+    return steps[number - 1]
+
+
+def _is_done(step: Found, user: str) -> bool:
+    return step.get("status") == "APPROVED" or _status_of(step, user) == "APPROVED"
+
+
+def _status_of(step: Found, user: str) -> str | None:
+    for one in list_of(step, "assignees"):
+        assigned = one.get("assignedUser") if isinstance(one, dict) else None
+        if isinstance(assigned, dict) and assigned.get("uuid") == user:
+            return str(one.get("status"))
+    return None
+
+
+def _by_whom(detail: Found) -> str:
+    """` by Ada: not today`, if somebody rejected it."""
+    for step in _steps(detail):
+        for one in list_of(step, "assignees"):
+            if isinstance(one, dict) and one.get("status") == "REJECTED":
+                who = one.get("actionBy") or one.get("assignedUser") or {}
+                said = one.get("approverComments")
+                return f" by {who.get('name', 'somebody')}{f': {said}' if said else ''}"
+    return ""
+
+
+def _one_of(detail: Found, key: str, known: frozenset[str]) -> str:
+    status = text_of(detail, key, what="the request")
+    if status not in known:
+        raise QueryPieAnswer(f"QueryPie's request has {key} {status!r}, which is none that this step knows")
+    return status
+
+
+def moment_of(detail: Found, *, what: str) -> Any:
+    """When the first of its executors acted, as QueryPie says it; None if none has."""
+    for one in list_of(detail, what):
+        if isinstance(one, dict) and one.get("actionAt"):
+            return one["actionAt"]
+    return None

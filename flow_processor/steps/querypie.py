@@ -1,0 +1,231 @@
+"""Submit, approve and execute an SQL request in QueryPie.
+
+```yaml
+- name: change
+  type: querypie
+  querypie:
+    base_url: https://querypie.example.com
+    secret: querypie
+    login_id: "{{ __input__.login }}"
+    connection: {name: shop, type: MySQL, database: orders}
+    use_dml_query: true
+    request:
+      data_key: sql
+      title: "Close the orders of {{ __input__.day }}"
+      comments: Monthly clean-up
+```
+
+`action: run`, the default, does the whole lifecycle over QueryPie's API v2: identify the user, list the approval rules,
+read the rule, list the user's connections, list the databases, submit, approve once for each step of the rule (one
+assignee where its condition is ANY, each where it is ALL), execute, and wait until the execution has ended. The result
+is `{user, rule, connection, cluster, database, workflow_uuid, approvals, executor, execution_status, times}`. With
+`use_rule_based_approval: false` it waits until people have approved in QueryPie; a wait holds no worker.
+
+The other actions are one call each, for flows that put their own steps between them:
+
+| action | needs | result |
+|---|---|---|
+| identify | login_id | the user: `{uuid, name, loginId, email}` |
+| rules | | list of the rules for SQL requests, of all pages |
+| rule | rule_uuid | the rule, with approvalSteps and executionAssignees |
+| connections | user_uuid | list of connections with their clusters |
+| databases | user_uuid, connection_uuid, cluster_uuid | list of names |
+| submit | user_uuid, rule_uuid, cluster_uuid, database, approval_steps, request | `{workflow_uuid, at}` |
+| approve | workflow_uuid, user_uuid | `{remaining, at}`; null: had been approved before |
+| execute | workflow_uuid, user_uuid | `{executed_before, at}` |
+| status | workflow_uuid | the request as QueryPie describes it |
+
+**What is chosen.** Rule: by name, else the first. Connection: by name and type, else by type, else the first with
+`fallback_to_first` (or if it is the only one and none is preferred). The database likewise. Executor: by name, else
+the first of the rule. What does not fit is an error that names what there is. `octospool querypie probe` shows it all
+and submits nothing.
+
+**The SQL** goes out as it stands: `query` holds no template. Render it in a step `jinja` and name that by `data_key`.
+
+**Nothing is done twice.** Each call is a step inside, journaled by itself (`change/submit`, `change/approve_1`, …); a
+run that was cut off goes on behind the last one that had ended. `retry` inside `querypie` is for single calls: GETs are
+tried again when the server is away (no connection, 429, 5xx), a POST only where the server certainly did not take it
+(connection refused, 429, 503 with Retry-After). Where it is unclear whether an approval or execution arrived, the
+request's state is looked up, and only if that stays untouched for `settle_seconds` is it sent once more. QueryPie has
+no way of looking for a submitted request: if it is unclear whether a submission arrived, the run fails with
+`querypie_in_doubt`, or, where the worker died in the middle, is interrupted. Then look in QueryPie for the request
+whose comments end with run and step. If it is there, say so:
+`octospool runs resume RUN --mode value --value '{"workflow_uuid": "…"}'`, or launch the flow with `workflow_uuid`, with
+which `run` goes on behind the submission. A `retry` of the step itself is not used, for it would begin anew;
+`octospool runs retry RUN` keeps the calls that went well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
+
+from flow_processor.clock import to_text
+from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.expressions.rendered import checked
+from flow_processor.factory import StepType, step_type
+from flow_processor.paths import inside
+from flow_processor.querypie.calls import Calls
+from flow_processor.querypie.client import Access, Client, Voice
+from flow_processor.querypie.lifecycle import Call, Lifecycle
+from flow_processor.querypie.options import Action, ApprovalStep, QueryPieOptions
+from flow_processor.querypie.submission import submission
+from flow_processor.querypie.wanted import Wanted, rendered
+from flow_processor.spec.step import OnInterrupt, StepSpec
+from flow_processor.step import JsonValue, StepContext, StepResult
+
+_STEPS: TypeAdapter[list[ApprovalStep]] = TypeAdapter(list[ApprovalStep])
+
+
+@dataclass(frozen=True)
+class _OneCall:
+    """What a step inside does."""
+
+    do: Callable[[StepContext], JsonValue]
+    once: bool
+
+
+class CallStep(StepSpec):
+    """A call of the lifecycle, as a step that stands inside; no flow file holds one."""
+
+    options_key: ClassVar[str] = "call"
+    type: str = "querypie"
+    call: Any
+    """A `_OneCall`."""
+
+
+def _run_call(call: _OneCall, context: StepContext) -> StepResult:
+    return StepResult(call.do(context))
+
+
+CallStep.step_type = StepType(
+    "querypie", (), QueryPieOptions, _run_call, lambda call: not call.once, __name__
+)
+
+
+@step_type("querypie", repeatable=True, retried=False)
+def run(options: QueryPieOptions, context: StepContext) -> StepResult:
+    """Do what `action` says. Repeatable: the calls' own journal decides."""
+
+    def do(label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
+        step = CallStep(
+            name=label,
+            call=_OneCall(lambda inner: call(_calls(options, inner), inner), once or looks_first),
+            on_interrupt=OnInterrupt.RERUN if looks_first else OnInterrupt.FAIL,
+        )
+        return context.run_nested(step, label).value
+
+    if options.action is Action.RUN:
+        return StepResult(Lifecycle(Wanted.of(options, context), context, do).run())
+    call = _single_call(options, context)
+    once, looks_first = options.action is Action.SUBMIT, options.action in (Action.APPROVE, Action.EXECUTE)
+    return StepResult(do(options.action.value, call, once=once, looks_first=looks_first))
+
+
+def _single_call(options: QueryPieOptions, context: StepContext) -> Call:
+    """The one call of an action."""
+
+    def text(key: str) -> str:
+        return rendered(context, key, getattr(options, key)) or ""
+
+    match options.action:
+        case Action.IDENTIFY:
+            return lambda calls, inner: calls.identify(text("login_id"))
+        case Action.RULES:
+            return lambda calls, inner: calls.rules()
+        case Action.RULE:
+            return lambda calls, inner: calls.rule(text("rule_uuid"))
+        case Action.CONNECTIONS:
+            return lambda calls, inner: calls.connections(text("user_uuid"))
+        case Action.DATABASES:
+            return lambda calls, inner: calls.databases(
+                text("connection_uuid"), text("cluster_uuid"), text("user_uuid")
+            )
+        case Action.SUBMIT:
+            return lambda calls, inner: _submit(options, calls, inner)
+        case Action.APPROVE:
+            return lambda calls, inner: _approve(options, calls, inner)
+        case Action.EXECUTE:
+            return lambda calls, inner: {
+                "executed_before": not calls.execute(text("workflow_uuid"), text("user_uuid")),
+                "at": to_text(inner.now()),
+            }
+        case _:
+            return lambda calls, inner: calls.status(text("workflow_uuid"))
+
+
+def _submit(options: QueryPieOptions, calls: Calls, context: StepContext) -> JsonValue:
+    must = "a list of {assignees: [uuid, …], condition: ANY or ALL}"
+    given = context.render(
+        options.approval_steps
+        if isinstance(options.approval_steps, str)
+        else [one.model_dump() for one in options.approval_steps or []]
+    )
+    steps = checked(_STEPS, given, where="querypie.approval_steps", must=must)
+    body = submission(
+        options,
+        context,
+        requester=rendered(context, "user_uuid", options.user_uuid) or "",
+        rule=rendered(context, "rule_uuid", options.rule_uuid) or "",
+        cluster=rendered(context, "cluster_uuid", options.cluster_uuid) or "",
+        database=rendered(context, "database", options.database) or "",
+        steps=[one.model_dump() for one in steps],
+    )
+    return {"workflow_uuid": calls.submit(body), "at": to_text(context.now())}
+
+
+def _approve(options: QueryPieOptions, calls: Calls, context: StepContext) -> JsonValue:
+    workflow = rendered(context, "workflow_uuid", options.workflow_uuid) or ""
+    user = rendered(context, "user_uuid", options.user_uuid) or ""
+    comments = rendered(context, "approval_comments", options.approval_comments, may_be_empty=True) or ""
+    return {"remaining": calls.approve(workflow, user, comments), "at": to_text(context.now())}
+
+
+def _calls(options: QueryPieOptions, context: StepContext) -> Calls:
+    token = context.secret(options.secret).values.get("token")
+    if not isinstance(token, str) or not token:
+        message = f"secret {options.secret!r} has no 'token'; QueryPie needs a secret of type token"
+        raise StepError(message, code="querypie_secret")
+    access = Access(
+        base_url=rendered(context, "base_url", options.base_url) or "",
+        token=token,
+        auth_prefix=options.auth_prefix,
+        timeout_seconds=options.timeout_seconds,
+        verify=_verify(options, context),
+        retry=options.retry,
+        show_response=options.show_response,
+    )
+    voice = Voice(
+        log=lambda message, level: context.log(message, level=level),
+        wait=lambda seconds: _wait(context, seconds),
+        remaining=context.remaining_seconds,
+        redacted=context.redacted,
+        begun_before=context.begun_before,
+    )
+    return Calls(Client(access, voice), settle_seconds=options.settle_seconds)
+
+
+def _wait(context: StepContext, seconds: float) -> None:
+    """Short, and in this worker: a step that may run only once must not be left in the middle."""
+    left = context.remaining_seconds()
+    is_too_long = left is not None and left <= seconds
+    if context.stop.wait(left if is_too_long else seconds):
+        raise StepCancelled("the run ended while QueryPie was waited for")
+    if is_too_long:
+        raise StepTimeout(f"step '{context.step_name}' did not end within its time limit")
+
+
+def _verify(options: QueryPieOptions, context: StepContext) -> bool | str:
+    if isinstance(options.verify, bool):
+        if not options.verify:
+            context.log("the server's certificate is not checked (verify: false)", level="warning")
+        return options.verify
+    path = inside(
+        context.folders.data, options.verify, what="querypie.verify", private=context.folders.private
+    )
+    if not path.is_file():
+        raise StepError(f"verify: there is no file {options.verify!r}", code="rest_tls")
+    return str(path)

@@ -1,0 +1,452 @@
+"""A QueryPie on loopback. It holds each request, and each answer of its own, against the vendor's schema."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jsonschema
+
+SCHEMA = json.loads(
+    (Path(__file__).parent / "data" / "querypie-openapi-extract.json").read_text(encoding="utf-8")
+)
+TOKEN = "canary-querypie-token-5d1f"
+OPERATIONS = {
+    "identify": ("GET", "/users/identify"),
+    "rules": ("GET", "/workflows/approval-rules"),
+    "rule": ("GET", "/approval-rules/{uuid}"),
+    "connections": ("GET", "/workflows/requests/accessible-connections"),
+    "databases": ("GET", "/dac/connections/{uuid}/clusters/{clusterUuid}/database-names"),
+    "submit": ("POST", "/workflows/sql-request"),
+    "status": ("GET", "/workflows/sql-request/{workflowRequestUuid}"),
+    "execute": ("POST", "/workflows/sql-request/{workflowUuid}/execute"),
+    "approve": ("POST", "/workflows/{workflowUuid}/approve"),
+}
+ROOT = "/api/external/v2"
+
+
+def person(name: str) -> dict[str, str]:
+    """A user, always with the same UUID."""
+    number = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+    return {"uuid": number, "name": name, "loginId": f"{name}@example.com", "email": f"{name}@example.com"}
+
+
+def uid(name: str) -> str:
+    """The UUID of whatever has that name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next calls of an operation."""
+
+    operation: str
+    kind: str
+    """status, reset_before, reset_after, slow, held_before, held_after, empty, text."""
+    times: int = 1
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Set once a held call is there (and taken, for held_after)."""
+    let_go: threading.Event = field(default_factory=threading.Event)
+
+
+class FakeQueryPie(ThreadingHTTPServer):
+    """Set `rules`, `connections`, …, and `faults`; read `calls`, `taken` and `violations` (must stay empty)."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.mutex = threading.RLock()
+        self.prefix = "Bearer "
+        self.users = {"status": "FOUND", "users": [person("ada")]}
+        self.rules = [_rule("Default", [("ANY", ["elon", "grace"]), ("ANY", ["dba"])], ["elon"])]
+        self.page_size = 50
+        self.connections = [_connection("shop", "MySQL"), _connection("ledger", "PostgreSQL")]
+        self.databases = ["orders", "information_schema"]
+        self.final = "SUCCESS"
+        """How executions end."""
+        self.executing_looks = 0
+        """So many looks at an executed request say EXECUTING."""
+        self.after_approvals = "EXECUTION"
+        self.by_itself: str | None = None
+        """What somebody else does to a submitted request: approve, reject."""
+        self.looks_until = 0
+        """So many looks before they do."""
+        self.extra = False
+        """Answer more fields than the schema has."""
+        self.faults: list[Fault] = []
+        self.calls: list[tuple[str, dict[str, str], Any]] = []
+        self.taken: Counter[str] = Counter()
+        """Submissions, approvals (by user), executions that took effect."""
+        self.violations: list[str] = []
+        self.requests: dict[str, dict[str, Any]] = {}
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def close(self) -> None:
+        """Stop it; held calls are let go."""
+        for fault in self.faults:
+            fault.let_go.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that is gone is none of its business."""
+
+    def fault(self, operation: str, kind: str, **more: Any) -> Fault:
+        """Plan one."""
+        self.faults.append(Fault(operation, kind, **more))
+        return self.faults[-1]
+
+    def count(self, operation: str) -> int:
+        """How often it was called."""
+        return sum(name == operation for name, _, _ in self.calls)
+
+    def next_fault(self, operation: str) -> Fault | None:
+        """The fault of this call."""
+        with self.mutex:
+            for fault in self.faults:
+                if fault.operation == operation and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    # What it does.
+
+    def answer(
+        self, operation: str, names: dict[str, str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        """Status and body."""
+        with self.mutex:
+            found = getattr(self, f"_{operation}")(names, query, body)
+        return found if isinstance(found, tuple) else (200, found)
+
+    def _identify(self, names: Any, query: dict[str, str], body: Any) -> Any:
+        return self.users
+
+    def _rules(self, names: Any, query: dict[str, str], body: Any) -> Any:
+        page, size = int(query.get("pageNumber", "0")), self.page_size
+        there = [one for one in self.rules if one["requestType"] == query.get("requestType")]
+        times = {"createdAt": "2026-11-09T10:53:49.000Z", "updatedAt": "2026-11-09T10:53:49.000Z"}
+        shown = [
+            {"uuid": one["uuid"], "name": one["name"], "requestType": one["requestType"], **times}
+            for one in there
+        ]
+        total = -(-len(there) // size)
+        paging = {"currentPage": page, "pageSize": size, "totalPages": total, "totalElements": len(there)}
+        return {"list": shown[page * size : (page + 1) * size], "page": paging}
+
+    def _rule(self, names: dict[str, str], query: Any, body: Any) -> Any:
+        found = [one for one in self.rules if one["uuid"] == names["uuid"]]
+        return found[0] if found else _error(404, "NO_RULE", "no such rule")
+
+    def _connections(self, names: Any, query: Any, body: Any) -> Any:
+        return self.connections
+
+    def _databases(self, names: Any, query: Any, body: Any) -> Any:
+        return {"databaseNames": self.databases}
+
+    def _submit(self, names: Any, query: Any, body: Any) -> Any:
+        number = str(uuid.uuid4())
+        self.taken["submit"] += 1
+        self.requests[number] = {
+            "body": body,
+            "approvals": {},
+            "rejected": None,
+            "execution": "NONE",
+            "looks": 0,
+        }
+        return {"workflowUuid": number}
+
+    def _approve(self, names: dict[str, str], query: Any, body: Any) -> Any:
+        request = self.requests.get(names["workflowUuid"])
+        if request is None:
+            return _error(404, "NO_WORKFLOW", "no such request")
+        if request["rejected"]:
+            return _error(400, "REJECTED", "the request was rejected")
+        step = _current(request)
+        if step is None:
+            return _error(400, "APPROVED", "nothing is left to approve")
+        user = body["userUuid"]
+        if (
+            user not in request["body"]["approvalSteps"][step]["assignees"]
+            or (step, user) in request["approvals"]
+        ):
+            return _error(400, "NOT_ASSIGNED", "this user has nothing to approve")
+        request["approvals"][step, user] = body["comments"]
+        self.taken["approve"] += 1
+        step = _current(request)
+        return {"remainingSteps": self.after_approvals if step is None else f"APPROVAL_{step + 1}"}
+
+    def _execute(self, names: dict[str, str], query: Any, body: Any) -> Any:
+        request = self.requests.get(names["workflowUuid"])
+        if request is None:
+            return _error(404, "NO_WORKFLOW", "no such request")
+        if _current(request) is not None or request["execution"] != "NONE":
+            return _error(400, "STATE", "the request cannot be executed now")
+        self.taken["execute"] += 1
+        request["execution"] = "EXECUTING"
+        request["looks"] = 0
+        return None
+
+    def _status(self, names: dict[str, str], query: Any, body: Any) -> Any:
+        request = self.requests.get(names["workflowRequestUuid"])
+        if request is None:
+            return _error(404, "NO_WORKFLOW", "no such request")
+        request["looks"] += 1
+        if self.by_itself is not None and request["looks"] > self.looks_until:
+            if self.by_itself == "reject":
+                request["rejected"] = request["body"]["approvalSteps"][0]["assignees"][0]
+            else:
+                for number, step in enumerate(request["body"]["approvalSteps"]):
+                    request["approvals"].update({(number, user): "fine" for user in step["assignees"]})
+        if request["execution"] == "EXECUTING" and request["looks"] > self.executing_looks:
+            request["execution"] = self.final
+        return self._detail(names["workflowRequestUuid"], request)
+
+    def _detail(self, number: str, request: dict[str, Any]) -> dict[str, Any]:
+        body = request["body"]
+        people = {one["uuid"]: one for one in map(person, ("ada", "elon", "grace", "dba"))}
+        steps = []
+        for order, step in enumerate(body["approvalSteps"]):
+            assignees = []
+            for user in step["assignees"]:
+                status = "APPROVED" if (order, user) in request["approvals"] else "PENDING"
+                status = "REJECTED" if request["rejected"] == user else status
+                who = people.get(user, {**person("ada"), "uuid": user})
+                told = {"approverComments": "not today", "actionBy": who} if status == "REJECTED" else {}
+                assignees.append({"assignedUser": who, "delegated": False, "status": status, **told})
+            is_done = _is_done(request, order)
+            status = "APPROVED" if is_done else "REJECTED" if request["rejected"] else "PENDING"
+            condition = step["stepApproveCondition"]
+            steps.append({"order": order, "status": status, "condition": condition, "assignees": assignees})
+        overall = (
+            "REJECTED" if request["rejected"] else "APPROVED" if _current(request) is None else "IN_PROGRESS"
+        )
+        db = {
+            "clusterUuid": body["clusterUuid"],
+            "host": "db",
+            "name": body["databaseName"],
+            "replicationType": "SINGLE",
+        }
+        return {
+            "workflowUuid": number,
+            "workflowTitle": body["title"],
+            "requesterComment": body["comments"],
+            "requestType": "SQL_EXECUTION",
+            "requestedAt": "2026-11-21T10:00:00.000Z",
+            "requestedBy": person("ada"),
+            "targetDate": f"{body['targetDate']}T00:00:00.000Z",
+            "urgent": body["urgent"],
+            "approvalRule": {"uuid": body["ruleUuid"], "name": "Default"},
+            "approvalStatus": overall,
+            "approvalSteps": steps,
+            "executionStatus": request["execution"],
+            "executionAssignees": [],
+            "reviewAssignee": [],
+            "queryAuditUuids": [uid("audit")] if request["execution"] == "FAILURE" else [],
+            "content": {"type": "TEXT", "value": body["content"][:1000], "valuePreview": ""},
+            "connection": {
+                "uuid": uid("shop"),
+                "name": "shop",
+                "databaseType": "MYSQL",
+                "objectType": "DB",
+                "deleted": False,
+                "db": db,
+            },
+        }
+
+
+def _is_done(request: dict[str, Any], order: int) -> bool:
+    step = request["body"]["approvalSteps"][order]
+    approved = [user for user in step["assignees"] if (order, user) in request["approvals"]]
+    return len(approved) >= (len(step["assignees"]) if step["stepApproveCondition"] == "ALL" else 1)
+
+
+def _current(request: dict[str, Any]) -> int | None:
+    """Number of the approval step that is due, from 0."""
+    for order in range(len(request["body"]["approvalSteps"])):
+        if not _is_done(request, order):
+            return order
+    return None
+
+
+def _rule(name: str, steps: list[tuple[str, list[str]]], executors: list[str]) -> dict[str, Any]:
+    return {
+        "uuid": uid(f"rule {name}"),
+        "name": name,
+        "requestType": "SQL_EXECUTION",
+        "urgent": False,
+        "approvalSteps": [
+            {
+                "stepApproveCondition": condition,
+                "selectAssigneeCondition": "FIXED",
+                "ruleAssignees": [
+                    {key: person(one)[key] for key in ("uuid", "name", "email")} for one in people
+                ],
+            }
+            for condition, people in steps
+        ],
+        "executionAssignees": [{key: person(one)[key] for key in ("uuid", "name")} for one in executors],
+    }
+
+
+rule = _rule
+
+
+def _connection(name: str, kind: str) -> dict[str, Any]:
+    clusters = [
+        {
+            "uuid": uid(f"{name} {number}"),
+            "host": f"{name}{number}",
+            "port": "3306",
+            "replicationType": "SINGLE",
+        }
+        for number in (1, 2)
+    ]
+    return {"uuid": uid(name), "name": name, "type": kind, "clusters": clusters}
+
+
+def _error(status: int, code: str, message: str) -> tuple[int, Any]:
+    return status, {
+        "error": {"code": code, "message": message, "path": "told by the server", "status": status}
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeQueryPie
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._handle(None)
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self._handle(raw)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+    def _handle(self, raw: bytes | None) -> None:
+        server, parts = self.server, urlsplit(self.path)
+        found = _operation_of(self.command, parts.path.removeprefix(ROOT))
+        if found is None or not parts.path.startswith(ROOT):
+            server.violations.append(f"no such call: {self.command} {self.path}")
+            return self._send(*_error(404, "NO_CALL", "no such call"))
+        name, names = found
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        body = None if raw is None else json.loads(raw)
+        _check_request(server, name, query, body)
+        server.calls.append((name, query, body))
+        if self.headers.get("Authorization") != f"{server.prefix}{TOKEN}":
+            return self._send(*_error(401, "UNAUTHORIZED", "Invalid token"))
+        fault = server.next_fault(name)
+        if fault is None:
+            return self._take(name, names, query, body)
+        return self._go_wrong(fault, name, names, query, body)
+
+    def _take(self, name: str, names: dict[str, str], query: dict[str, str], body: Any) -> None:
+        status, answer = self.server.answer(name, names, query, body)
+        if self.server.extra and isinstance(answer, dict):
+            answer = {**answer, "unknown": {"more": [1, 2]}}
+        _check_answer(self.server, name, status, answer)
+        self._send(status, answer)
+
+    def _go_wrong(
+        self, fault: Fault, name: str, names: dict[str, str], query: dict[str, str], body: Any
+    ) -> None:
+        if fault.kind in ("reset_after", "held_after"):
+            self.server.answer(name, names, query, body)
+        if fault.kind.startswith("held"):
+            fault.begun.set()
+            fault.let_go.wait(60)
+        if fault.kind.startswith(("reset", "held")):
+            self.close_connection = True
+            self.connection.close()
+            return
+        if fault.kind == "slow":
+            time.sleep(fault.seconds)
+            self._take(name, names, query, body)
+        elif fault.kind == "empty":
+            self._send(200, None)
+        elif fault.kind == "text":
+            self._send(200, "<html>a proxy says hello</html>")
+        else:
+            self._send(*_error(fault.status, "FAULT", "planned by the test"), headers=fault.headers)
+
+    def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
+        data = b"" if answer is None else json.dumps(answer).encode()
+        kind = "application/json"
+        if isinstance(answer, str):
+            data, kind = answer.encode(), "text/html"
+        self.send_response(status)
+        for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _operation_of(method: str, path: str) -> tuple[str, dict[str, str]] | None:
+    for name, (wanted, pattern) in OPERATIONS.items():
+        match = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), path)
+        if wanted == method and match is not None:
+            return name, match.groupdict()
+    return None
+
+
+def _spec_of(name: str) -> dict[str, Any]:
+    method, path = OPERATIONS[name]
+    found: dict[str, Any] = SCHEMA["paths"][ROOT + path][method.lower()]
+    return found
+
+
+@cache
+def _validator(text: str) -> jsonschema.Draft202012Validator:
+    schema = {**json.loads(text), "components": SCHEMA["components"]}
+    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+
+
+def _hold_against(server: FakeQueryPie, what: str, schema: Any, value: Any) -> None:
+    for error in _validator(json.dumps(schema)).iter_errors(value):
+        server.violations.append(f"{what}: {error.message} at {list(error.absolute_path)}")
+
+
+def _check_request(server: FakeQueryPie, name: str, query: dict[str, str], body: Any) -> None:
+    spec = _spec_of(name)
+    known = {one["name"]: one for one in spec.get("parameters", []) if one["in"] == "query"}
+    server.violations += [f"{name}: unknown query {key}" for key in query if key not in known]
+    missing = [key for key, one in known.items() if one.get("required") and not query.get(key)]
+    server.violations += [f"{name}: query {key} is missing" for key in missing]
+    if "requestBody" in spec:
+        schema = spec["requestBody"]["content"]["application/json"]["schema"]
+        _hold_against(server, f"request of {name}", schema, body)
+        properties = SCHEMA["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+        server.violations += [f"{name}: unknown field {key}" for key in body if key not in properties]
+
+
+def _check_answer(server: FakeQueryPie, name: str, status: int, answer: Any) -> None:
+    response = _spec_of(name)["responses"].get(str(status), {})
+    content = response.get("content", {}).get("application/json")
+    if content is None:
+        if answer is not None:
+            server.violations.append(f"answer of {name}: {status} should have no body")
+        return
+    _hold_against(server, f"answer of {name}", content["schema"], answer)
