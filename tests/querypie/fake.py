@@ -57,6 +57,7 @@ class Fault:
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    says: str = "planned by the test"
     begun: threading.Event = field(default_factory=threading.Event)
     """Set once a held call is there (and taken, for held_after)."""
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -390,7 +391,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "text":
             self._send(200, "<html>a proxy says hello</html>")
         else:
-            self._send(*_error(fault.status, "FAULT", "planned by the test"), headers=fault.headers)
+            self._send(*_error(fault.status, "FAULT", fault.says), headers=fault.headers)
 
     def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
         data = b"" if answer is None else json.dumps(answer).encode()
