@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -24,6 +25,7 @@ from shipped import (
 )
 
 from tests.engine.world import until
+from tests.querypie.fake import TOKEN, FakeQueryPie
 
 __all__ = ["daemon"]
 
@@ -391,6 +393,36 @@ def test_shell_counts_words_that_no_shell_reads(daemon: Daemon):
     """What looks like a command stays data."""
     data = daemon.succeed("examples/shell.yml", "one $(two) three; four")
     assert data["words"] == {"words": 4, "size": (SHIPPED / "input" / "jira_search.json").stat().st_size}
+
+
+def test_a_change_request_goes_through_querypie(daemon: Daemon):
+    """Submitted, approved by people, executed, written down; a refused one is written down too."""
+    pie = FakeQueryPie()
+    secrets = daemon.folder / "secrets.yml"
+    text = secrets.read_text(encoding="utf-8")
+    secrets.write_text(text.replace("${QUERYPIE_TOKEN}", TOKEN), encoding="utf-8")
+
+    def change() -> dict[str, Any]:
+        params = {"server": pie.url, "login": "ada", "state": "cancelled"}
+        body = {"path": "examples/querypie.yml", "params": params, "wait": 60}
+        outcome: dict[str, Any] = daemon.call("POST", "/api/flows/launch", json=body).json()
+        assert outcome["status"] == "succeeded", outcome["error"]
+        return outcome
+
+    try:
+        pie.by_itself = "approve"
+        until(lambda: "QUERYPIE_TOKEN" not in json.dumps(change()["data"]), "the secret counts")
+        (number,) = pie.requests
+        written = json.loads(daemon.output("change.json"))
+        assert (written["request"], written["status"], written["error"]) == (number, "SUCCESS", None)
+        assert "SET state = 'cancelled'" in pie.requests[number]["body"]["content"]
+        pie.users = {"status": "NOT_FOUND", "users": []}
+        change()
+        written = json.loads(daemon.output("change.json"))
+        assert (written["status"], written["error"]) == ("failed", "QueryPie knows no user with login 'ada'")
+        assert (pie.taken, pie.violations) == ({"submit": 1, "execute": 1}, [])
+    finally:
+        pie.close()
 
 
 def test_every_shipped_flow_is_run_here():

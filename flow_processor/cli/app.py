@@ -25,6 +25,7 @@ COMMANDS = {
     "restore": "Put a backup back.",
     "doctor": "Look whether the data folder is whole, and repair it.",
     "token": "Make a token of the API for somebody else.",
+    "querypie": "Ask a QueryPie server what a step would choose.",
     "schema": "Print the JSON Schema of flow files, for editors.",
     "init": "Make a data folder with a flow that works.",
     "version": "Print the version.",

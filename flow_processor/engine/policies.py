@@ -62,8 +62,8 @@ def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
 def _retry_of(step: StepSpec) -> RetrySpec | None:
     if not step_type_of(step).retried(step.options):
         return None
-    own = getattr(step.options, "retry", None)
-    return step.retry or (own if isinstance(own, RetrySpec) else None)
+    retry: RetrySpec | None = step.retry or getattr(step.options, "retry", None)
+    return retry
 
 
 def _is_retried(retry: RetrySpec, text: str) -> bool:

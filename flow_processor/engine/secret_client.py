@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from flow_processor.engine.frames import Frame
 from flow_processor.engine.signals import Orphaned
 from flow_processor.errors import StepError
-from flow_processor.expressions import jq
+from flow_processor.secrets.picking import picked
 from flow_processor.secrets.redaction import Redactor
 from flow_processor.step import Secret
 
@@ -77,13 +77,6 @@ class SecretClient:
 
     def _picked(self, secret: Secret) -> Secret:
         self._redactor.add_secret(secret)
-        if "data" not in secret.values:
-            return secret
-        picked = secret.values["data"]
-        if secret.values.get("jq_expression") is not None:
-            # Here, because the daemon evaluates no expression, not even the data folder's owner's.
-            picked = jq.run(secret.values["jq_expression"], picked)
-        values = picked if isinstance(picked, dict) else {"token": picked}
-        answer = Secret(secret.name, secret.type, values)
+        answer = picked(secret)
         self._redactor.add_secret(answer)
         return answer

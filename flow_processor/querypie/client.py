@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from flow_processor.expressions import patterns
 from flow_processor.querypie.errors import (
     QueryPieAnswer,
     QueryPieError,
@@ -17,7 +18,7 @@ from flow_processor.querypie.errors import (
     QueryPieUnauthorized,
     QueryPieUnavailable,
 )
-from flow_processor.querypie.options import CallRetry
+from flow_processor.spec.step import RetrySpec
 from flow_processor.transport import Answer, Request, TransportError, send
 from flow_processor.transport.content import decode
 
@@ -53,7 +54,7 @@ class Access:
     timeout_seconds: float = 30.0
     """Of one call."""
     verify: bool | str = True
-    retry: CallRetry = field(default_factory=CallRetry)
+    retry: RetrySpec = field(default_factory=RetrySpec)
     show_response: bool = False
 
     @property
@@ -126,8 +127,9 @@ class Client:
             try:
                 return self._send(method, path, query or {}, body)
             except QueryPieError as error:
-                pause = error.retry_after if error.retry_after is not None else retry.pause(attempt)
-                if not error.may_repeat or attempt > retry.attempts or pause > _LONGEST_PAUSE:
+                pause = _pause(retry, attempt) if error.retry_after is None else error.retry_after
+                is_wanted = attempt <= retry.attempts and _is_retried(retry, error)
+                if not error.may_repeat or not is_wanted or pause > _LONGEST_PAUSE:
                     raise
                 self.voice.log(f"{error.message}; tried again in {pause:g} s", "warning")
             self.voice.wait(pause)
@@ -196,6 +198,16 @@ class Client:
         if 300 <= answer.status < 400:
             error.details["location"] = self.voice.redacted(answer.headers.get("location", ""))
         return error
+
+
+def _pause(retry: RetrySpec, attempt: int) -> float:
+    """Seconds between the failed `attempt` (1 is the first) and the next."""
+    return float(min(retry.delay_seconds * retry.backoff ** (attempt - 1), retry.max_delay_seconds))
+
+
+def _is_retried(retry: RetrySpec, error: QueryPieError) -> bool:
+    text = f"{error.message} {json.dumps(error.details, ensure_ascii=False)}"
+    return retry.on is None or patterns.first_match(retry.on, text) is not None
 
 
 def _named(method: str, path: tuple[str, ...]) -> str:

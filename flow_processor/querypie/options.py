@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from flow_processor.spec.base import Pause, RelativePath, Seconds, Spec, Templated, TemplateText
+from flow_processor.spec.step import RetrySpec
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -40,23 +41,6 @@ NEEDS: dict[Action, tuple[str, ...]] = {
     Action.STATUS: ("workflow_uuid",),
 }
 """Options without which an action cannot be done."""
-
-
-class CallRetry(Spec):
-    """Further tries of one call, where they are safe."""
-
-    attempts: Annotated[int, Field(ge=0, le=100)] = 3
-    """Extra tries after the first one."""
-    delay_seconds: Pause = 1.0
-    """Pause before the first extra try, in seconds; a Retry-After of the server wins."""
-    backoff: Annotated[float, Field(ge=1, le=10)] = 2.0
-    """Each further pause is this many times the one before."""
-    max_delay_seconds: Seconds = 60.0
-    """No pause is longer, in seconds."""
-
-    def pause(self, attempt: int) -> float:
-        """Seconds between the failed `attempt` (1 is the first) and the next."""
-        return float(min(self.delay_seconds * self.backoff ** (attempt - 1), self.max_delay_seconds))
 
 
 class ConnectionChoice(Spec):
@@ -141,8 +125,9 @@ class QueryPieOptions(Spec):
     trust."""
     timeout_seconds: Seconds = 30.0
     """Time of one call, in seconds."""
-    retry: CallRetry = CallRetry()
-    """Further tries of single calls: GETs when the server is away, POSTs only where it certainly did not take them."""
+    retry: RetrySpec | None = RetrySpec(attempts=3, backoff=2)
+    """Further tries of single calls: GETs when the server is away, POSTs only where it certainly did not take them; a
+    Retry-After of the server wins over the pause. Default: 3, after 1, 2 and 4 seconds."""
     show_response: bool = False
     """Write what QueryPie answers to the run's log."""
     login_id: Text | None = None

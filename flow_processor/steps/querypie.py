@@ -64,6 +64,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from flow_processor.clock import to_text
+from flow_processor.environment import secret_value
 from flow_processor.errors import StepCancelled, StepError, StepTimeout
 from flow_processor.expressions.rendered import checked
 from flow_processor.factory import StepType, step_type
@@ -74,7 +75,7 @@ from flow_processor.querypie.lifecycle import Call, Lifecycle
 from flow_processor.querypie.options import Action, ApprovalStep, QueryPieOptions
 from flow_processor.querypie.submission import submission
 from flow_processor.querypie.wanted import Wanted, rendered
-from flow_processor.spec.step import OnInterrupt, StepSpec
+from flow_processor.spec.step import OnInterrupt, RetrySpec, StepSpec
 from flow_processor.step import JsonValue, StepContext, StepResult
 
 _STEPS: TypeAdapter[list[ApprovalStep]] = TypeAdapter(list[ApprovalStep])
@@ -185,17 +186,13 @@ def _approve(options: QueryPieOptions, calls: Calls, context: StepContext) -> Js
 
 
 def _calls(options: QueryPieOptions, context: StepContext) -> Calls:
-    token = context.secret(options.secret).values.get("token")
-    if not isinstance(token, str) or not token:
-        message = f"secret {options.secret!r} has no 'token'; QueryPie needs a secret of type token"
-        raise StepError(message, code="querypie_secret")
     access = Access(
         base_url=rendered(context, "base_url", options.base_url) or "",
-        token=token,
+        token=secret_value(context.secret(options.secret), ("token",)),
         auth_prefix=options.auth_prefix,
         timeout_seconds=options.timeout_seconds,
         verify=_verify(options, context),
-        retry=options.retry,
+        retry=options.retry or RetrySpec(),
         show_response=options.show_response,
     )
     voice = Voice(

@@ -52,7 +52,7 @@ class Fault:
 
     operation: str
     kind: str
-    """status, reset_before, reset_after, slow, held_before, held_after, empty, text."""
+    """status, reset_before, reset_after, slow, held_before, held_after, late, empty, text."""
     times: int = 1
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
@@ -376,10 +376,12 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         if fault.kind in ("reset_after", "held_after"):
             self.server.answer(name, names, query, body)
-        if fault.kind.startswith("held"):
+        if fault.kind.startswith("held") or fault.kind == "late":
             fault.begun.set()
             fault.let_go.wait(60)
-        if fault.kind.startswith(("reset", "held")):
+        if fault.kind == "late":
+            self.server.answer(name, names, query, body)
+        if fault.kind.startswith(("reset", "held", "late")):
             self.close_connection = True
             self.connection.close()
             return

@@ -135,3 +135,17 @@ def test_the_token_is_nowhere(world: World, pie: FakeQueryPie, caplog: pytest.Lo
     assert len(files) > 3
     assert TOKEN not in shown
     assert [path.name for path in files if TOKEN.encode() in path.read_bytes()] == []
+
+
+def test_a_call_that_arrives_late_is_not_made_twice(world: World, pie: FakeQueryPie) -> None:
+    """The worker died, and the server takes its POST only while the next one looks at the state."""
+    late = pie.fault("execute", "late")
+    run_id = world.launch(flow(pie).replace("settle_seconds: 0.2", "settle_seconds: 60"))
+    until(late.begun.is_set, "the execution is there")
+    before = pie.count("status")
+    world.kill_worker(run_id)
+    until(lambda: pie.count("status") >= before + 2, "the next worker looks at the state, again and again")
+    late.let_go.set()
+    run = world.wait(run_id)
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert (pie.count("execute"), pie.taken["execute"]) == (1, 1)
