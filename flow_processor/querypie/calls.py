@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from flow_processor.querypie import standing
@@ -14,6 +15,7 @@ from flow_processor.querypie.errors import (
     QueryPieError,
     QueryPieExecution,
     QueryPieInDoubt,
+    QueryPieRefused,
 )
 from flow_processor.querypie.selection import Found, list_of, text_of, user_of
 
@@ -77,119 +79,91 @@ class Calls:
         """The details of a request."""
         return _mapping(self._client.get("workflows", "sql-request", workflow), "a request")
 
-    def approve(self, workflow: str, user: str, comments: str, *, step: int | None = None) -> str | None:
-        """Approve in the user's name; the next step that QueryPie names, None if it had been approved before."""
-        at = "Approval failed" if step is None else f"Approval failed at Step {step}"
+    def approve(self, workflow: str, user: str, comments: str, *, step: int) -> str | None:
+        """Approve that step (from 1) in the user's name; the next step that QueryPie names, None if it had been
+        approved before."""
+        at = f"Approval failed at Step {step}"
 
         def is_done(detail: Found) -> bool:
             standing.check_open(detail, at=at)
             return standing.has_approved(detail, user, step)
 
         try:
-            answer = self._once(
-                workflow,
+            post = partial(
+                self._post,
                 ("workflows", workflow, "approve"),
                 {"userUuid": user, "comments": comments},
-                is_done,
-                what="the approval",
+                _remaining_in,
             )
+            remaining: str | None = self._once(workflow, post, is_done, what="the approval")
+            return remaining
         except (QueryPieApproval, QueryPieInDoubt):
             raise
         except QueryPieError as error:
             details = {**error.details, "cause": error.code}
             raise QueryPieApproval(f"{at}: {error.message}", details=details) from error
-        if answer is None:
-            return None
-        remaining = text_of(answer, "remainingSteps", what="the answer to the approval")
-        if remaining not in _REMAINING:
-            raise QueryPieAnswer(f"QueryPie names the next step {remaining!r}, which is none that it has")
-        return remaining
 
     def execute(self, workflow: str, user: str) -> bool:
         """Have the request executed; False if it had been before."""
         path = ("workflows", "sql-request", workflow, "execute")
+        post = partial(self._post, path, {"userUuid": user}, lambda answer: True)
         try:
-            answer = self._once(
-                workflow,
-                path,
-                {"userUuid": user},
-                standing.has_been_executed,
-                what="the execution",
-                empty=True,
-            )
+            return bool(self._once(workflow, post, standing.has_been_executed, what="the execution"))
         except QueryPieInDoubt:
             raise
         except QueryPieError as error:
             details = {**error.details, "cause": error.code}
             message = f"the request cannot be executed: {error.message}"
             raise QueryPieExecution(message, details=details) from error
-        return answer is not None
 
     def _once(
-        self,
-        workflow: str,
-        path: Sequence[str],
-        body: Found,
-        is_done: Callable[[Found], bool],
-        *,
-        what: str,
-        empty: bool = False,
+        self, workflow: str, post: Callable[[], Any], is_done: Callable[[Found], bool], *, what: str
     ) -> Any:
         """The answer of a POST that takes effect at most once; None where the request's state shows that it has.
 
         `is_done` reads that from the request's details, and raises what cannot be mended. A state that stays
-        untouched for `settle_seconds` after an unclear POST means that it was not taken.
+        untouched for `settle_seconds` after an unclear POST means that it was not taken; then it is sent once more.
         """
-        if is_done(self.status(workflow)) or (
-            self._client.voice.begun_before and self._settles(workflow, is_done)
-        ):
+        if is_done(self.status(workflow)):
             return None
-        try:
-            return self._post(path, body, empty=empty)
-        except QueryPieError as unclear:
-            if not unclear.is_unclear:
-                raise
-            self._client.voice.log(
-                f"unclear: {unclear.message}; looking whether {what} took effect", "warning"
-            )
+        if self._client.voice.begun_before and self._settles(workflow, is_done):
+            return None
+        is_second = False
+        while True:
             try:
-                if self._settles(workflow, is_done):
-                    return None
-            except QueryPieApproval:
-                raise
+                return post()
             except QueryPieError as error:
-                message = f"nobody knows whether {what} took effect: {unclear.message}; then {error.message}"
-                raise _in_doubt(message, error) from error
-        return self._second(workflow, path, body, is_done, what=what, empty=empty)
+                if not error.is_unclear:
+                    if isinstance(error, QueryPieRefused) and is_done(self.status(workflow)):
+                        return None  # somebody was faster
+                    raise
+                if self._has_arrived(error, workflow, is_done, what=what):
+                    return None
+                if is_second:
+                    message = f"nobody knows whether {what} took effect: {error.message}"
+                    raise _in_doubt(message, error) from error
+            is_second = True
 
-    def _second(
-        self,
-        workflow: str,
-        path: Sequence[str],
-        body: Found,
-        is_done: Callable[[Found], bool],
-        *,
-        what: str,
-        empty: bool,
-    ) -> Any:
+    def _post(self, path: Sequence[str], body: Found, read: Callable[[Any], Any]) -> Any:
+        """What `read` finds in the answer; an answer that it cannot read leaves it unclear what became of the POST."""
+        answer = self._client.post(*path, body=body)
         try:
-            return self._post(path, body, empty=empty)
-        except QueryPieError as error:
-            if is_done(self.status(workflow)):
-                return None
-            if error.is_unclear:
-                message = f"nobody knows whether {what} took effect: {error.message}"
-                raise _in_doubt(message, error) from error
+            return read(answer)
+        except QueryPieAnswer as broken:
+            broken.is_unclear = True
             raise
 
-    def _post(self, path: Sequence[str], body: Found, *, empty: bool) -> Any:
-        """The answer, which is never None."""
-        answer = self._client.post(*path, body=body)
-        if answer is None and not empty:
-            broken = QueryPieAnswer(f"POST /{'/'.join(path)} answers nothing")
-            broken.is_unclear = True
-            raise broken
-        return {} if answer is None else answer
+    def _has_arrived(
+        self, unclear: QueryPieError, workflow: str, is_done: Callable[[Found], bool], *, what: str
+    ) -> bool:
+        self._client.voice.log(f"unclear: {unclear.message}; looking whether {what} took effect", "warning")
+        try:
+            return self._settles(workflow, is_done)
+        except QueryPieApproval:
+            raise
+        except QueryPieError as error:
+            message = f"nobody knows whether {what} took effect: {unclear.message}; then {error.message}"
+            raise _in_doubt(message, error) from error
 
     def _settles(self, workflow: str, is_done: Callable[[Found], bool]) -> bool:
         """Does the state show within the time that it takes to settle that it was done?"""
@@ -201,6 +175,14 @@ class Calls:
             if left <= 0:
                 return False
             self._client.voice.wait(min(_LOOK_SECONDS, left))
+
+
+def _remaining_in(answer: Any) -> str:
+    """The next step that the answer to an approval names."""
+    remaining = text_of(answer, "remainingSteps", what="the answer to the approval")
+    if remaining not in _REMAINING:
+        raise QueryPieAnswer(f"QueryPie names the next step {remaining!r}, which is none that it has")
+    return remaining
 
 
 def _in_doubt(message: str, error: QueryPieError) -> QueryPieInDoubt:

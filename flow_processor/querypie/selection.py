@@ -102,7 +102,7 @@ def database_of(names: Sequence[str], wanted: ConnectionChoice) -> str:
 
 
 def approval_steps_of(rule: Found) -> list[Found]:
-    """`[{condition, assignees: [{uuid, name}]}]` of a rule: one assignee where the condition is ANY, else all."""
+    """`[{condition, assignees: [{uuid, name}]}]` of a rule."""
     found = []
     for number, step in enumerate(list_of(rule, "approvalSteps"), 1):
         people = [_person(one) for one in list_of(step, "ruleAssignees")]
@@ -112,8 +112,14 @@ def approval_steps_of(rule: Found) -> list[Found]:
         condition = step.get("stepApproveCondition")
         if condition not in ("ANY", "ALL"):
             raise QueryPieAnswer(f"step {number} of the approval rule has the condition {condition!r}")
-        found.append({"condition": condition, "assignees": people[:1] if condition == "ANY" else people})
+        found.append({"condition": condition, "assignees": people})
     return found
+
+
+def approvers_of(step: Found) -> list[Found]:
+    """Who approves: the first assignee where the condition is ANY, all where it is ALL."""
+    people: list[Found] = step["assignees"]
+    return people[:1] if step["condition"] == "ANY" else people
 
 
 def executor_of(rule: Found, wanted: str | None) -> Found:

@@ -28,14 +28,36 @@ def has_been_executed(detail: Found) -> bool:
     return execution_status(detail) not in _NOT_EXECUTED
 
 
-def has_approved(detail: Found, user: str, step: int | None) -> bool:
-    """Has the user approved that step (from 1), or somebody in the user's place? None: every step where they can."""
-    if approval_status(detail) == "APPROVED":
-        return True
-    if step is not None:
-        return _is_done(_step(detail, step), user)
-    theirs = [one for one in _steps(detail) if _status_of(one, user) is not None]
-    return bool(theirs) and all(_is_done(one, user) for one in theirs)
+def has_approved(detail: Found, user: str, step: int) -> bool:
+    """Has the user approved that step (from 1), or somebody in the user's place?"""
+    return approval_status(detail) == "APPROVED" or _is_done(_step(detail, step), user)
+
+
+def due_step(detail: Found, user: str) -> int | None:
+    """Number of the step (from 1) that an approval of the user is for; None: they have approved all of theirs.
+
+    For a user who has none it is the one that is due, and QueryPie says what it thinks of that.
+    """
+    steps = list(enumerate(_steps(detail), 1))
+    theirs = [number for number, step in steps if _status_of(step, user) is not None]
+    among = theirs or [number for number, _ in steps]
+    return next((number for number, step in steps if number in among and not _is_done(step, user)), None)
+
+
+def steps_of(detail: Found) -> list[Found]:
+    """`[{condition, assignees: [{uuid, name}]}]` of a request."""
+    found = []
+    for step in _steps(detail):
+        people = [one.get("assignedUser") for one in list_of(step, "assignees") if isinstance(one, dict)]
+        assignees = [
+            {"uuid": text_of(one, "uuid", what="an approver"), "name": one.get("name")}
+            for one in people
+            if isinstance(one, dict)
+        ]
+        if not assignees:
+            raise QueryPieAnswer("QueryPie's request has an approval step without assignees")
+        found.append({"condition": step.get("condition"), "assignees": assignees})
+    return found
 
 
 def check_open(detail: Found, *, at: str) -> None:

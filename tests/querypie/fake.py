@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import jsonschema
+from tests.querypie.pieces import connection, person, refusal, rule, uid
+from tests.querypie.vendor import ROOT, answer_problems, operation_of, request_problems
 
-SCHEMA = json.loads(
-    (Path(__file__).parent / "data" / "querypie-openapi-extract.json").read_text(encoding="utf-8")
-)
 TOKEN = "canary-querypie-token-5d1f"
-OPERATIONS = {
-    "identify": ("GET", "/users/identify"),
-    "rules": ("GET", "/workflows/approval-rules"),
-    "rule": ("GET", "/approval-rules/{uuid}"),
-    "connections": ("GET", "/workflows/requests/accessible-connections"),
-    "databases": ("GET", "/dac/connections/{uuid}/clusters/{clusterUuid}/database-names"),
-    "submit": ("POST", "/workflows/sql-request"),
-    "status": ("GET", "/workflows/sql-request/{workflowRequestUuid}"),
-    "execute": ("POST", "/workflows/sql-request/{workflowUuid}/execute"),
-    "approve": ("POST", "/workflows/{workflowUuid}/approve"),
-}
-ROOT = "/api/external/v2"
-
-
-def person(name: str) -> dict[str, str]:
-    """A user, always with the same UUID."""
-    number = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-    return {"uuid": number, "name": name, "loginId": f"{name}@example.com", "email": f"{name}@example.com"}
-
-
-def uid(name: str) -> str:
-    """The UUID of whatever has that name."""
-    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
 @dataclass
@@ -73,9 +45,9 @@ class FakeQueryPie(ThreadingHTTPServer):
         self.mutex = threading.RLock()
         self.prefix = "Bearer "
         self.users = {"status": "FOUND", "users": [person("ada")]}
-        self.rules = [_rule("Default", [("ANY", ["elon", "grace"]), ("ANY", ["dba"])], ["elon"])]
+        self.rules = [rule("Default", [("ANY", ["elon", "grace"]), ("ANY", ["dba"])], ["elon"])]
         self.page_size = 50
-        self.connections = [_connection("shop", "MySQL"), _connection("ledger", "PostgreSQL")]
+        self.connections = [connection("shop", "MySQL"), connection("ledger", "PostgreSQL")]
         self.databases = ["orders", "information_schema"]
         self.final = "SUCCESS"
         """How executions end."""
@@ -157,7 +129,7 @@ class FakeQueryPie(ThreadingHTTPServer):
 
     def _rule(self, names: dict[str, str], query: Any, body: Any) -> Any:
         found = [one for one in self.rules if one["uuid"] == names["uuid"]]
-        return found[0] if found else _error(404, "NO_RULE", "no such rule")
+        return found[0] if found else refusal(404, "NO_RULE", "no such rule")
 
     def _connections(self, names: Any, query: Any, body: Any) -> Any:
         return self.connections
@@ -180,18 +152,18 @@ class FakeQueryPie(ThreadingHTTPServer):
     def _approve(self, names: dict[str, str], query: Any, body: Any) -> Any:
         request = self.requests.get(names["workflowUuid"])
         if request is None:
-            return _error(404, "NO_WORKFLOW", "no such request")
+            return refusal(404, "NO_WORKFLOW", "no such request")
         if request["rejected"]:
-            return _error(400, "REJECTED", "the request was rejected")
+            return refusal(400, "REJECTED", "the request was rejected")
         step = _current(request)
         if step is None:
-            return _error(400, "APPROVED", "nothing is left to approve")
+            return refusal(400, "APPROVED", "nothing is left to approve")
         user = body["userUuid"]
         if (
             user not in request["body"]["approvalSteps"][step]["assignees"]
             or (step, user) in request["approvals"]
         ):
-            return _error(400, "NOT_ASSIGNED", "this user has nothing to approve")
+            return refusal(400, "NOT_ASSIGNED", "this user has nothing to approve")
         request["approvals"][step, user] = body["comments"]
         self.taken["approve"] += 1
         step = _current(request)
@@ -200,9 +172,9 @@ class FakeQueryPie(ThreadingHTTPServer):
     def _execute(self, names: dict[str, str], query: Any, body: Any) -> Any:
         request = self.requests.get(names["workflowUuid"])
         if request is None:
-            return _error(404, "NO_WORKFLOW", "no such request")
+            return refusal(404, "NO_WORKFLOW", "no such request")
         if _current(request) is not None or request["execution"] != "NONE":
-            return _error(400, "STATE", "the request cannot be executed now")
+            return refusal(400, "STATE", "the request cannot be executed now")
         self.taken["execute"] += 1
         request["execution"] = "EXECUTING"
         request["looks"] = 0
@@ -211,7 +183,7 @@ class FakeQueryPie(ThreadingHTTPServer):
     def _status(self, names: dict[str, str], query: Any, body: Any) -> Any:
         request = self.requests.get(names["workflowRequestUuid"])
         if request is None:
-            return _error(404, "NO_WORKFLOW", "no such request")
+            return refusal(404, "NO_WORKFLOW", "no such request")
         request["looks"] += 1
         if self.by_itself is not None and request["looks"] > self.looks_until:
             if self.by_itself == "reject":
@@ -290,48 +262,6 @@ def _current(request: dict[str, Any]) -> int | None:
     return None
 
 
-def _rule(name: str, steps: list[tuple[str, list[str]]], executors: list[str]) -> dict[str, Any]:
-    return {
-        "uuid": uid(f"rule {name}"),
-        "name": name,
-        "requestType": "SQL_EXECUTION",
-        "urgent": False,
-        "approvalSteps": [
-            {
-                "stepApproveCondition": condition,
-                "selectAssigneeCondition": "FIXED",
-                "ruleAssignees": [
-                    {key: person(one)[key] for key in ("uuid", "name", "email")} for one in people
-                ],
-            }
-            for condition, people in steps
-        ],
-        "executionAssignees": [{key: person(one)[key] for key in ("uuid", "name")} for one in executors],
-    }
-
-
-rule = _rule
-
-
-def _connection(name: str, kind: str) -> dict[str, Any]:
-    clusters = [
-        {
-            "uuid": uid(f"{name} {number}"),
-            "host": f"{name}{number}",
-            "port": "3306",
-            "replicationType": "SINGLE",
-        }
-        for number in (1, 2)
-    ]
-    return {"uuid": uid(name), "name": name, "type": kind, "clusters": clusters}
-
-
-def _error(status: int, code: str, message: str) -> tuple[int, Any]:
-    return status, {
-        "error": {"code": code, "message": message, "path": "told by the server", "status": status}
-    }
-
-
 class _Handler(BaseHTTPRequestHandler):
     server: FakeQueryPie
     protocol_version = "HTTP/1.1"
@@ -348,17 +278,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self, raw: bytes | None) -> None:
         server, parts = self.server, urlsplit(self.path)
-        found = _operation_of(self.command, parts.path.removeprefix(ROOT))
+        found = operation_of(self.command, parts.path.removeprefix(ROOT))
         if found is None or not parts.path.startswith(ROOT):
             server.violations.append(f"no such call: {self.command} {self.path}")
-            return self._send(*_error(404, "NO_CALL", "no such call"))
+            return self._send(*refusal(404, "NO_CALL", "no such call"))
         name, names = found
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         body = None if raw is None else json.loads(raw)
-        _check_request(server, name, query, body)
+        server.violations += request_problems(name, query, body)
         server.calls.append((name, query, body))
         if self.headers.get("Authorization") != f"{server.prefix}{TOKEN}":
-            return self._send(*_error(401, "UNAUTHORIZED", "Invalid token"))
+            return self._send(*refusal(401, "UNAUTHORIZED", "Invalid token"))
         fault = server.next_fault(name)
         if fault is None:
             return self._take(name, names, query, body)
@@ -368,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = self.server.answer(name, names, query, body)
         if self.server.extra and isinstance(answer, dict):
             answer = {**answer, "unknown": {"more": [1, 2]}}
-        _check_answer(self.server, name, status, answer)
+        self.server.violations += answer_problems(name, status, answer)
         self._send(status, answer)
 
     def _go_wrong(
@@ -393,7 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "text":
             self._send(200, "<html>a proxy says hello</html>")
         else:
-            self._send(*_error(fault.status, "FAULT", fault.says), headers=fault.headers)
+            self._send(*refusal(fault.status, "FAULT", fault.says), headers=fault.headers)
 
     def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
         data = b"" if answer is None else json.dumps(answer).encode()
@@ -405,51 +335,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(data)
-
-
-def _operation_of(method: str, path: str) -> tuple[str, dict[str, str]] | None:
-    for name, (wanted, pattern) in OPERATIONS.items():
-        match = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), path)
-        if wanted == method and match is not None:
-            return name, match.groupdict()
-    return None
-
-
-def _spec_of(name: str) -> dict[str, Any]:
-    method, path = OPERATIONS[name]
-    found: dict[str, Any] = SCHEMA["paths"][ROOT + path][method.lower()]
-    return found
-
-
-@cache
-def _validator(text: str) -> jsonschema.Draft202012Validator:
-    schema = {**json.loads(text), "components": SCHEMA["components"]}
-    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-
-
-def _hold_against(server: FakeQueryPie, what: str, schema: Any, value: Any) -> None:
-    for error in _validator(json.dumps(schema)).iter_errors(value):
-        server.violations.append(f"{what}: {error.message} at {list(error.absolute_path)}")
-
-
-def _check_request(server: FakeQueryPie, name: str, query: dict[str, str], body: Any) -> None:
-    spec = _spec_of(name)
-    known = {one["name"]: one for one in spec.get("parameters", []) if one["in"] == "query"}
-    server.violations += [f"{name}: unknown query {key}" for key in query if key not in known]
-    missing = [key for key, one in known.items() if one.get("required") and not query.get(key)]
-    server.violations += [f"{name}: query {key} is missing" for key in missing]
-    if "requestBody" in spec:
-        schema = spec["requestBody"]["content"]["application/json"]["schema"]
-        _hold_against(server, f"request of {name}", schema, body)
-        properties = SCHEMA["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
-        server.violations += [f"{name}: unknown field {key}" for key in body if key not in properties]
-
-
-def _check_answer(server: FakeQueryPie, name: str, status: int, answer: Any) -> None:
-    response = _spec_of(name)["responses"].get(str(status), {})
-    content = response.get("content", {}).get("application/json")
-    if content is None:
-        if answer is not None:
-            server.violations.append(f"answer of {name}: {status} should have no body")
-        return
-    _hold_against(server, f"answer of {name}", content["schema"], answer)

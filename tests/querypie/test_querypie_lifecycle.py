@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from flow_processor.errors import StepError
-from tests.querypie.fake import FakeQueryPie, person, rule, uid
+from tests.querypie.fake import FakeQueryPie
+from tests.querypie.pieces import person, rule, uid
 from tests.steps.conftest import FakeContext
 
 Run = Callable[..., Any]

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flow_processor.cli.app import octospool as command
-from tests.querypie.fake import TOKEN, FakeQueryPie, rule
+from tests.querypie.fake import TOKEN, FakeQueryPie
+from tests.querypie.pieces import rule
 
 Probe = Callable[..., Result]
 
