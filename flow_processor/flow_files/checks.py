@@ -76,6 +76,10 @@ def _check_step(loc: Loc, step: StepSpec, document: Document, own: OwnNames) -> 
             message = f"'{word}' is not available in jq expressions here"
             hint = "values come from the flow's data; secrets and files from their own steps"
             yield problem_at(document, place, "jq_denied", message, hint=hint, of_value=True)
+    if step.retry is not None and not step.step_type.retried(step.options):
+        message = f"a step of the type '{step.type}' is not begun anew after a failure, for that could do things twice"
+        hint = f"'retry' under '{step.options_key}' is for its single calls"
+        yield problem_at(document, (*loc, "retry"), "retry_refused", message, hint=hint)
     if step.options_key not in _NOT_TEMPLATED:
         yield from _check_templates((*loc, step.options_key), step.options, document, own)
 

@@ -16,6 +16,7 @@ from flow_processor.querypie.errors import QueryPieApproval, QueryPieExecution
 from flow_processor.querypie.selection import (
     Found,
     approval_steps_of,
+    approvers_of,
     cluster_of,
     connection_of,
     database_of,
@@ -49,10 +50,10 @@ class Lifecycle:
     def run(self) -> Found:
         """All of it; user, rule, connection, cluster, database, workflow_uuid, approvals, executor, …"""
         chosen = self._go_on() if self._wanted.workflow_uuid is not None else self._begin()
-        workflow, rule = chosen["workflow_uuid"], chosen.pop("rule_detail")
+        workflow, rule, steps = chosen["workflow_uuid"], chosen.pop("rule_detail"), chosen.pop("steps")
         executor = executor_of(rule, self._wanted.executor)
         if self._wanted.options.use_rule_based_approval:
-            approvals, remaining = self._approve(workflow, approval_steps_of(rule))
+            approvals, remaining = self._approve(workflow, steps)
         else:
             approvals, remaining = [], None
         if remaining != "EXECUTION":
@@ -125,6 +126,7 @@ class Lifecycle:
             "workflow_uuid": text_of(submitted, "workflow_uuid", what="what was given as the submission"),
             "submitted_at": submitted.get("at"),
             "rule_detail": rule,
+            "steps": steps,
         }
 
     def _go_on(self) -> Found:
@@ -148,6 +150,7 @@ class Lifecycle:
             "workflow_uuid": workflow,
             "submitted_at": detail.get("requestedAt"),
             "rule_detail": rule,
+            "steps": standing.steps_of(detail),
         }
 
     def _approve(self, workflow: str, steps: list[Found]) -> tuple[list[Found], str | None]:
@@ -155,7 +158,7 @@ class Lifecycle:
         approvals: list[Found] = []
         remaining = None
         for number, step in enumerate(steps, 1):
-            people = step["assignees"]
+            people = approvers_of(step)
             for order, person in enumerate(people, 1):
                 if order == 1 and approvals:
                     since = datetime.fromisoformat(approvals[-1]["at"]).timestamp()
@@ -191,10 +194,9 @@ class Lifecycle:
             if standing.approval_status(detail) == "APPROVED" or standing.has_been_executed(detail):
                 break
             if options.use_rule_based_approval:
-                message = (
-                    f"Approval failed: all steps of the rule are approved, and QueryPie waits for {remaining}"
-                )
-                raise QueryPieApproval(message, details={"remaining": remaining})
+                status = standing.approval_status(detail)
+                message = f"Approval failed: every step was approved, and the request is still {status}"
+                raise QueryPieApproval(message, details={"approval_status": status, "remaining": remaining})
             context.pause(options.poll_seconds, since=None)
         if remaining in ("REVIEW", "DONE") and not standing.has_been_executed(detail):
             message = f"QueryPie names {remaining} as the request's next step, so it is not executed"

@@ -31,7 +31,7 @@ The other actions are one call each, for flows that put their own steps between 
 | connections | user_uuid | list of connections with their clusters |
 | databases | user_uuid, connection_uuid, cluster_uuid | list of names |
 | submit | user_uuid, rule_uuid, cluster_uuid, database, approval_steps, request | `{workflow_uuid, at}` |
-| approve | workflow_uuid, user_uuid | `{remaining, at}`; null: had been approved before |
+| approve | workflow_uuid, user_uuid | `{step, remaining, at}`; `remaining` null: had been approved before |
 | execute | workflow_uuid, user_uuid | `{executed_before, at}` |
 | status | workflow_uuid | the request as QueryPie describes it |
 
@@ -51,7 +51,7 @@ no way of looking for a submitted request: if it is unclear whether a submission
 `querypie_in_doubt`, or, where the worker died in the middle, is interrupted. Then look in QueryPie for the request
 whose comments end with run and step. If it is there, say so:
 `octospool runs resume RUN --mode value --value '{"workflow_uuid": "…"}'`, or launch the flow with `workflow_uuid`, with
-which `run` goes on behind the submission. A `retry` of the step itself is not used, for it would begin anew;
+which `run` goes on behind the submission. A `retry` of the step itself is refused, for it would begin anew;
 `octospool runs retry RUN` keeps the calls that went well.
 """
 
@@ -71,8 +71,9 @@ from flow_processor.factory import StepType, step_type
 from flow_processor.paths import inside
 from flow_processor.querypie.calls import Calls
 from flow_processor.querypie.client import Access, Client, Voice
-from flow_processor.querypie.lifecycle import Call, Lifecycle
+from flow_processor.querypie.lifecycle import Call, Do, Lifecycle
 from flow_processor.querypie.options import Action, ApprovalStep, QueryPieOptions
+from flow_processor.querypie.standing import due_step
 from flow_processor.querypie.submission import submission
 from flow_processor.querypie.wanted import Wanted, rendered
 from flow_processor.spec.step import OnInterrupt, RetrySpec, StepSpec
@@ -119,10 +120,12 @@ def run(options: QueryPieOptions, context: StepContext) -> StepResult:
         )
         return context.run_nested(step, label).value
 
+    if options.action is Action.APPROVE:
+        return StepResult(_approve(options, context, do))
     if options.action is Action.RUN:
         return StepResult(Lifecycle(Wanted.of(options, context), context, do).run())
     call = _single_call(options, context)
-    once, looks_first = options.action is Action.SUBMIT, options.action in (Action.APPROVE, Action.EXECUTE)
+    once, looks_first = options.action is Action.SUBMIT, options.action is Action.EXECUTE
     return StepResult(do(options.action.value, call, once=once, looks_first=looks_first))
 
 
@@ -147,8 +150,6 @@ def _single_call(options: QueryPieOptions, context: StepContext) -> Call:
             )
         case Action.SUBMIT:
             return lambda calls, inner: _submit(options, calls, inner)
-        case Action.APPROVE:
-            return lambda calls, inner: _approve(options, calls, inner)
         case Action.EXECUTE:
             return lambda calls, inner: {
                 "executed_before": not calls.execute(text("workflow_uuid"), text("user_uuid")),
@@ -178,11 +179,20 @@ def _submit(options: QueryPieOptions, calls: Calls, context: StepContext) -> Jso
     return {"workflow_uuid": calls.submit(body), "at": to_text(context.now())}
 
 
-def _approve(options: QueryPieOptions, calls: Calls, context: StepContext) -> JsonValue:
+def _approve(options: QueryPieOptions, context: StepContext, do: Do) -> JsonValue:
+    """One approval. Which step it is for is looked up and journaled before, so that it is for no other one later."""
     workflow = rendered(context, "workflow_uuid", options.workflow_uuid) or ""
     user = rendered(context, "user_uuid", options.user_uuid) or ""
     comments = rendered(context, "approval_comments", options.approval_comments, may_be_empty=True) or ""
-    return {"remaining": calls.approve(workflow, user, comments), "at": to_text(context.now())}
+    due = do("due", lambda calls, inner: due_step(calls.status(workflow), user))
+    if due is None:
+        return {"step": None, "remaining": None, "at": None}
+
+    def approve(calls: Calls, inner: StepContext) -> JsonValue:
+        remaining = calls.approve(workflow, user, comments, step=due)
+        return {"step": due, "remaining": remaining, "at": to_text(inner.now())}
+
+    return do("approve", approve, looks_first=True)
 
 
 def _calls(options: QueryPieOptions, context: StepContext) -> Calls:

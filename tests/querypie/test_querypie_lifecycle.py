@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flow_processor.errors import StepError
+from tests.ports import free_port
 from tests.querypie.fake import FakeQueryPie
 from tests.querypie.pieces import person, rule, uid
 from tests.steps.conftest import FakeContext
@@ -224,6 +225,27 @@ FAILURES = [
     (fault("rule", "status", status=404), {}, "querypie_not_found", "404 FAULT: planned", 0),
     (fault("rules", "status", status=500, times=9), {}, "querypie_unavailable", "500 FAULT: planned", 0),
     (fault("rules", "reset_before", times=9), {}, "querypie_unavailable", "GET /workflows/approval-rules", 0),
+    (
+        fault("rules", "slow", seconds=1.0, times=9),
+        {"timeout_seconds": 0.2, "retry": {"attempts": 1, "delay_seconds": 0}},
+        "querypie_unavailable",
+        "no whole answer",
+        0,
+    ),
+    (
+        fault("rules", "status", status=500, times=1),
+        {"retry": {"attempts": 5, "on": "429"}},
+        "querypie_unavailable",
+        "500 FAULT",
+        0,
+    ),
+    (
+        fault("rules", "status", status=429, headers={"Retry-After": "86400"}),
+        {},
+        "querypie_unavailable",
+        "takes no more calls",
+        0,
+    ),
     (fault("connections", "empty"), {}, "querypie_answer", "no list of connections", 0),
     (fault("identify", "text"), {}, "querypie_answer", "status None", 0),
     (fault("submit", "status", status=400), {}, "querypie_refused", "400 FAULT: planned", 0),
@@ -317,3 +339,66 @@ def test_what_the_server_answers_may_be_shown_without_the_token(
     said = "\n".join(line for _, line in context.lines)
     assert 'GET /users/identify answers 200: {"status": "FOUND"' in said
     assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        ({"query": "x", "target_date": "tomorrow"}, "invalid_value", "target_date must be a day"),
+        (
+            {"query": "x", "target_date": "2026-12-02", "expiration_date": "2026-12-01"},
+            "invalid_value",
+            "before target_date",
+        ),
+        ({"query": "x", "title": "{{ nothing }}"}, "invalid_value", "querypie.request.title must be a text"),
+        ({"query": "x", "urgent": "{{ 'soon' }}"}, "invalid_value", "urgent must be true or false"),
+        ({"file": "nowhere.sql"}, "file_not_found", "nowhere.sql"),
+        ({"data_key": "nothing"}, "invalid_value", "no SQL text under data_key 'nothing'"),
+    ],
+)
+def test_a_request_that_comes_to_nothing_is_not_submitted(
+    pie: FakeQueryPie, context: FakeContext, call: Run, request_: dict[str, Any], code: str, said: str
+) -> None:
+    context.data["nothing"] = None
+    connection = {"name": "shop", "database": "orders"}
+    with pytest.raises(StepError) as caught:
+        call(login_id="ada", connection=connection, request={"title": "t", **request_})
+    assert (caught.value.code, said in caught.value.message) == (code, True), caught.value.message
+    assert pie.count("submit") == 0
+
+
+def test_a_server_that_is_not_there_has_taken_nothing(pie: FakeQueryPie, context: FakeContext, call: Run) -> None:
+    """So the submission is tried again, and is not in doubt."""
+    submission = {
+        "user_uuid": uid("ada"),
+        "rule_uuid": uid("rule"),
+        "cluster_uuid": uid("cluster"),
+        "database": "orders",
+        "approval_steps": [{"assignees": [uid("elon")]}],
+        "request": {"query": "SELECT 1", "title": "t"},
+    }
+    with pytest.raises(StepError) as caught:
+        call(action="submit", base_url=f"http://127.0.0.1:{free_port()}", **submission)
+    assert caught.value.code == "querypie_unavailable"
+    assert len([line for _, line in context.lines if "tried again" in line]) == 2
+
+
+def test_an_approval_alone_is_for_one_step(pie: FakeQueryPie, run: Run, call: Run) -> None:
+    """Who approves two steps does so in two calls, also where the answer to the first is lost."""
+    steps = [{"assignees": [uid("elon")]}, {"assignees": [uid("elon")]}]
+    workflow = call(
+        action="submit",
+        user_uuid=uid("ada"),
+        rule_uuid=uid("rule"),
+        cluster_uuid=uid("cluster"),
+        database="orders",
+        approval_steps=steps,
+        request={"query": "SELECT 1", "title": "t"},
+    )["workflow_uuid"]
+    pie.fault("approve", "reset_after")
+    approve = {"action": "approve", "workflow_uuid": workflow, "user_uuid": uid("elon")}
+    first = call(**approve)
+    assert (first["step"], first["remaining"], pie.taken["approve"]) == (1, None, 1)
+    second = call(**approve)
+    assert (second["step"], second["remaining"], pie.taken["approve"]) == (2, "EXECUTION", 2)
+

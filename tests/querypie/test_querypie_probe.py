@@ -40,7 +40,7 @@ def test_it_prints_what_a_step_would_choose(pie: FakeQueryPie, probe: Probe) -> 
     assert result.exit_code == 0, result.output
     assert [line.split() for line in result.stdout.splitlines()][1:] == [
         ["rule", "Default", "(of:", "Default)"],
-        ["step", "1", "elon", "(condition", "ANY)"],
+        ["step", "1", "elon,", "grace", "(condition", "ANY)"],
         ["step", "2", "dba", "(condition", "ANY)"],
         ["executor", "elon"],
         ["connection", "shop", "(MySQL)", "(of:", "shop", "(MySQL),", "ledger", "(PostgreSQL))"],
