@@ -14,8 +14,9 @@ from flow_processor.spec.cron import CronRule
 from flow_processor.spec.moments import moment_of
 from flow_processor.spec.schedule import ScheduleSpec
 
-COUNT_LIMIT = 5000
-"""Missed slots of a cron rule are counted up to here (some 30 ms); more are told as 'more than 5000'."""
+COUNT_LIMIT = 300
+"""Missed slots of a cron rule are counted up to here (some 2 ms: after a long downtime all schedules have some); more
+are told as 'more than 300'."""
 
 _cron_rule = lru_cache(maxsize=4096)(CronRule.parse)
 """Kept, because of 10,000 schedules most share their text with others, and a start reads all of them."""

@@ -216,6 +216,10 @@ def test_a_change_touches_only_what_is_given(api: Api) -> None:
     changed = patch(interval=60, repeat_count=2, timezone=None, data=None)
     assert (changed["every_seconds"], changed["interval"], changed["timezone"]) == (None, 60, "UTC")
     assert (changed["data"], len(changed["next"])) == (None, 3)
+    changed = patch(catchup=None, params=None, catchup_max=None, active=False)
+    assert (changed["catchup"], changed["params"], changed["state"]) == ("latest", {}, "inactive")
+    changed = patch(active=True)
+    assert (changed["state"], len(changed["next"])) == ("active", 3)
     for body, code in (
         ({"repeat_count": None}, "invalid_schedule"),
         ({"at": "2020-01-01T00:00"}, "schedule_in_past"),
