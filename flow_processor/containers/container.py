@@ -7,6 +7,7 @@ clock and at whether the run is being ended. The order is create, attach, start:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import threading
 import time
@@ -30,7 +31,7 @@ _REMOVE_CANCELLED_SECONDS, _REMOVE_LATE_SECONDS = 1.0, 0.15
 """The same where the worker itself is about to be ended: for a cancel, and for a time limit."""
 
 _LOOK_SECONDS = 0.02
-_REMOVE_TRIES = 5
+_REMOVE_PAUSES_SECONDS, _REMOVE_LATER_SECONDS = (0.1, 0.2, 0.4, 0.8), 5.0
 _KILLED = 137
 
 
@@ -72,6 +73,9 @@ class Container:
         self._failure: BaseException | None = None
         self._ended: Ended | None = None
         self._output: AttachedOutput | None = None
+        self._removal_tried = threading.Event()
+        """It is removed, or cannot be just now."""
+        self._is_removed = False
 
     def run(self, *, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> Ended:
         """Run it and wait for its end; then it is removed.
@@ -240,23 +244,27 @@ class Container:
         self._done.wait(CANCEL_GRACE_SECONDS)
 
     def _remove_within(self, seconds: float) -> None:
-        """Remove it. What does not succeed in this time goes on; what does not succeed at all is left to the daemon."""
+        """Remove it. What does not succeed in this time goes on while the worker lives; then the daemon does it."""
         if not self._was_created:
             return
         if self._output is not None and not self._done.is_set():
             self._output.interrupt()  # the engine would wait for somebody to take what is printed
-        removing = threading.Thread(target=self._remove, name="container-removal", daemon=True)
-        removing.start()
-        removing.join(seconds)
-        if removing.is_alive():
-            self._log("the container is not removed yet; the daemon will see to it", "warning")
+        threading.Thread(target=self._remove, name="container-removal", daemon=True).start()
+        self._removal_tried.wait(seconds)
+        if not self._is_removed:
+            self._log("the container is not removed yet; it will be once the engine answers", "warning")
 
     def _remove(self) -> None:
-        for number in range(_REMOVE_TRIES):
+        """Until it is done: while the run goes on in this worker, nobody else would do it."""
+        for pause in itertools.chain(_REMOVE_PAUSES_SECONDS, itertools.repeat(_REMOVE_LATER_SECONDS)):
             with contextlib.suppress(StepError):
                 self._engine.remove(self._name)
+                self._is_removed = True
+                self._removal_tried.set()
                 return
-            time.sleep(0.1 * 2**number)
+            if pause == _REMOVE_LATER_SECONDS:
+                self._removal_tried.set()
+            time.sleep(pause)
 
 
 def _says_no_image(error: EngineRefused) -> bool:
