@@ -190,9 +190,18 @@ WRONG: dict[str, tuple[str, Callable[[bytes], dict[str, str]]]] = {
         "timed",
         lambda body: {"X-Octospool-Signature": f"t={int(time.time())},v1={hmac_of(body)}"},
     ),
+    "timed: without signature": (
+        "timed",
+        lambda body: {"X-Octospool-Signature": f"t={int(time.time())}"},
+    ),
+    "timed: milliseconds": (
+        "timed",
+        lambda body: {"X-Octospool-Signature": f"t={int(time.time())}000,v1={hmac_of(body)}"},
+    ),
     "timed: too old": ("timed", lambda body: timed(body, age=400)),
     "timed: too far ahead": ("timed", lambda body: timed(body, age=-400)),
     "timed: signed as the body alone": ("timed", signed),
+    "timed: short": ("timed", lambda body: {"X-Octospool-Signature": "t=9,v1=9"}),
     "timed: nonsense": ("timed", lambda body: {"X-Octospool-Signature": "t=9,9=v1"}),
     "token: wrong": ("token", lambda body: {"X-Gitlab-Token": KEY + "x"}),
     "token: missing": ("token", lambda body: {}),
@@ -216,6 +225,38 @@ def test_who_proves_nothing_gets_the_same_answer_whatever_is_wrong(
     assert lines[0].startswith(f"webhook '{target}': refused: ")
     assert "canary" not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no signature", "the header X-Hub-Signature-256 is missing"),
+        ("no prefix", "the header X-Hub-Signature-256 has no 'sha256=' in front"),
+        ("empty", "the header X-Hub-Signature-256 is not 'sha256=' and 64 hex digits"),
+        (
+            "another key",
+            "the header X-Hub-Signature-256 does not fit the body: another secret, or the body was changed",
+        ),
+        ("timed: without moment", "the header X-Octospool-Signature has no 't='"),
+        ("timed: without signature", "the header X-Octospool-Signature has no 'v1='"),
+        (
+            "timed: milliseconds",
+            "in the header X-Octospool-Signature 't' is no moment in seconds (13 digits: milliseconds?)",
+        ),
+        ("timed: short", "the header X-Octospool-Signature is not t=<unix seconds>,v1=<64 hex digits>"),
+        ("timed: too old", "it was signed 40"),
+        ("timed: too far ahead", "it was signed for 3"),
+        ("token: wrong", "the header X-Gitlab-Token has another token"),
+    ],
+)
+def test_the_log_tells_what_is_wrong_with_a_proof_and_whence_it_came(
+    api: Api, name: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else does: the caller gets a bare 401."""
+    target, headers = WRONG[name]
+    call(api, target, b"1", {**headers(b"1"), "X-Forwarded-For": "192.0.2.7"})
+    assert f"webhook '{target}': refused: {says}" in caplog.text
+    assert "(from 127.0.0.1, X-Forwarded-For: 192.0.2.7)" in caplog.text
 
 
 def test_only_post_and_only_one_name(api: Api) -> None:
