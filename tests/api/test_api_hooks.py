@@ -245,7 +245,7 @@ def test_who_proves_nothing_gets_the_same_answer_whatever_is_wrong(
         ),
         ("timed: short", "the header X-Octospool-Signature is not t=<unix seconds>,v1=<64 hex digits>"),
         ("timed: too old", "it was signed 40"),
-        ("timed: too far ahead", "it was signed for 3"),
+        ("timed: too far ahead", "it was signed for "),
         ("token: wrong", "the header X-Gitlab-Token has another token"),
     ],
 )
