@@ -41,6 +41,17 @@ class ContainerNotStarted(StepError):
     code = "container_not_started"
 
 
+class ContainerUnclear(StepError):
+    """The engine was lost when the container had begun: nobody knows whether it did its work. Not retried."""
+
+    code = "docker_unclear"
+
+    def __init__(self, why: str):
+        super().__init__(
+            f"the container had begun and may have done its work: {why}", details={"outcome": "unknown"}
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What a container came to."""
@@ -81,7 +92,7 @@ class Container:
         """Run it and wait for its end; then it is removed.
 
         Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, EngineUnavailable,
-        ContainerNotStarted, ImageMissing, PullFailed, and StepError `output_too_large`.
+        ContainerUnclear, ContainerNotStarted, ImageMissing, PullFailed, and StepError `output_too_large`.
         """
         threading.Thread(target=self._work, name="container", daemon=True).start()
         try:
@@ -114,18 +125,18 @@ class Container:
             f"the Docker engine at {self._engine.host} did not answer within the step's time limit, when it was to "
             f"{self._doing}"
         )
-        return EngineUnavailable(message, details=self._unclear())
+        return self._told(EngineUnavailable(message))
 
     def _result(self) -> Ended:
         if self._failure is not None:
             raise self._failure
         if self._ended is None:  # only where the thread was torn down
-            raise EngineUnavailable("the container's end was not told", details=self._unclear())
+            raise self._told(EngineUnavailable("the container's end was not told"))
         return self._ended
 
-    def _unclear(self) -> dict[str, str]:
-        """Details of an error after which nobody can say what the container has done: no retry."""
-        return {"outcome": "unknown"} if self._was_started else {}
+    def _told(self, error: StepError) -> StepError:
+        """An error of the engine, as it is to be told: once the container may have begun it says so."""
+        return ContainerUnclear(error.message) if self._was_started else error
 
     # The thread that speaks with the engine.
 
@@ -135,8 +146,7 @@ class Container:
             self._create()
             self._run()
         except (EngineUnavailable, EngineRefused) as error:
-            error.details.update(self._unclear())
-            self._failure = error
+            self._failure = self._told(error)
         except BaseException as error:  # noqa: BLE001  raised again by whoever waits
             self._failure = error
         finally:

@@ -33,6 +33,7 @@ folder. An exit code other than 0 fails the step (`container_failed`) with the l
 the result is the exit code.
 
 Other failures: `docker_denied` (a rule), `docker_unavailable` (no engine, or it does not answer in time),
+`docker_unclear` (the engine was lost when the container had begun: it may have done its work, so nothing is retried),
 `image_missing`, `image_pull_failed`, `container_not_started` (in the engine's words), `container_out_of_memory`.
 
 The container is removed when the step ends, however it ends. One that is cancelled gets SIGTERM and 1.5 seconds; one
