@@ -49,6 +49,12 @@ class AnyQuery(Parameters):
             errors.DiskFull,
         ),
     },
+    more={
+        "requestBody": {
+            "description": "Whatever the sender sends; its Content-Type says how the flow sees it.",
+            "content": {"application/json": {"schema": {}}, "*/*": {"schema": {}}},
+        }
+    },
 )
 @handler
 def receive(path: HookPath, query: AnyQuery) -> Response:

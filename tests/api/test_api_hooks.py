@@ -259,6 +259,11 @@ def test_the_log_tells_what_is_wrong_with_a_proof_and_whence_it_came(
     assert "(from 127.0.0.1, X-Forwarded-For: 192.0.2.7)" in caplog.text
 
 
+def test_the_document_of_the_api_tells_of_the_body(api: Api) -> None:
+    call_of_hooks = api.get("/api/openapi.json").json["paths"]["/hooks/{name}"]["post"]
+    assert "*/*" in call_of_hooks["requestBody"]["content"]
+
+
 def test_only_post_and_only_one_name(api: Api) -> None:
     """Every other address and method needs the API's token, as everywhere."""
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
