@@ -67,7 +67,7 @@ def ids(folder: Path) -> list[str]:
         ("--param n=4", [4]),
         ("--param n:=4 --flow b", [4]),
         ("--started-since 150m", [1, 2]),
-        ("--ended-until 5h", [6]),
+        ("--ended-until 330m", [6]),
         ("--oldest --limit 2", [6, 5]),
         ("--schedule x", []),
         ("--retry-of x", []),
