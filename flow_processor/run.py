@@ -131,3 +131,11 @@ class RunFilter:
 
 
 ALL_RUNS = RunFilter()
+
+LOWER_BOUNDS = {
+    "until": "since",
+    "started_until": "started_since",
+    "ended_until": "ended_since",
+    "shorter_than": "longer_than",
+}
+"""Bounds of a RunFilter: where the first is not above the second, no run fits, and who asks made a mistake."""

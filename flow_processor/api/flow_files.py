@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from flask import Response, request
 from pydantic import Field
@@ -94,6 +95,19 @@ _FILE_BODY = {
         "application/json": {"schema": {"type": "object"}},
     },
 }
+_ETAG = {"ETag": {"description": "What tells this content from others.", "schema": {"type": "string"}}}
+_FILE_ANSWER = {
+    "200": {"headers": _ETAG, "content": {name: {"schema": {"type": "string"}} for name in YAML_TYPES[:2]}}
+}
+_MADE_ANSWER = {
+    "200": {"headers": _ETAG},
+    "201": {
+        "headers": {
+            **_ETAG,
+            "Location": {"description": "Where the new file is.", "schema": {"type": "string"}},
+        }
+    },
+}
 _CHANGE_ERRORS = (
     errors.FlowChanged,
     errors.SpecError,
@@ -118,7 +132,11 @@ def files() -> Response:
     "/<path:path>",
     needs=Permission.READ,
     description="With `Accept: application/yaml` (or text/yaml) only its text. The ETag is for changing it.",
-    responses={200: FlowFileDetail, **error_answers(errors.FlowNotFound)},
+    more={"responses": _FILE_ANSWER},
+    responses={
+        200: FlowFileDetail,
+        **error_answers(errors.FlowNotFound, errors.SpecError, errors.Unavailable),
+    },
 )
 @handler
 def file(path: FlowFilePath) -> Response:
@@ -137,7 +155,11 @@ def file(path: FlowFilePath) -> Response:
     description="Nothing is written unless it is right. To change an existing file, send its ETag as `If-Match` (`*` "
     "overwrites whatever is there); with `If-None-Match: *` only a new file is written. It counts at once; a run under "
     "way keeps what it was launched with.",
-    more={"requestBody": _FILE_BODY, "parameters": [_IF_MATCH, _IF_NONE_MATCH]},
+    more={
+        "requestBody": _FILE_BODY,
+        "parameters": [_IF_MATCH, _IF_NONE_MATCH],
+        "responses": _MADE_ANSWER,
+    },
     responses={
         200: FlowFileEdited,
         201: FlowFileEdited,
@@ -194,7 +216,7 @@ def versions(path: FlowFilePath) -> Response:
 
 
 @noun.get(
-    "/<path:path>/versions/<version>",
+    "/<path:path>/versions/<int:version>",
     needs=Permission.READ,
     responses={200: FlowVersionDetail, **error_answers(errors.VersionNotFound)},
 )
@@ -205,10 +227,10 @@ def version(path: VersionPath) -> Response:
 
 
 @noun.post(
-    "/<path:path>/versions/<version>/restore",
+    "/<path:path>/versions/<int:version>/restore",
     needs=Permission.EDIT,
     description="What is there now becomes a version too. With `If-Match` only if it is still that one.",
-    more={"parameters": [_IF_MATCH]},
+    more={"parameters": [_IF_MATCH], "responses": _MADE_ANSWER},
     responses={
         200: FlowFileEdited,
         201: FlowFileEdited,
@@ -237,7 +259,7 @@ def graph(path: FlowFilePath, query: GraphQuery) -> Response:
 
 def _answer(edited: FlowFileEdited) -> Response:
     is_new = edited.created and edited.changed
-    place = {"Location": f"/api/flows/files/{edited.path}"} if is_new else {}
+    place = {"Location": f"/api/flows/files/{quote(edited.path)}"} if is_new else {}
     return answer(edited, 201 if is_new else 200, headers={**_etag(edited.etag), **place})
 
 

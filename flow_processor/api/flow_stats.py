@@ -10,7 +10,7 @@ from flow_processor.api.handlers import Parameters, answer, handler, service
 from flow_processor.api.launching import FlowFilePath
 from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission
-from flow_processor.api.run_queries import Moment
+from flow_processor.api.run_queries import Moment, Until
 from flow_processor.service.flow_stats import FlowStats
 
 noun = Noun("flow_stats", "/api/flows/files", "How flows have been doing.")
@@ -21,7 +21,7 @@ class StatsQuery(Parameters):
 
     since: Moment | None = None
     """Only runs accepted at or after this moment: ISO 8601, UTC if it names no zone."""
-    until: Moment | None = None
+    until: Until | None = None
     """Only runs accepted before this moment."""
 
 

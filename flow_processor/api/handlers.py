@@ -46,6 +46,14 @@ class Parameters(Described):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+_KINDS = {
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""What is said of parameters that cannot be read as what they are."""
+
+
 def service() -> Service:
     """The service of the app that handles the current call."""
     found: Service = current_app.extensions[SERVICE_KEY]
@@ -135,7 +143,9 @@ def _problem(part: str, model: type[BaseModel], entry: Mapping[str, Any]) -> Pro
     if not place:
         hint = "its keys: " + ", ".join(_names_of(model))
         return Problem("invalid_value", part, None, None, "", "must be a JSON object", hint)
-    said = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    said = _KINDS.get(entry["type"]) or entry["msg"].removeprefix("Value error, ").replace(
+        "Input should be", "must be"
+    )
     return Problem("invalid_value", part, None, None, key, f"{said}, found {_short(entry['input'])}")
 
 

@@ -33,7 +33,8 @@ class AnyQuery(Parameters):
     description=(
         "The body is whatever the sender sends. Instead of the token a call has a signature of it, or a token of the "
         "hook's own, in the header that the flow file names. 202 once the run is safely recorded; 200 with the same "
-        "run where this delivery came before. A hook that does not exist, and a proof that is wrong, are both 401."
+        "run where this delivery came before. A hook that does not exist, a proof that is wrong, and a hook whose "
+        "secret is missing are all 401; what else is wrong with a hook is told only to who has proven the call."
     ),
     responses={
         200: Received,
@@ -48,9 +49,16 @@ class AnyQuery(Parameters):
             errors.DiskFull,
         ),
     },
+    more={
+        "requestBody": {
+            "description": "Whatever the sender sends; its Content-Type says how the flow sees it.",
+            "content": {"application/json": {"schema": {}}, "*/*": {"schema": {}}},
+        }
+    },
 )
 @handler
 def receive(path: HookPath, query: AnyQuery) -> Response:
     """Start the flow that has this webhook."""
-    received = service().receive_webhook(path.name, request.headers, request.get_data(cache=False))
+    body, sender = request.get_data(cache=False), request.remote_addr or "an unknown address"
+    received = service().receive_webhook(path.name, request.headers, body, sender=sender)
     return answer(received, 200 if received.repeated else 202)

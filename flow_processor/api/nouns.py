@@ -35,7 +35,8 @@ class Call:
     description: str | None
     """What its docstring does not say."""
     more: Mapping[str, Any]
-    """What its handler reads itself, as an OpenAPI document has it: `requestBody`, `parameters` (headers)."""
+    """What its handler reads and sends itself, as an OpenAPI document has it: `requestBody`, `parameters` (headers),
+    `responses` (headers, media types beside JSON)."""
     needs: Permission | None
     """What the caller's token must allow; None: the call needs no token."""
 
@@ -134,9 +135,12 @@ def openapi_document(
     return made
 
 
-def _add(operation: dict[str, Any], more: Mapping[str, Any]) -> None:
+def _add(described: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
-        operation[key] = [*operation.get(key, ()), *value] if isinstance(value, list) else value
+        if isinstance(value, Mapping):
+            _add(described.setdefault(key, {}), value)
+        else:
+            described[key] = [*described.get(key, ()), *value] if isinstance(value, list) else value
 
 
 def _operation_id(*, bp_name: str, name: str, path: str, method: str) -> str:

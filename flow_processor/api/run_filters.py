@@ -6,10 +6,11 @@ import json
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from flow_processor.api.handlers import Parameters
-from flow_processor.api.run_queries import Moment, Statuses, Triggers, comma_texts
+from flow_processor.api.run_queries import Moment, Statuses, Triggers, Until, above_the_lower, comma_texts
+from flow_processor.documents import NotJson, to_json_value
 from flow_processor.run import ParamValue, RunFilter
 from flow_processor.spec.params import PARAM_NAME_PATTERN
 
@@ -24,10 +25,9 @@ Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 def _object(value: Any) -> Any:
     try:
-        found = json.loads(value)
-    except ValueError as error:
+        return to_json_value(json.loads(value))
+    except (ValueError, RecursionError, NotJson) as error:
         raise ValueError(f'must be a JSON object, such as {{"day": "2026-11-21"}}: {error}') from None
-    return found
 
 
 Params = Annotated[
@@ -57,19 +57,19 @@ class RunsQuery(Parameters):
     """Only runs that try this one again."""
     since: Moment | None = None
     """Only runs accepted at or after this moment: ISO 8601, UTC if it names no zone."""
-    until: Moment | None = None
+    until: Until | None = None
     """Only runs accepted before this moment."""
     started_since: Moment | None = None
     """Only runs that a worker began at or after this moment."""
-    started_until: Moment | None = None
+    started_until: Until | None = None
     """Only runs that a worker began before this moment."""
     ended_since: Moment | None = None
     """Only runs that ended at or after this moment."""
-    ended_until: Moment | None = None
+    ended_until: Until | None = None
     """Only runs that ended before this moment."""
     longer_than: Seconds | None = None
     """Only runs that took longer than so many seconds, or take longer already."""
-    shorter_than: Seconds | None = None
+    shorter_than: Annotated[Seconds, AfterValidator(above_the_lower)] | None = None
     """Only runs that took less than so many seconds."""
     error: Texts = ()
     """Only runs that ended with an error of one of these codes, separated by commas."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from flow_processor.api.handlers import Body, OptionalBody, Parameters
 from flow_processor.api.waiting import MAX_WAIT_SECONDS
-from flow_processor.run import RunStatus, Trigger
+from flow_processor.run import LOWER_BOUNDS, RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service.resumes import ResumeMode
 
@@ -24,7 +24,19 @@ def _moment(value: Any) -> datetime:
     except ValueError:
         hint = "; a '+' in an address must be written as %2B" if " " in str(value) else ""
         raise ValueError(f"must be ISO 8601, such as 2026-11-21T07:40:06Z{hint}") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    try:
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999 in UTC") from None
+
+
+def above_the_lower(value: Any, info: ValidationInfo) -> Any:
+    """The upper bound; a lower one that is not less lets no run through, and an empty list would hide the mistake."""
+    name = LOWER_BOUNDS[str(info.field_name)]
+    lower = info.data.get(name)
+    if lower is not None and lower >= value:
+        raise ValueError(f"must be above '{name}', or no run fits")
+    return value
 
 
 def comma_texts(value: Any) -> Any:
@@ -40,6 +52,7 @@ def _comma_list(of: type[RunStatus] | type[Trigger] | type[StepStatus]) -> WithJ
 Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
+Until = Annotated[Moment, AfterValidator(above_the_lower)]
 Statuses = Annotated[tuple[RunStatus, ...], BeforeValidator(comma_texts), _comma_list(RunStatus)]
 StepStatuses = Annotated[tuple[StepStatus, ...], BeforeValidator(comma_texts), _comma_list(StepStatus)]
 Triggers = Annotated[tuple[Trigger, ...], BeforeValidator(comma_texts), _comma_list(Trigger)]

@@ -14,7 +14,7 @@ from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission, caller, check_path
 from flow_processor.service.schedule_views import ScheduleDetail, SchedulePage, SchedulePreview
 from flow_processor.service.views import View
-from flow_processor.spec.schedule import ScheduleKeys
+from flow_processor.spec.schedule import Catchup, ScheduleKeys
 
 noun = Noun("schedules", "/api/schedules", "When flows run by themselves.")
 
@@ -53,6 +53,14 @@ class ScheduleChange(_RuleBody):
     """What people call it."""
     data: Any = None
     """The `__input__` of its runs."""
+    catchup: Annotated[Catchup | None, Field(strict=False)] = None  # type: ignore[assignment]  # null: the default
+    """What becomes of slots that were missed; null: `latest`."""
+    catchup_max: Annotated[int, Field(ge=1, le=1000)] | None = None  # type: ignore[assignment]
+    """With `catchup: all`: how many of them are started at most; null: 100."""
+    params: dict[str, Any] | None = None  # type: ignore[assignment]
+    """Values for the flow's `params`, all of them; null: none."""
+    active: bool | None = None
+    """Switch it on or off too, as `activate` and `deactivate` do."""
 
 
 class PreviewBody(_RuleBody):
@@ -103,7 +111,7 @@ _CHANGE_ERRORS = (errors.ScheduleNotFound, errors.ScheduleFromFile, errors.Store
 @noun.post(
     "",
     needs=Permission.SCHEDULE,
-    description="201 once it is safely recorded. 400 `invalid_schedule` says all that is wrong with the rule, "
+    description="201 once it is safely recorded. 400 `invalid_schedule` says what is wrong with the rule, "
     "`schedule_in_past` that it would never fire, `params_invalid` that the flow does not take these values.",
     responses={
         201: ScheduleDetail,
@@ -166,7 +174,10 @@ def change(path: SchedulePath, body: ScheduleChange) -> Response:
     given: dict[str, Any] = {
         key: getattr(body, key) for key in ("name", "data") if key in body.model_fields_set
     }
-    return answer(service().schedules.change(path.schedule_id, body.rule(), given))
+    if body.active is False:
+        service().schedules.deactivate(path.schedule_id)
+    changed = service().schedules.change(path.schedule_id, body.rule(), given)
+    return answer(service().schedules.activate(path.schedule_id) if body.active else changed)
 
 
 @noun.delete(

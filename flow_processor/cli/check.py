@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from flow_processor.settings import Settings
 
 
+_NOT_HERE = {"step_switched_off", "package_missing"}
+"""Codes of what is not wrong in a flow, but missing where it is checked."""
+
+
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[FLOW|FOLDER|FILE.py]...")
 @click.option("--short", is_flag=True, help="One line a problem, as editors and logs like it.")
@@ -36,8 +40,9 @@ def command(
     """Explain what is wrong in flows and files of own code (default: in all, and in secrets.yml and config.yml).
 
     Of each problem: `file:line:column: key: reason [code]`, the line itself with a mark, and the way out. Nothing is
-    run. Templates, secrets and files that steps name are looked at as well. Exit 1 if there is any problem.
-    docs/errors.md lists the codes.
+    run. Templates, secrets and files that steps name are looked at as well. Exit 1 if there is any problem; that flows
+    use what is switched off or not installed here is only a note, unless they are named. docs/errors.md lists the
+    codes.
 
     \b
     Example:
@@ -71,13 +76,20 @@ def command(
         found += file.problems
     # A sub-flow's problems are met once for each flow that uses it.
     found = [with_way_out(problem) for problem in dict.fromkeys(found)]
+    notes = [] if names else _only_not_here(found)
+    found = [problem for problem in found if problem not in notes]
     if as_json:
-        echo_json({"checked": checked, "problems": [asdict(problem) for problem in found]})
+        told = {"problems": found, "notes": notes}
+        echo_json(
+            {"checked": checked, **{name: [asdict(one) for one in those] for name, those in told.items()}}
+        )
     else:
         for problem in found:
             click.echo(escape(str(problem)) if short else _explained(problem, settings.flows_path))
             if not short and problem.file in tracebacks:
                 click.echo(_indented(tracebacks[problem.file]))
+        for line in _noted(notes):
+            say(line)
         say(_summary(len(files), len(code_files), found))
     ctx.exit(ExitCode.FAILED if found else ExitCode.OK)
 
@@ -139,6 +151,23 @@ def _explained(problem: Problem, flows_path: Path) -> str:
     folder, slash, path = problem.file.partition("/")
     file = flows_path / path if slash and folder == flows_path.name else None
     return "\n".join([*explained(problem, file), ""])
+
+
+def _only_not_here(found: Sequence[Problem]) -> list[Problem]:
+    """The problems of files that have no others: they are as they should be, but cannot be run here as it is."""
+    wrong = {problem.file for problem in found if problem.code not in _NOT_HERE}
+    return [problem for problem in found if problem.file not in wrong]
+
+
+def _noted(notes: Sequence[Problem]) -> Iterator[str]:
+    """Each thing that is not here once, with the files that use it."""
+    files: dict[tuple[str, str | None], list[str]] = {}
+    for note in notes:
+        files.setdefault((note.message, note.hint), []).append(note.file)
+    for (message, hint), those in files.items():
+        yield f"note: {message}: {', '.join(dict.fromkeys(those))}"
+        if hint is not None:
+            yield f"  way out: {hint}"
 
 
 def _indented(traceback: str) -> str:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flow_processor.cli.options import Since, data_path_option, existing_settings, in_zone, json_option
+from flow_processor.cli.options import (
+    Since,
+    check_bounds,
+    data_path_option,
+    existing_settings,
+    in_zone,
+    json_option,
+)
 from flow_processor.cli.output import echo_json, moment
 from flow_processor.logs import escape
 
@@ -39,13 +46,13 @@ def stats(
     from flow_processor.service import Service
 
     settings = existing_settings(data_path)
+    bounds = {"since": in_zone(since, settings.zone), "until": in_zone(until, settings.zone)}
+    check_bounds(bounds)
     path = name_below(flow, settings.flows_path)
     with reading(settings) as spooler:
         if isinstance(spooler, Service):
             spooler.scheduler.load()  # what the store remembers; nothing is fired
-        found = spooler.flow_stats(
-            path, since=in_zone(since, settings.zone), until=in_zone(until, settings.zone)
-        )
+        found = spooler.flow_stats(path, **bounds)
     if as_json:
         echo_json(found.model_dump(mode="json"))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 import click
 
 from flow_processor.errors import SettingsError
+from flow_processor.run import LOWER_BOUNDS
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from flow_processor.settings import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -114,10 +117,13 @@ class Since(click.ParamType[datetime]):
         """The moment, aware if it was an age; an ISO time without zone is left for `in_zone`."""
         if isinstance(value, datetime):
             return value
-        if age := _DURATION.fullmatch(str(value).strip().lower()):
-            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: float(age[1])})
         try:
-            return datetime.fromisoformat(str(value).strip())
+            if age := _DURATION.fullmatch(str(value).strip().lower()):
+                return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: float(age[1])})
+            moment = datetime.fromisoformat(str(value).strip())
+            return moment if moment.tzinfo is None else moment.astimezone(UTC)
+        except OverflowError:
+            self.fail(f"{value!r} is outside of the years 1 to 9999")
         except ValueError:
             self.fail(f"{value!r} is neither an age like 90s, 30m, 2h, 7d nor a time like 2026-11-21T07:40")
 
@@ -135,6 +141,49 @@ class Length(click.ParamType[float]):
         if not _NUMBER.fullmatch(text):
             self.fail(f"{value!r} is no length of time like 90, 90s, 30m, 2h or 7d")
         return float(text)
+
+
+class Several(click.ParamType[tuple[str, ...]]):
+    """Texts separated by commas; only those of `choices`, if there are any."""
+
+    name = "TEXT"
+
+    def __init__(self, choices: Iterable[str] = ()) -> None:
+        names = [str(one) for one in choices]
+        self._one: click.ParamType[str] = click.Choice(names) if names else click.STRING
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The texts."""
+        parts = (part.strip() for part in str(value).split(","))
+        return tuple(self._one.convert(part, param, ctx) for part in parts if part)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """The choices, for the help."""
+        return self._one.get_metavar(param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The choices that begin so."""
+        return self._one.shell_complete(ctx, param, incomplete)
+
+
+def joined(
+    _ctx: click.Context, _param: click.Parameter, value: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...]:
+    """What all `Several` of a repeatable option hold."""
+    return tuple(text for texts in value for text in texts)
+
+
+def check_bounds(given: Mapping[str, Any]) -> None:
+    """Refuse bounds between which no run can be: an empty list would be read as "nothing happened"."""
+    for upper, lower in LOWER_BOUNDS.items():
+        above, below = given.get(upper), given.get(lower)
+        if above is not None and below is not None and above <= below:
+            names = (f"--{name.replace('_', '-')}" for name in (upper, lower))
+            raise click.UsageError("{} must be above {}, or no run fits".format(*names))
 
 
 def in_zone(moment: datetime | None, zone: ZoneInfo) -> datetime | None:

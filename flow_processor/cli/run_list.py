@@ -10,10 +10,13 @@ import click
 
 from flow_processor.cli.options import (
     Length,
+    Several,
     Since,
+    check_bounds,
     data_path_option,
     existing_settings,
     in_zone,
+    joined,
     json_option,
 )
 from flow_processor.cli.output import echo_json, say
@@ -33,8 +36,12 @@ PAGE = 200
 @click.option(
     "--flow", help="Of this flow (.yml may be left out), of a folder (sub/), or of a pattern ('sub/r*')."
 )
-@click.option("--status", multiple=True, type=click.Choice([s.value for s in RunStatus]), help="Repeatable.")
-@click.option("--trigger", multiple=True, type=click.Choice([t.value for t in Trigger]), help="Repeatable.")
+@click.option(
+    "--status", multiple=True, type=Several(RunStatus), callback=joined, help="Repeatable, or with commas."
+)
+@click.option(
+    "--trigger", multiple=True, type=Several(Trigger), callback=joined, help="Repeatable, or with commas."
+)
 @click.option("--by", metavar="NAME", help="Caused by this caller, webhook or schedule.")
 @click.option("--schedule", metavar="ID", help="Started by this schedule.")
 @click.option("--parent", metavar="ID", help="Part of this run (flow_loop with spread).")
@@ -47,7 +54,14 @@ PAGE = 200
 @click.option("--ended-until", type=Since(), help="Ended before: likewise.")
 @click.option("--longer-than", type=Length(), help="That took longer than 90, 90s, 30m, 2h.")
 @click.option("--shorter-than", type=Length(), help="That took less.")
-@click.option("--error", multiple=True, metavar="CODE", help="Ended with this error; repeatable.")
+@click.option(
+    "--error",
+    multiple=True,
+    metavar="CODE",
+    type=Several(),
+    callback=joined,
+    help="Ended with this error; likewise.",
+)
 @click.option("--error-text", metavar="TEXT", help="Whose error says this.")
 @click.option("--param", "-p", "pairs", multiple=True, metavar="K=V", help="With this parameter; repeatable.")
 @click.option("--oldest", "oldest_first", is_flag=True, help="The oldest first.")
@@ -94,6 +108,7 @@ def _wanted(settings: Settings, given: dict[str, Any]) -> RunFilter:
     for name, value in given.items():
         if isinstance(value, datetime):
             given[name] = in_zone(value, settings.zone)
+    check_bounds(given)
     wanted = RunFilter(**given)
     if wanted.flow and wanted.flow_pattern is None:
         flow = FlowLibrary(settings.flows_path).name_of(name_below(wanted.flow, settings.flows_path))

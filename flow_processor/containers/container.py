@@ -7,6 +7,7 @@ clock and at whether the run is being ended. The order is create, attach, start:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import threading
 import time
@@ -30,7 +31,7 @@ _REMOVE_CANCELLED_SECONDS, _REMOVE_LATE_SECONDS = 1.0, 0.15
 """The same where the worker itself is about to be ended: for a cancel, and for a time limit."""
 
 _LOOK_SECONDS = 0.02
-_REMOVE_TRIES = 5
+_REMOVE_PAUSES_SECONDS, _REMOVE_LATER_SECONDS = (0.1, 0.2, 0.4, 0.8), 5.0
 _KILLED = 137
 
 
@@ -38,6 +39,17 @@ class ContainerNotStarted(StepError):
     """The engine could not create or start the container; the message has its words."""
 
     code = "container_not_started"
+
+
+class ContainerUnclear(StepError):
+    """The engine was lost when the container had begun: nobody knows whether it did its work. Not retried."""
+
+    code = "docker_unclear"
+
+    def __init__(self, why: str):
+        super().__init__(
+            f"the container had begun and may have done its work: {why}", details={"outcome": "unknown"}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +84,15 @@ class Container:
         self._failure: BaseException | None = None
         self._ended: Ended | None = None
         self._output: AttachedOutput | None = None
+        self._removal_tried = threading.Event()
+        """It is removed, or cannot be just now."""
+        self._is_removed = False
 
     def run(self, *, stop: threading.Event, remaining_seconds: Callable[[], float | None]) -> Ended:
         """Run it and wait for its end; then it is removed.
 
         Raises StepCancelled once `stop` is set, StepTimeout when no seconds remain, EngineUnavailable,
-        ContainerNotStarted, ImageMissing, PullFailed, and StepError `output_too_large`.
+        ContainerUnclear, ContainerNotStarted, ImageMissing, PullFailed, and StepError `output_too_large`.
         """
         threading.Thread(target=self._work, name="container", daemon=True).start()
         try:
@@ -110,18 +125,18 @@ class Container:
             f"the Docker engine at {self._engine.host} did not answer within the step's time limit, when it was to "
             f"{self._doing}"
         )
-        return EngineUnavailable(message, details=self._unclear())
+        return self._told(EngineUnavailable(message))
 
     def _result(self) -> Ended:
         if self._failure is not None:
             raise self._failure
         if self._ended is None:  # only where the thread was torn down
-            raise EngineUnavailable("the container's end was not told", details=self._unclear())
+            raise self._told(EngineUnavailable("the container's end was not told"))
         return self._ended
 
-    def _unclear(self) -> dict[str, str]:
-        """Details of an error after which nobody can say what the container has done: no retry."""
-        return {"outcome": "unknown"} if self._was_started else {}
+    def _told(self, error: StepError) -> StepError:
+        """An error of the engine, as it is to be told: once the container may have begun it says so."""
+        return ContainerUnclear(error.message) if self._was_started else error
 
     # The thread that speaks with the engine.
 
@@ -131,8 +146,7 @@ class Container:
             self._create()
             self._run()
         except (EngineUnavailable, EngineRefused) as error:
-            error.details.update(self._unclear())
-            self._failure = error
+            self._failure = self._told(error)
         except BaseException as error:  # noqa: BLE001  raised again by whoever waits
             self._failure = error
         finally:
@@ -240,23 +254,27 @@ class Container:
         self._done.wait(CANCEL_GRACE_SECONDS)
 
     def _remove_within(self, seconds: float) -> None:
-        """Remove it. What does not succeed in this time goes on; what does not succeed at all is left to the daemon."""
+        """Remove it. What does not succeed in this time goes on while the worker lives; then the daemon does it."""
         if not self._was_created:
             return
         if self._output is not None and not self._done.is_set():
             self._output.interrupt()  # the engine would wait for somebody to take what is printed
-        removing = threading.Thread(target=self._remove, name="container-removal", daemon=True)
-        removing.start()
-        removing.join(seconds)
-        if removing.is_alive():
-            self._log("the container is not removed yet; the daemon will see to it", "warning")
+        threading.Thread(target=self._remove, name="container-removal", daemon=True).start()
+        self._removal_tried.wait(seconds)
+        if not self._is_removed:
+            self._log("the container is not removed yet; it will be once the engine answers", "warning")
 
     def _remove(self) -> None:
-        for number in range(_REMOVE_TRIES):
+        """Until it is done: while the run goes on in this worker, nobody else would do it."""
+        for pause in itertools.chain(_REMOVE_PAUSES_SECONDS, itertools.repeat(_REMOVE_LATER_SECONDS)):
             with contextlib.suppress(StepError):
                 self._engine.remove(self._name)
+                self._is_removed = True
+                self._removal_tried.set()
                 return
-            time.sleep(0.1 * 2**number)
+            if pause == _REMOVE_LATER_SECONDS:
+                self._removal_tried.set()
+            time.sleep(pause)
 
 
 def _says_no_image(error: EngineRefused) -> bool:

@@ -148,6 +148,8 @@ class Engine:
             why = f"it did not answer within {self._timeout:g} s when it was to {what}"
         elif "no such file" in lowered or "connection refused" in lowered:
             why = "nothing listens there; start it, or name another one by docker.host in config.yml"
+        elif "connection aborted" in lowered or "reset by peer" in lowered:
+            why = f"the connection broke when it was to {what}"
         else:
             why = f"it could not {what}: {error}"
         return EngineUnavailable(f"the Docker engine at {self.host} cannot be used: {why}")

@@ -66,6 +66,7 @@ class WantedContainer:
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "IpcMode": "private",
+            "CgroupnsMode": "private",
             "NetworkMode": self.network,
             "Memory": self.memory,
             "MemorySwap": self.memory,

@@ -38,10 +38,14 @@ class CodeUse:
     """The rules for containers; None: not known, not looked at."""
 
     def problems(self, flow: FlowSpec) -> Iterator[Found]:
-        """What of own code, and of what is switched off, the flow cannot have."""
+        """What of own code, and of what is switched off (each type once, at its first step), the flow cannot have."""
+        told: set[str] = set()
         for loc, step in placed_steps(flow):
             key = self._switched_off(step)
             if key is not None:
+                if step.type in told:
+                    continue
+                told.add(step.type)
                 message = f"steps of the type '{step.type}' are switched off in config.yml ({key}: false)"
                 hint = _DOCKER_HINT if step.options_key == "docker" else None
                 yield (*loc, "type"), "step_switched_off", message, hint

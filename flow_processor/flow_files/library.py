@@ -115,12 +115,14 @@ class FlowLibrary:
     def webhooks(self) -> dict[str, LoadedFlow]:
         """Flows with a webhook, by path, as they are in force now."""
         self._renew()
+        # Not under the lock: strangers call webhooks too, and launches need not wait for that.
+        found = self._folder.scan()
         with self._lock:
-            return dict(self._webhooks.flows())
+            return dict(self._webhooks.flows(found))
 
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
-        return self._status(path, self._webhooks.flows)
+        return self._status(path, lambda: self._webhooks.flows(self._folder.scan()))
 
     def _status(self, path: str, webhooks: Callable[[], Mapping[str, LoadedFlow]]) -> FileStatus:
         self._renew()
@@ -271,15 +273,20 @@ class FlowLibrary:
         return self._versions[name]
 
     def _load_text(self, raw: bytes, name: str) -> LoadedFlow:
-        if isinstance(self._defaults, SpecError):
-            raise self._defaults
+        return self._load_with(raw, name, self._used_code, self._defaults)
+
+    def _load_with(
+        self, raw: bytes, name: str, code: CodeUse, defaults: Defaults | SpecError | None
+    ) -> LoadedFlow:
+        if isinstance(defaults, SpecError):
+            raise defaults
         return load_text(
             raw,
             name,
             self._folder.shown(name),
             check_expressions=self._check_expressions,
-            own=self._used_code.state.names,
-            defaults=self._defaults,
+            own=code.state.names,
+            defaults=defaults,
         )
 
 

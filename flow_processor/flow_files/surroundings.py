@@ -39,9 +39,17 @@ class Surroundings:
     """Template filters of the data folder's own."""
 
     def __call__(self, flow: FlowSpec) -> list[_Found]:
-        """(place, code, message) of everything that the flow names and that is not there or not allowed."""
-        of_steps = [found for loc, step in placed_steps(flow) for found in self._of_step(loc, step)]
-        return [*self._of_webhook(flow), *of_steps]
+        """(place, code, message) of everything that the flow names and that is not there or not allowed; a package
+        once, at the first step that needs it."""
+        found = list(self._of_webhook(flow))
+        packages: set[str] = set()
+        for loc, step in placed_steps(flow):
+            for place, code, message in self._of_step(loc, step):
+                if code == "package_missing" and message in packages:
+                    continue
+                packages.add(message)
+                found.append((place, code, message))
+        return found
 
     def _of_webhook(self, flow: FlowSpec) -> Iterator[_Found]:
         if flow.webhook is None:

@@ -102,12 +102,16 @@ class FileVersions(Generic[T]):
             self._in_force = self._flow
         return self._in_force or self.current()
 
-    def take_now(self) -> None:
+    def take_now(self, content: bytes, loaded: T | None) -> None:
         """Take the file as it lies there: whoever wrote it is known to have finished.
 
-        Raises FlowNotFound, SpecError (`file_unreadable`).
+        `loaded` is what `content` is loaded as, so that this is not done twice; None: not known. Raises FlowNotFound,
+        SpecError (`file_unreadable`).
         """
         self._missing_since = None
+        if loaded is not None:
+            self._digest, self._flow, self._error = hashlib.sha256(content).digest(), loaded, None
+            self._stamp = None
         self._refresh()
         self._take_over()
 

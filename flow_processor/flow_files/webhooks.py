@@ -34,9 +34,8 @@ class WebhookBook:
         self._open: set[str] = set()
         """Files to look at again although they do not change: settling ones, and wrong ones that may become right."""
 
-    def flows(self) -> Mapping[str, LoadedFlow]:
-        """Flows with a webhook as they are in force now, by path."""
-        found = self._folder.scan()
+    def flows(self, found: dict[str, Stamp]) -> Mapping[str, LoadedFlow]:
+        """Flows with a webhook as they are in force, by path; `found` are the files that are there now."""
         changed = {
             path for path in found.keys() | self._seen.keys() if found.get(path) != self._seen.get(path)
         }

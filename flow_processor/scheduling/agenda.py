@@ -111,17 +111,17 @@ class Agenda:
             self._forget_stale()
             return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: datetime) -> list[Entry]:
-        """Take what is due out of the heap, earliest first; each has to be planned or put again."""
-        found: list[Entry] = []
+    def take_due(self, now: datetime) -> list[tuple[datetime, Entry]]:
+        """Take what is due out of the heap, with its moment, earliest first; each has to be planned or put again."""
+        found: list[tuple[datetime, Entry]] = []
         with self._lock:
             while True:
                 self._forget_stale()
                 if not self._heap or self._heap[0][0] > now:
                     return found
-                entry = heapq.heappop(self._heap)[2]
+                due, _, entry = heapq.heappop(self._heap)
                 entry.due = None
-                found.append(entry)
+                found.append((due, entry))
 
     def _forget_stale(self) -> None:
         """Heap items are not searched for when an entry goes or changes; they are left to come up here."""

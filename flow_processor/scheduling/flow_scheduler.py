@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from flow_processor.scheduling.changes import Changes
 from flow_processor.scheduling.given import GivenSchedules
 from flow_processor.scheduling.hand_over import HandOver, ScheduledLaunch
 from flow_processor.scheduling.rule_book import RuleBook, counts_anew, values_of
+from flow_processor.scheduling.slots import ON_TIME_SECONDS
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store.given_schedules import GivenScheduleStore
@@ -28,6 +30,11 @@ from flow_processor.store.schedule_rows import Origin, ScheduleRow
 from flow_processor.store.schedules import ScheduleStore
 
 logger = logging.getLogger("octospool.scheduler")
+
+
+LATE_PER_TICK = 10
+"""Schedules with missed slots that are looked at in one tick: after a downtime all of 10,000 may have some, and
+meanwhile others must fire in time, and a stop must not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ class FlowScheduler:
             given, self._agenda, self._rules, wake=self._ticker.wake, clock=clock, lock=self._lock
         )
         """Schedules whose rule a call gave."""
+        self._late: deque[Entry] = deque()
+        """Schedules whose slot came so long ago that it need not be handed over in this very tick."""
         self.last_tick_at: datetime | None = None
         """When the clock was last looked at; None before the first time."""
 
@@ -204,12 +213,18 @@ class FlowScheduler:
         now = self._clock.now()
         if self.last_tick_at is not None and now < self.last_tick_at:
             self._look_again_from(now)
-        due = self._agenda.take_due(now)
-        if due:
-            self._hand_over.hand_over(due, now)
+        entries: list[Entry] = []
+        for due, entry in self._agenda.take_due(now):
+            is_late = (now - due).total_seconds() > ON_TIME_SECONDS
+            (self._late if is_late else entries).append(entry)
+        entries += [self._late.popleft() for _ in range(min(LATE_PER_TICK, len(self._late)))]
+        if entries:
+            self._hand_over.hand_over(entries, now)
         self.last_tick_at = now
 
     def _pause(self) -> float:
+        if self._late:
+            return 0.0
         due = self._agenda.next_due()
         return LONGEST_PAUSE_SECONDS if due is None else (due - self._clock.now()).total_seconds()
 

@@ -96,6 +96,8 @@ class HandOver:
 
     def _handle(self, entry: Entry, now: datetime) -> None:
         """Hand over the due slots of one schedule. What goes wrong disturbs no other one."""
+        if not self._agenda.holds(entry):
+            return
         retry_at = now + timedelta(seconds=RETRY_SECONDS)
         if not entry.is_checked:
             # The one that takes its place is due at once if it is due.

@@ -14,11 +14,19 @@ from flow_processor.spec.cron import CronRule
 from flow_processor.spec.moments import moment_of
 from flow_processor.spec.schedule import ScheduleSpec
 
-COUNT_LIMIT = 5000
-"""Missed slots of a cron rule are counted up to here (some 30 ms); more are told as 'more than 5000'."""
+COUNT_LIMIT = 300
+"""Missed slots of a cron rule are counted up to here (some 2 ms: after a long downtime all schedules have some); more
+are told as 'more than 300'."""
 
 _cron_rule = lru_cache(maxsize=4096)(CronRule.parse)
 """Kept, because of 10,000 schedules most share their text with others, and a start reads all of them."""
+
+
+@lru_cache(maxsize=8192)
+def _next_slot(rule: CronRule, zone: ZoneInfo, minute: datetime) -> datetime | None:
+    """Kept, because schedules of the same rule mostly ask for the same one, at a start and after each slot."""
+    return rule.next_after(minute, zone)
+
 
 _LEAST = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -43,7 +51,12 @@ class CronSlots:
 
     def slots_after(self, moment: datetime) -> Iterator[datetime]:
         """All slots later than `moment`, in UTC, in order."""
-        return self.rule.slots_after(moment, self.zone)
+        first = _next_slot(self.rule, self.zone, moment.replace(second=0, microsecond=0))
+        if first is not None and first <= moment:  # a rule with seconds
+            first = self.rule.next_after(moment, self.zone)
+        if first is not None:
+            yield first
+            yield from self.rule.slots_after(first, self.zone)
 
     def count(self, after: datetime, until: datetime) -> int | None:
         """How many slots lie in (after, until]; None for more than COUNT_LIMIT."""

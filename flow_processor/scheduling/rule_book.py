@@ -16,7 +16,7 @@ from flow_processor.errors import InvalidRequest, OctospoolError
 from flow_processor.scheduling.agenda import Entry
 from flow_processor.scheduling.moments import SlotRule, rule_of_spec
 from flow_processor.spec.schedule import KINDS_TEXT, ScheduleSpec
-from flow_processor.store.schedule_rows import ScheduleRow
+from flow_processor.store.schedule_rows import Origin, ScheduleRow
 from flow_processor.store.schedules import ScheduleStore
 
 
@@ -77,7 +77,10 @@ class RuleBook:
         handled_until = min(handled_until, now) if since == row.anchor else now
         if is_new or since != row.anchor:
             self._schedules.set_in_force(row, spec, since=since)
-            row = replace(row, in_force=spec, anchor=since, counted_from=since)
+            is_given = row.origin is Origin.API and row.counted_from is not None
+            row = replace(
+                row, in_force=spec, anchor=since, counted_from=row.counted_from if is_given else since
+            )
         return Entry(row, spec, rule_of_spec(spec, anchor=begin_of(spec, row)), handled_until)
 
     def remembered(self, row: ScheduleRow, *, now: datetime) -> Entry:
@@ -128,10 +131,12 @@ _MOMENT_KEYS = (
     "repeat_count",
     "starts_at",
     "ends_at",
-    "timezone",
 )
 
 
 def moments_said(spec: ScheduleSpec | None) -> tuple[Any, ...] | None:
-    """What decides the moments of a schedule; its catchup does not."""
-    return None if spec is None else tuple(getattr(spec, key) for key in _MOMENT_KEYS)
+    """What decides the moments of a schedule: its catchup does not, nor a time zone in which nothing is read."""
+    if spec is None:
+        return None
+    zone = spec.timezone if spec.reads_zone else None
+    return (zone, *(getattr(spec, key) for key in _MOMENT_KEYS))

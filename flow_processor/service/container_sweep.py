@@ -7,8 +7,8 @@ import threading
 
 from flow_processor.clock import Clock
 from flow_processor.containers.engine import Engine, EngineRefused, EngineUnavailable, LabelledContainer
-from flow_processor.containers.labels import RUN_LABEL, STEP_LABEL
-from flow_processor.service.left_containers import IsAtWork, left_containers
+from flow_processor.containers.labels import OWNER_FILE, RUN_LABEL, STEP_LABEL
+from flow_processor.service.left_containers import IsAtWork, left_containers, own_containers
 from flow_processor.settings import Settings
 
 logger = logging.getLogger("octospool.service")
@@ -28,7 +28,8 @@ STOP_SECONDS = 2.0
 
 
 class ContainerSweep:
-    """Looks soon after the start, whenever a worker was lost, and every few seconds; if flows may have containers."""
+    """Looks soon after the start, whenever a worker was lost, and every few seconds; where flows may have no
+    containers any more, until none is left of the time when they might."""
 
     def __init__(self, settings: Settings, *, is_at_work: IsAtWork, clock: Clock) -> None:
         """`is_at_work`: see `left_containers`."""
@@ -46,13 +47,15 @@ class ContainerSweep:
         """The engine did not answer the last time."""
         self._has_left = False
         """The data folder may be somebody else's now: nothing is removed any more."""
+        self._is_over = False
+        """Flows may have no containers, and there is none."""
         self._refused: set[str] = set()
         """Ids of containers that it does not remove; said once."""
         self._thread = threading.Thread(target=self._work, name="containers", daemon=True)
 
     def start(self) -> None:
-        """Begin soon; nothing where flows may have no containers."""
-        if self._settings.docker.enabled:
+        """Begin soon; nothing where flows never might have containers."""
+        if self._settings.docker.enabled or (self._settings.data_path / OWNER_FILE).exists():
             self._thread.start()
 
     def worker_lost(self) -> None:
@@ -79,6 +82,8 @@ class ContainerSweep:
             self._due.clear()
             if not self._is_stopping.is_set() or (self._is_owed and not self._is_silent):
                 self._look()
+            if self._is_over:
+                break
         self._engine.close()
 
     def _look(self) -> None:
@@ -87,9 +92,13 @@ class ContainerSweep:
             for container in left_containers(self._engine, data_path, is_at_work=self._is_at_work):
                 if not self._has_left:
                     self._remove(container)
+            if not self._settings.docker.enabled:
+                self._is_over = not own_containers(self._engine, data_path)
         except (EngineUnavailable, EngineRefused) as error:
             if not self._is_silent:
-                logger.warning("containers that a crash may have left cannot be removed now: %s", error)
+                # Where containers are switched off, the engine may well be gone for good.
+                level = logging.WARNING if self._settings.docker.enabled else logging.INFO
+                logger.log(level, "containers that a crash may have left cannot be removed now: %s", error)
             self._is_silent = True
         except Exception:  # whatever it is, the next look may do better; without this there would be none
             logger.exception("containers that a crash may have left cannot be removed now")

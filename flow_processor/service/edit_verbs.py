@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 from flow_processor.clock import from_epoch
 from flow_processor.documents import parse, problem_at
-from flow_processor.errors import FlowNotFound, SpecError
-from flow_processor.flow_files.editing import FileContent
+from flow_processor.errors import FlowNotFound, OctospoolError, SpecError
 from flow_processor.flow_files.parsing import LoadedFlow, text_of
 from flow_processor.service.edit_views import (
     FlowFileEdited,
@@ -58,14 +58,23 @@ class EditVerbs(FlowVerbs):
         """The kept versions of a flow file, newest first. Raises FlowNotFound, InvalidRequest."""
         kept = self.edits.versions(path)
         name = self.library.editable(path)
-        now = self.library.content(name)
-        return FlowVersions(path=name, versions=[FlowVersionView(**_version(edit, now)) for edit in kept])
+        current = self._current(name, kept)
+        return FlowVersions(path=name, versions=[FlowVersionView(**_version(edit, current)) for edit in kept])
 
     def flow_version(self, path: str, version: int) -> FlowVersionDetail:
         """One of them, with its text. Raises VersionNotFound, FlowNotFound, InvalidRequest."""
         edit = self.edits.version(path, version)
-        now = self.library.content(edit.flow)
-        return FlowVersionDetail(**_version(edit, now), path=edit.flow, text=text_of(edit.content))
+        current = self._current(edit.flow, self.edits.versions(path))
+        return FlowVersionDetail(**_version(edit, current), path=edit.flow, text=text_of(edit.content))
+
+    def _current(self, name: str, kept: Sequence[Edit]) -> int | None:
+        """The newest version that says what the file says now."""
+        try:
+            found = self.library.content(name)
+        except OctospoolError:  # it cannot be read now, so it is none of them
+            return None
+        same = (edit.number for edit in kept if found is not None and edit.content == found.content)
+        return next(same, None)
 
     def flow_content(self, path: str) -> tuple[bytes, str]:
         """A flow file as it lies there, and its ETag. Raises FlowNotFound, SpecError, InvalidRequest."""
@@ -109,7 +118,7 @@ class EditVerbs(FlowVerbs):
         return [*self.defaults_problems(), *missing]
 
 
-def _version(edit: Edit, now: FileContent | None) -> dict[str, Any]:
+def _version(edit: Edit, current: int | None) -> dict[str, Any]:
     return {
         "version": edit.number,
         "kind": edit.kind,
@@ -118,5 +127,5 @@ def _version(edit: Edit, now: FileContent | None) -> dict[str, Any]:
         "restored": edit.restored,
         "etag": content_hash(edit.content),
         "bytes": len(edit.content),
-        "current": now is not None and now.content == edit.content,
+        "current": edit.number == current,
     }

@@ -50,7 +50,7 @@ class FlowVersionView(View):
     bytes: int
     """Its size."""
     current: bool
-    """True: the file says just this now."""
+    """True: the file says just this now; of versions that say the same, the newest."""
 
 
 class FlowVersionDetail(FlowVersionView):

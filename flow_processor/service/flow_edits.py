@@ -13,13 +13,17 @@ from flow_processor.errors import (
     FlowNotFound,
     OctospoolError,
     PreconditionRequired,
+    Unavailable,
     VersionNotFound,
 )
-from flow_processor.flow_files.editing import EditableLibrary, FileContent
+from flow_processor.flow_files.editing import EditableLibrary, FileContent, Proposal
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.store.flow_edits import Edit, EditKind, FlowEditStore, content_hash
 
 logger = logging.getLogger("octospool.service")
+
+CHECK_WAIT_SECONDS = 10.0
+"""So long a text waits for the one that is being checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,7 @@ class FlowEdits:
         self._changed = changed
         self._clock = clock
         self._lock = threading.Lock()
+        self._checking = threading.Lock()
 
     def write(
         self,
@@ -105,11 +110,12 @@ class FlowEdits:
         must_say = not dry and restored is None
         # Looked at twice: who has lost need not wait for the checks, and these may take a while.
         expected.check(name, self._library.content(name), must_say=must_say)
-        flow = self._library.proposed(name, content)
-        self._check(flow)
+        proposal = self._proposed(name, content)
+        flow = proposal.flow
         with self._lock:
             found = self._library.content(name)
             expected.check(name, found, must_say=must_say)
+            self._library.check_webhook(flow)  # another file may have come since, with the same name
             etag = content_hash(content)
             outcome = Edited(name=name, flow=flow, etag=etag, created=found is None, version=None)
             if dry or (found is not None and found.content == content):
@@ -122,8 +128,19 @@ class FlowEdits:
                 content=content,
                 restored=restored,
             )
-            number = self._record(edit, found, lambda: self._library.write(name, content, found=found))
+            number = self._record(edit, found, lambda: self._library.write(name, proposal, found=found))
         return Edited(name=name, flow=flow, etag=etag, created=found is None, version=number)
+
+    def _proposed(self, name: str, content: bytes) -> Proposal:
+        """One text at a time: a large one takes a core for many seconds, and runs must go on."""
+        if not self._checking.acquire(timeout=CHECK_WAIT_SECONDS):
+            raise Unavailable("another flow file is being checked; try again when that is done")
+        try:
+            proposal = self._library.proposed(name, content)
+            self._check(proposal.flow)
+        finally:
+            self._checking.release()
+        return proposal
 
     def delete(self, path: str, expected: Expected, *, by: str) -> Edited:
         """Delete a file; what it said is kept as a version. Raises FlowNotFound, and as `write`."""

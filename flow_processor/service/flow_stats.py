@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from flow_processor.clock import Clock
-from flow_processor.run import LIVE_STATUSES, RunFilter, RunStatus
+from flow_processor.run import RunFilter, RunStatus
 from flow_processor.service.history import History
 from flow_processor.service.views import Moment, RunSummary, View
 from flow_processor.store import Store
@@ -108,7 +108,7 @@ def flow_stats(
 
     found = store.stats.of_flow(flow, since=since, until=until)
     counts = Counter(found.by_status)
-    ended = counts.total() - counts[RunStatus.SKIPPED] - sum(counts[status] for status in LIVE_STATUSES)
+    ended = len(found.durations)
     good = sum(counts[status] for status in _GOOD)
     return FlowStats(
         flow=flow,

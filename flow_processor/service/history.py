@@ -33,7 +33,7 @@ from flow_processor.step import Wait
 from flow_processor.store import Store
 from flow_processor.store.removals import DELETE_BATCH, delete_ended
 from flow_processor.store.run_plans import bound_of
-from flow_processor.store.runs import RunRow
+from flow_processor.store.runs import ListedRun, RunRow
 
 LOG_POLL_SECONDS = 0.25
 """How often a waiting reader of a live run's log looks for new lines."""
@@ -141,7 +141,7 @@ class History:
             total_is_exact=None if total is None else total[1],
         )
 
-    def summary(self, row: RunRow) -> RunSummary:
+    def summary(self, row: ListedRun) -> RunSummary:
         """One run as lists show it."""
         end = row.ended_at or self._clock.now().timestamp()
         return RunSummary(

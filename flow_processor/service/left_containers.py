@@ -13,6 +13,12 @@ IsAtWork = Callable[[str, str], bool]
 """(worker id, run id) -> may this worker, which lives, have the run?"""
 
 
+def own_containers(engine: Engine, data_path: Path) -> list[LabelledContainer]:
+    """All containers of this data folder. Raises EngineUnavailable, EngineRefused."""
+    owner = owner_id(data_path, create=False)
+    return [] if owner is None else engine.containers({DATA_LABEL: owner})
+
+
 def left_containers(
     engine: Engine, data_path: Path, *, is_at_work: IsAtWork = lambda worker, run: True
 ) -> list[LabelledContainer]:
@@ -22,11 +28,8 @@ def left_containers(
     So what is listed here was left behind, also if the run goes on in another worker. Raises EngineUnavailable,
     EngineRefused.
     """
-    owner = owner_id(data_path, create=False)
-    if owner is None:
-        return []
     # Listed first: whoever starts one after this is not asked about.
-    found = engine.containers({DATA_LABEL: owner})
+    found = own_containers(engine, data_path)
     return [one for one in found if not _is_in_hands(one, data_path / "workers", is_at_work)]
 
 

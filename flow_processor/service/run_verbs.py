@@ -47,13 +47,14 @@ class RunVerbs(Parts):
             raise InvalidRequest("nothing was started")
         return self.history.summary(run)
 
-    def receive_webhook(self, name: str, headers: Headers, body: bytes) -> Received:
+    def receive_webhook(self, name: str, headers: Headers, body: bytes, *, sender: str) -> Received:
         """Start the flow that has the webhook `name`, if the call proves that it may; durable when this returns.
+        `sender` is the address that calls.
 
         Raises Unauthorized, WebhookUnavailable, DeliveryTooLarge, InvalidRequest, FlowRunning, ShuttingDown,
         StoreUnavailable.
         """
-        return self.webhooks.receive(name, headers, body)
+        return self.webhooks.receive(name, headers, body, sender=sender)
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""

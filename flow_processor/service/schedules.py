@@ -167,7 +167,7 @@ class Schedules:
 
     def _values(self, row: ScheduleRow, *, is_running: bool) -> dict[str, Any]:
         entry = self._scheduler.entry(row.id)
-        spec = (entry.spec if entry else None) or row.in_force or row.override
+        spec = (entry.spec if entry else None) or row.override or row.in_force
         return {
             **(_rule_values(spec) if spec else {}),
             "timezone": (spec.timezone if spec else None) or self._settings.timezone,

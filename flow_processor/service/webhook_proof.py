@@ -16,6 +16,8 @@ DELIVERY_HEADERS = ("X-Octospool-Delivery", "X-GitHub-Delivery", "X-Gitea-Delive
 
 _TIMED = re.compile(r"t=(\d{1,12})((?:,v1=[0-9A-Fa-f]{64}){1,5})")
 
+_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}", re.IGNORECASE)
+
 
 class Headers(Protocol):
     """The headers of a call, whatever the case of their names."""
@@ -57,13 +59,42 @@ def prove(spec: WebhookSpec, key: bytes, headers: Headers, body: bytes, *, now: 
         mine, right = _bytes(offered), key
         is_right = hmac.compare_digest(hashlib.sha256(mine).digest(), hashlib.sha256(right).digest())
     if not is_right:
-        raise Unproven(f"the header {spec.proof_header} is {'wrong' if offered else 'missing'}")
+        raise Unproven(_what_is_wrong(spec, offered, is_formed=timed is not None))
     newest = now
     if _is_timed(spec):
-        if abs(int(signed_at) - now) > spec.window_seconds:
-            raise Unproven(f"signed at {signed_at}, which is more than {spec.window_seconds:g} s from now")
+        age = now - int(signed_at)
+        if abs(age) > spec.window_seconds:
+            when = f"{age:.0f} s ago" if age > 0 else f"for {-age:.0f} s ahead of this clock"
+            causes = (
+                "a clock is wrong, or somebody sends an old call again" if age > 0 else "a clock is wrong"
+            )
+            raise Unproven(f"it was signed {when}, the window is {spec.window_seconds:g} s: {causes}")
         newest = max(now, int(signed_at))
     return Proof(_marks(spec, headers, signature), newest + spec.window_seconds)
+
+
+def _what_is_wrong(spec: WebhookSpec, offered: str, *, is_formed: bool) -> str:
+    """Why the proof does not hold, as far as its form tells. `is_formed`: it is a moment and signatures."""
+    header = f"the header {spec.proof_header}"
+    if not offered:
+        return f"{header} is missing"
+    if spec.scheme is WebhookScheme.TOKEN:
+        return f"{header} has another token"
+    if _is_timed(spec) and not is_formed:
+        parts = [part.strip() for part in offered.split(",")]
+        for key in ("t=", "v1="):
+            if not any(part.startswith(key) for part in parts):
+                return f"{header} has no '{key}'"
+        digits = parts[0].removeprefix("t=")
+        if digits.isdecimal() and len(digits) > 12:
+            return f"in {header} 't' is no moment in seconds ({len(digits)} digits: milliseconds?)"
+        return f"{header} is not t=<unix seconds>,v1=<64 hex digits>"
+    if not _is_timed(spec):
+        if not offered.lower().startswith("sha256="):
+            return f"{header} has no 'sha256=' in front"
+        if not _SIGNATURE.fullmatch(offered):
+            return f"{header} is not 'sha256=' and 64 hex digits"
+    return f"{header} does not fit the body: another secret, or the body was changed"
 
 
 def _is_timed(spec: WebhookSpec) -> bool:

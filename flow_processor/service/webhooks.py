@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from flow_processor.clock import Clock
 from flow_processor.errors import (
@@ -71,20 +71,23 @@ class Webhooks:
         self._turns = [threading.Lock() for _ in range(TURNS)]
         self._no_key = secrets.token_bytes(32)
 
-    def receive(self, name: str, headers: Headers, body: bytes) -> Received:
-        """Start the flow that has the hook `name`; the run is durable when this returns.
+    def receive(self, name: str, headers: Headers, body: bytes, *, sender: str) -> Received:
+        """Start the flow that has the hook `name`; the run is durable when this returns. `sender` is the address that
+        calls, for the log.
 
-        Raises Unauthorized (also where there is no such hook), WebhookUnavailable, DeliveryTooLarge, InvalidRequest
-        for a body that is not what it says, and what a launch raises: FlowRunning, ShuttingDown, StoreUnavailable.
+        Raises Unauthorized (also where there is no such hook, and where nothing can be proven for want of a secret),
+        WebhookUnavailable, DeliveryTooLarge, InvalidRequest for a body that is not what it says, and what a launch
+        raises: FlowRunning, ShuttingDown, StoreUnavailable.
         """
         self._launcher.check_open()
+        found = [(flow, spec) for flow, spec in self._all() if spec.name == name]
         try:
-            flow, spec, proof = self._proven(name, headers, body)
+            flow, spec, proof = self._proven(found, headers, body)
         except Unproven as why:
-            logger.warning("webhook '%s': refused: %s", name[:100], why)
+            logger.warning("webhook '%s': refused: %s (%s)", name[:100], why, _from(sender, headers))
             raise Unauthorized("Unauthorized") from None
-        except _NotNow as why:
-            raise _unavailable(name, why) from None
+        if len(found) > 1:
+            raise _unavailable(name, f"several flows have it: {', '.join(flow.path for flow, _ in found)}")
         if spec.max_body is not None and len(body) > int(spec.max_body):
             limit = int(spec.max_body)
             message = f"the body has {len(body)} bytes; this webhook takes {limit}"
@@ -96,18 +99,32 @@ class Webhooks:
         logger.info("webhook '%s': %s run %s", name, what, received.run_id, extra={"flow": flow.path})
         return received
 
-    def _proven(self, name: str, headers: Headers, body: bytes) -> tuple[LoadedFlow, WebhookSpec, Proof]:
-        """The flow that has the hook, and the call's proof. Raises Unproven, _NotNow."""
+    def _proven(
+        self, found: Sequence[tuple[LoadedFlow, WebhookSpec]], headers: Headers, body: bytes
+    ) -> tuple[LoadedFlow, WebhookSpec, Proof]:
+        """The first of the flows with this hook whose secret the caller knows, and the proof. Raises Unproven.
+
+        Whatever keeps a hook from being served is told to nobody before that: the answer would tell which hooks
+        there are. Where there is no key, the HMAC is computed all the same.
+        """
         now = self._clock.now().timestamp()
-        found = [(flow, spec) for flow, spec in self._all() if spec.name == name]
+        reasons = []
+        for flow, spec in found:
+            try:
+                return flow, spec, prove(spec, self._key(spec), headers, body, now=now)
+            except Unproven as why:
+                reasons.append(str(why))
+            except _NoKey as why:
+                self._prove_nothing(spec, headers, body, now)
+                reasons.append(f"it cannot be served: {why}")
         if not found:
-            with contextlib.suppress(Unproven):
-                prove(_STRANGER, self._no_key, headers, body, now=now)
-            raise Unproven("no flow has it")
-        if len(found) > 1:
-            raise _NotNow(f"several flows have it: {', '.join(flow.path for flow, _ in found)}")
-        flow, spec = found[0]
-        return flow, spec, prove(spec, self._key(spec), headers, body, now=now)
+            self._prove_nothing(_STRANGER, headers, body, now)
+        raise Unproven("; ".join(reasons) or "no flow has it")
+
+    def _prove_nothing(self, spec: WebhookSpec, headers: Headers, body: bytes, now: float) -> None:
+        """Take as long as a proof takes; the key is known to nobody."""
+        with contextlib.suppress(Unproven):
+            prove(spec, self._no_key, headers, body, now=now)
 
     def _start(
         self, flow: LoadedFlow, spec: WebhookSpec, proof: Proof, headers: Headers, body: bytes
@@ -149,7 +166,7 @@ class Webhooks:
             known.setdefault(spec.name, []).append(self._library.shown(flow.path))
             try:
                 self._key(spec)
-            except _NotNow as why:
+            except _NoKey as why:
                 found.append(f"{self._library.shown(flow.path)}: webhook '{spec.name}': {why}")
         for name, files in known.items():
             if len(files) > 1:
@@ -164,20 +181,26 @@ class Webhooks:
                 yield flow, flow.spec.webhook
 
     def _key(self, spec: WebhookSpec) -> bytes:
-        """What signs its calls. Raises _NotNow; never asks anybody over the network."""
+        """What signs its calls. Raises _NoKey; never asks anybody over the network."""
         if spec.secret in self._secrets.names() and spec.secret not in self._secrets.tokens():
-            raise _NotNow(f"the secret '{spec.secret}' is of another type than token")
+            raise _NoKey(f"the secret '{spec.secret}' is of another type than token")
         try:
             key = str(self._secrets.get(spec.secret).values["token"]).encode()
         except (SecretNotFound, StepError) as error:
-            raise _NotNow(error.message) from None
+            raise _NoKey(error.message) from None
         if not key:
-            raise _NotNow(f"the secret '{spec.secret}' is empty")
+            raise _NoKey(f"the secret '{spec.secret}' is empty")
         return key
 
 
-class _NotNow(Exception):
-    """Why a webhook cannot be served: for the log and for readiness, never for the caller."""
+class _NoKey(Exception):
+    """Why no call of a webhook can be proven: for the log and for readiness, never for the caller."""
+
+
+def _from(sender: str, headers: Headers) -> str:
+    """Where a call came from, as far as that is known: anybody can write the header."""
+    through = headers.get("X-Forwarded-For")
+    return f"from {sender}" if through is None else f"from {sender}, X-Forwarded-For: {through[:100]}"
 
 
 def _unavailable(name: str, why: object) -> WebhookUnavailable:

@@ -20,6 +20,9 @@ from pydantic import AfterValidator, Field, model_validator
 from flow_processor.settings.variables import MIN_TOKEN_LENGTH
 from flow_processor.spec.base import Spec
 
+TAKEN_NAMES = ("api", "cli", "python", "octospool")
+"""In the history these stand for API_TOKEN, the command line, a Python program, the product itself."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -38,6 +41,14 @@ def _variable(value: str) -> str:
     if not _VARIABLE.fullmatch(value):
         raise ValueError(
             "must name a variable of the environment, like ${CI_TOKEN}; or give 'sha256' (octospool token makes one)"
+        )
+    return value
+
+
+def _name(value: str) -> str:
+    if value.lower() in TAKEN_NAMES:
+        raise ValueError(
+            "stands for somebody else in the history (API_TOKEN, the command line); take another name"
         )
     return value
 
@@ -62,7 +73,9 @@ def _moment(value: str, zone: ZoneInfo) -> datetime:
 class TokenSpec(Spec):
     """A token for somebody else than the operator, who has API_TOKEN."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=60)]
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=60), AfterValidator(_name)
+    ]
     """Who calls with it: the history says so."""
     token: Annotated[str, AfterValidator(_variable)] | None = None
     """The variable of the environment that holds the token: `${CI_TOKEN}`."""

@@ -14,7 +14,7 @@ _DIGEST = r"sha256:[0-9a-f]{64}"
 _IMAGE = re.compile(
     rf"(?P<name>(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
-_PATTERN = re.compile(r"[A-Za-z0-9._:/@*-]+")
+_DIGEST_PATTERN = re.compile(rf"{_DIGEST}|(?=.*\*)(?:\*|sha256:)[0-9a-f*]{{0,64}}")
 
 
 def full_image(name: str) -> str:
@@ -32,15 +32,18 @@ def registry_of(image: str) -> str:
 
 
 def image_pattern(pattern: str) -> str:
-    """The pattern written out like an image. Raises ValueError where it would leave the registry open."""
+    """The pattern written out like an image. Raises ValueError where it would leave the registry open, or fit none."""
     if pattern == "*":
         return pattern
-    if not _PATTERN.fullmatch(pattern):
+    name, at, digest = pattern.partition("@")
+    if not _IMAGE.fullmatch(name.replace("*", "a")) or (at and not _DIGEST_PATTERN.fullmatch(digest)):
         raise ValueError(f"'{pattern}' is no pattern of images, like 'busybox:*' or 'registry.local/team/*'")
-    whole = _with_registry(pattern)
+    whole = _with_registry(name)
     if "*" in registry_of(whole):
         raise ValueError(f"'{pattern}': '*' may not stand in the registry's name")
-    last = whole.rpartition("/")[2]
+    folder, _, last = whole.rpartition("/")
+    if at:  # as of an image: where there is a digest, the tag says nothing
+        return f"{folder}/{last.partition(':')[0]}@{digest}"
     return whole if ":" in last or last.endswith("*") else f"{whole}:latest"
 
 
@@ -57,6 +60,6 @@ def _with_registry(name: str) -> str:
         registry, rest = DEFAULT_REGISTRY, name
     if registry == "index.docker.io":
         registry = DEFAULT_REGISTRY
-    if registry == DEFAULT_REGISTRY and "/" not in rest:
+    if registry == DEFAULT_REGISTRY and "/" not in rest and rest != "*":
         rest = f"library/{rest}"
     return f"{registry}/{rest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -92,21 +93,29 @@ class ScheduleSpec(ScheduleKeys):
     def _moments_exist(self) -> ScheduleSpec:
         """As far as it can be told without knowing TIMEZONE."""
         zone = ZoneInfo(self.timezone or "UTC")
-        for text in (self.at, self.starts_at, self.ends_at):
-            if text is not None:
-                moment_of(text, zone)
-        if self.starts_at is None or self.ends_at is None:
-            return self
-        if self.timezone is not None or has_zone(self.starts_at) == has_zone(self.ends_at):
+        for text in self._moments:
+            moment_of(text, zone)
+        if self.timezone is not None or len({has_zone(text) for text in self._moments}) == 1:
             self.check_order(zone)
         return self
 
     def check_order(self, zone: ZoneInfo) -> None:
-        """Raises ValueError where `ends_at` lies before `starts_at`; `zone` is where both are read."""
-        if self.starts_at is None or self.ends_at is None:
-            return
-        if moment_of(self.ends_at, zone) < moment_of(self.starts_at, zone):
-            raise ValueError(f"ends_at ({self.ends_at}) lies before starts_at ({self.starts_at})")
+        """Raises ValueError where `ends_at` lies before `starts_at`, or `at` outside of them; `zone` is where they are
+        read."""
+        names = [name for name in ("starts_at", "at", "ends_at") if getattr(self, name) is not None]
+        for early, late in itertools.pairwise(names):
+            first, second = getattr(self, early), getattr(self, late)
+            if moment_of(second, zone) < moment_of(first, zone):
+                raise ValueError(f"{late} ({second}) lies before {early} ({first})")
+
+    @property
+    def _moments(self) -> list[str]:
+        return [text for text in (self.starts_at, self.at, self.ends_at) if text is not None]
+
+    @property
+    def reads_zone(self) -> bool:
+        """True: its moments are others in another time zone."""
+        return self.cron is not None or not all(has_zone(text) for text in self._moments)
 
     @property
     def is_counted(self) -> bool:

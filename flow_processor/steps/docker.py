@@ -33,6 +33,7 @@ folder. An exit code other than 0 fails the step (`container_failed`) with the l
 the result is the exit code.
 
 Other failures: `docker_denied` (a rule), `docker_unavailable` (no engine, or it does not answer in time),
+`docker_unclear` (the engine was lost when the container had begun: it may have done its work, so nothing is retried),
 `image_missing`, `image_pull_failed`, `container_not_started` (in the engine's words), `container_out_of_memory`.
 
 The container is removed when the step ends, however it ends. One that is cancelled gets SIGTERM and 1.5 seconds; one
@@ -182,7 +183,7 @@ def _wanted(options: DockerOptions, context: StepContext) -> WantedContainer:
         image=rules.image(_rendered(context, "image", options.image)),
         command=_command(context, "command", options.command),
         entrypoint=_command(context, "entrypoint", options.entrypoint),
-        env=environment(context, options.env, options.secret_env),
+        env=_environment(options, context),
         workdir=None if options.workdir is None else _rendered(context, "workdir", options.workdir),
         user=rules.user(user),
         mounts=[rules.volume(_rendered(context, "volumes", one)) for one in options.volumes],
@@ -204,7 +205,20 @@ def _rendered(context: StepContext, key: str, text: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         shown = context.redacted(as_argument(value))[:_SHOWN]
         raise StepError(f"{key} must be a text, and is {shown}", code="docker_invalid_option")
-    return str(value)
+    return _without_nul(key, str(value))
+
+
+def _without_nul(key: str, text: str) -> str:
+    # The engine would say what it was given, escaped, so that a secret in it were not known as one.
+    if "\0" in text:
+        message = f"{key} holds a NUL character, which no program can be given"
+        raise StepError(message, code="docker_invalid_option")
+    return text
+
+
+def _environment(options: DockerOptions, context: StepContext) -> dict[str, str]:
+    found = environment(context, options.env, options.secret_env)
+    return {name: _without_nul(f"variable {name}", value) for name, value in found.items()}
 
 
 def _command(context: StepContext, key: str, given: tuple[Any, ...] | None) -> list[str] | None:
@@ -216,7 +230,7 @@ def _command(context: StepContext, key: str, given: tuple[Any, ...] | None) -> l
             shown = context.redacted(as_argument(value))[:_SHOWN]
             message = f"{key}[{number}] must be one argument, and is {shown}"
             raise StepError(message, code="docker_invalid_option")
-    return [as_argument(value) for value in found]
+    return [_without_nul(f"{key}[{number}]", as_argument(value)) for number, value in enumerate(found)]
 
 
 def _credentials(options: DockerOptions, context: StepContext) -> dict[str, str] | None:

@@ -8,28 +8,31 @@ fewer runs than asked for, and tell where to go on.
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 
 from flow_processor.run import RunFilter
 from flow_processor.store.database import reading
 from flow_processor.store.run_plans import Where, plan_of
-from flow_processor.store.runs import RunRow, to_row
+from flow_processor.store.runs import LISTED, ListedRun, to_listed
 
 LOOKED_AT = 3_000
 """So many runs are looked at for one page where no index has what is wanted: about 10 ms."""
 COUNTED = 10_000
 """Runs are counted up to here."""
 
+# A run's input may have a megabyte: lists show none, so none is read.
+_ROWS = f"SELECT {', '.join(LISTED)} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY "  # noqa: S608
+
 
 @dataclass(frozen=True, slots=True)
 class FoundRuns:
     """A page."""
 
-    rows: list[RunRow]
+    rows: list[ListedRun]
     next_id: str | None
     """The id behind which the next page begins; None: there is nothing more."""
 
@@ -47,7 +50,7 @@ class RunLists:
             plan = plan_of(connection, wanted, now)
             bounds = plan.bounds if after_id is None else plan.bounds.and_(_behind(after_id, wanted))
             left = LOOKED_AT
-            found: list[Row[Any]] = []
+            found: list[str] = []
             ends: list[str] = []
             for number, stream in enumerate(plan.streams):
                 there = stream.and_(bounds)
@@ -59,12 +62,14 @@ class RunLists:
                         ends.append(end)
                         there = there.and_(Where(f"id {'<=' if wanted.oldest_first else '>='} ?", (end,)))
                 where = there.and_(plan.rest)
-                query = f"SELECT * FROM runs WHERE {where.sql} ORDER BY {order} LIMIT ?"  # noqa: S608
-                rows = connection.exec_driver_sql(query, (*where.values, limit + 1)).all()
-                found += rows
-                if len(rows) > limit:
-                    ends.append(rows[-1].id)
-        return _page(found, ends, limit=limit, oldest_first=wanted.oldest_first)
+                query = f"SELECT id FROM runs WHERE {where.sql} ORDER BY {order} LIMIT ?"  # noqa: S608
+                ids = connection.exec_driver_sql(query, (*where.values, limit + 1)).scalars().all()
+                found += ids
+                if len(ids) > limit:
+                    ends.append(ids[-1])
+            shown, next_id = _page(found, ends, limit=limit, oldest_first=wanted.oldest_first)
+            rows = connection.exec_driver_sql(_ROWS + order, (json.dumps(shown),)).all()
+        return FoundRuns([to_listed(row) for row in rows], next_id)
 
     def count(self, wanted: RunFilter) -> tuple[int, bool] | None:
         """(how many there are, is that all?), up to COUNTED; None where they would have to be looked for one by one."""
@@ -92,19 +97,19 @@ def _reach(connection: Connection, where: Where, share: int, *, oldest_first: bo
     return count, end or ""
 
 
-def _page(found: Sequence[Row[Any]], ends: Sequence[str], *, limit: int, oldest_first: bool) -> FoundRuns:
-    """What the streams found, up to where each of them has been read."""
+def _page(
+    found: Sequence[str], ends: Sequence[str], *, limit: int, oldest_first: bool
+) -> tuple[list[str], str | None]:
+    """The ids that the streams found, up to where each of them has been read; and the one to go on behind."""
     if oldest_first:
-        first = heapq.nsmallest(limit, found, key=lambda row: row.id)
         end = min(ends, default=None)
-        shown = [row for row in first if end is None or row.id <= end]
+        shown = [run_id for run_id in heapq.nsmallest(limit, found) if end is None or run_id <= end]
     else:
-        first = heapq.nlargest(limit, found, key=lambda row: row.id)
         end = max(ends, default=None)
-        shown = [row for row in first if end is None or row.id >= end]
+        shown = [run_id for run_id in heapq.nlargest(limit, found) if end is None or run_id >= end]
     if len(shown) == limit and (len(found) > limit or end is not None):
-        end = shown[-1].id
-    return FoundRuns([to_row(row) for row in shown], end)
+        end = shown[-1]
+    return shown, end
 
 
 def _behind(run_id: str, wanted: RunFilter) -> Where:

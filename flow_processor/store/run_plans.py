@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
@@ -23,8 +23,9 @@ MAX_STREAMS = 40
 MAX_FLOWS = 300
 """A pattern is compared with so many flows that have runs."""
 
-_CLOCK_SLACK = timedelta(hours=1)
-"""A run may have ended before it was accepted, by a clock that was put back."""
+_CLOCK_SLACK = 3600.0
+"""Seconds: a run may have ended before it was accepted, by a clock that was put back."""
+_LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _ALL = sorted(RunStatus, key=lambda status: status is RunStatus.SUCCEEDED)
 """The most frequent one last: it gets what the others leave of what may be looked at."""
 
@@ -172,7 +173,9 @@ def _has_param(name: str, value: ParamValue) -> Where:
     path = f'$."{name}"'
     if value is None:
         return Where("params IS NOT NULL AND json_extract(params, ?) IS NULL", (path,))
-    spelt: list[Any] = [value]
+    # SQLite keeps whole numbers of 64 bits; it reads larger ones as floating ones, as it does those of the run.
+    is_large = isinstance(value, int) and not -(2**63) <= value < 2**63
+    spelt: list[Any] = [float(str(value)) if is_large else value]
     if value in ("true", "false"):
         spelt.append(value == "true")
     if isinstance(value, str):
@@ -189,7 +192,7 @@ def _bounds(wanted: RunFilter) -> Iterable[Where]:
         yield Where("id < ?", (bound_of(wanted.until.timestamp()),))
     for until in (wanted.started_until, wanted.ended_until):
         if until is not None:
-            yield Where("id < ?", (bound_of((until + _CLOCK_SLACK).timestamp()),))
+            yield Where("id < ?", (bound_of(until.timestamp() + _CLOCK_SLACK),))
 
 
 def _seconds(moment: datetime | None) -> float | None:
@@ -197,6 +200,9 @@ def _seconds(moment: datetime | None) -> float | None:
 
 
 def bound_of(moment: float) -> str:
-    """What ids of runs accepted before a moment (seconds since 1970) are less than: they begin with theirs."""
-    at = from_epoch(moment)
+    """What ids of runs accepted before a moment (seconds since 1970) are less than: they begin with theirs.
+
+    No run is older than 1970 or younger than 9998: any moment before or after these is as good as these.
+    """
+    at = from_epoch(min(max(moment, 0.0), _LAST_MOMENT))
     return at.strftime("%Y%m%dT%H%M%S") + f"{at.microsecond // 1000:03d}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Update, bindparam, func, insert, select, update
@@ -15,9 +15,9 @@ from flow_processor.store.journal import read_rows
 from flow_processor.store.tables import flow_versions, runs
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run as the store keeps it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRun:
+    """A run as lists have it: without what it was given, which may be large."""
 
     id: str
     flow: str
@@ -25,9 +25,7 @@ class RunRow:
     trigger: Trigger
     trigger_by: str
     status: RunStatus
-    input: Any
     created_at: float
-    params: dict[str, Any] | None = None
     timeout_seconds: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -50,6 +48,14 @@ class RunRow:
     """Which element, from 1; None: the step has given it up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow(ListedRun):
+    """A run as the store keeps it."""
+
+    input: Any
+    params: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ParkedRun:
     """A waiting run, as far as it must be known while it waits: there may be many."""
@@ -64,6 +70,9 @@ class ParkedRun:
     parent_path: str | None = None
     """The step there."""
 
+
+LISTED = tuple(field.name for field in fields(ListedRun))
+"""The columns of a ListedRun."""
 
 # Statements of the hot path are made once: making one costs more than running it.
 _INSERT_RUN = insert(runs)
@@ -172,13 +181,23 @@ def has_ended(connection: Connection, run_id: str) -> bool:
 
 def to_row(row: Row[Any]) -> RunRow:
     """A row of the table as a run."""
+    values = _listed(row)
+    values["input"] = json.loads(values["input"])
+    values["params"] = None if values["params"] is None else json.loads(values["params"])
+    return RunRow(**values)
+
+
+def to_listed(row: Row[Any]) -> ListedRun:
+    """A row with the columns LISTED as a run."""
+    return ListedRun(**_listed(row))
+
+
+def _listed(row: Row[Any]) -> dict[str, Any]:
     values = dict(row._mapping)
     values["trigger"] = Trigger(values["trigger"])
     values["status"] = RunStatus(values["status"])
-    values["input"] = json.loads(values["input"])
-    for key in ("params", "error"):
-        values[key] = None if values[key] is None else json.loads(values[key])
-    return RunRow(**values)
+    values["error"] = None if values["error"] is None else json.loads(values["error"])
+    return values
 
 
 class RunReader:

@@ -79,13 +79,18 @@ class ScheduleStore:
         return self._writer.run(operation)
 
     def set_in_force(self, row: ScheduleRow, rule: ScheduleSpec | None, *, since: datetime) -> None:
-        """Remember which rule counts, and since when; not if a call has changed the schedule meanwhile."""
+        """Remember which rule counts, and since when; not if a call has changed the schedule meanwhile.
+
+        The number of runs of a rule that a call gave is counted from its begin whatever happens around it.
+        """
 
         def operation(connection: Connection) -> None:
             mine = and_(schedules.c.id == row.id, schedules.c.revision == row.revision)
             kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
-            is_counted = rule is not None and rule.is_counted
-            rules = replace(kept, in_force=rule, counted_from=since.timestamp() if is_counted else None)
+            begin = kept.counted_from if row.origin is Origin.API else None
+            if begin is None and rule is not None and rule.is_counted:
+                begin = since.timestamp()
+            rules = replace(kept, in_force=rule, counted_from=begin)
             values = {"rule": rules.text(), "anchor": since.timestamp()}
             connection.execute(update(schedules).where(mine).values(values))
 

@@ -66,10 +66,10 @@ def basic(password: str) -> dict[str, str]:
 
 
 def every_route(app: Flask) -> Iterator[tuple[str, str]]:
-    """(method, path) of all routes of the app, with `x` for path parameters."""
+    """(method, path) of all routes of the app, with `x` for path parameters, 1 for numbers."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD"}):
-            yield method, re.sub(r"<[^>]+>", "x", rule.rule)
+            yield method, re.sub(r"<[^>]+>", "x", re.sub(r"<int:[^>]+>", "1", rule.rule))
 
 
 class OtherSettings:

@@ -135,7 +135,11 @@ def test_what_a_handler_reads_itself_is_described(document: dict[str, Any]) -> N
     assert set(operation["requestBody"]["content"]) == {"application/yaml", "application/json"}
     headers = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
     assert headers == {"If-Match", "If-None-Match"}
+    assert set(operation["responses"]["201"]["headers"]) == {"ETag", "Location"}
     assert {one["name"] for one in operation["parameters"] if one["in"] != "header"} == {"path", "dry"}
+    shown = document["paths"]["/api/flows/files/{path}"]["get"]["responses"]["200"]
+    assert set(shown["content"]) == {"application/json", "application/yaml", "text/yaml"}
+    assert set(shown["headers"]) == {"ETag"}
 
 
 def test_the_servers_are_those_of_api_protocol(

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from flow_processor.errors import FlowChanged
+from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.service import Service
 from flow_processor.service.flow_edits import Expected, FlowEdits
 from flow_processor.store.flow_edits import Edit, EditKind, FlowEditStore
@@ -206,6 +208,102 @@ def test_of_many_writers_at_once_one_wins(api: Api, flows: Path) -> None:
     winner = next(value for value, answer in answers.items() if answer.status_code == 200)
     assert (flows / "race.yml").read_text() == says(winner)
     assert len(api.get("/api/flows/files/race/versions").json["versions"]) == 2
+
+
+def test_of_many_files_at_once_one_gets_a_webhooks_name(api: Api, flows: Path) -> None:
+    """Each is right by itself, and each was while it was checked."""
+    start = threading.Barrier(6)
+    answers: dict[int, Any] = {}
+
+    def write(number: int) -> None:
+        start.wait()
+        text = says(number, "on: {webhook: {name: wanted, secret: s}}\n")
+        answers[number] = put(api, f"wants-hook-{number}.yml", text)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers.values()) == [201] + [422] * 5
+    losers = [answer.json for answer in answers.values() if answer.status_code == 422]
+    assert {problem["code"] for answer in losers for problem in answer["problems"]} == {"webhook_taken"}
+    assert len(list(flows.glob("wants-hook-*.yml"))) == 1
+
+
+def test_one_text_is_checked_at_a_time(service: Service) -> None:
+    """However many are sent, runs keep a core: while one is being checked the others wait."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def check(flow: LoadedFlow) -> None:
+        begun.release()
+        assert go_on.wait(60)
+
+    store = FlowEditStore(service.store.writer, service.store.engine)
+    edits = FlowEdits(
+        service.library, lambda: store, check=check, changed=lambda path: None, clock=service.clock
+    )
+
+    def write(name: str) -> None:
+        edits.write(name, says(1).encode(), Expected(), by="ada", dry=True)
+
+    threads = [threading.Thread(target=write, args=(f"one-of-{number}.yml",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    assert begun.acquire(timeout=60)
+    assert not begun.acquire(timeout=0.3)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert all(begun.acquire(timeout=60) for _ in range(2))
+
+
+@pytest.mark.parametrize("name", ["a#b.yml", "a?b.yml", "a%41.yml", "ä b.yml"])
+def test_the_location_of_a_new_file_leads_to_it(api: Api, name: str) -> None:
+    made = put(api, quote(f"odd/{name}"), says(1))
+    assert (made.status_code, made.json["path"]) == (201, f"odd/{name}")
+    assert api.get(made.headers["Location"]).json["path"] == f"odd/{name}"
+
+
+def test_flows_that_are_named_as_a_verb(api: Api) -> None:
+    """With their suffix they are no verb."""
+    for name in ("named/versions.yml", "named/versions/1.yml", "named/launch.yml"):
+        assert put(api, name, says(1)).status_code == 201
+        assert api.get(f"/api/flows/files/{name}").json["path"] == name
+
+
+def test_a_file_that_is_too_large_to_be_kept_stays_as_it_is(api: Api, flows: Path) -> None:
+    """It was written by hand. Of what a call replaces nothing may be lost."""
+    assert put(api, "large.yml", says(1)).status_code == 201
+    text = says(2) + "# x\n" * 300_000
+    (flows / "large.yml").write_text(text)
+    for answer in (
+        put(api, "large.yml", says(3), match="*"),
+        put(api, "large.yml?dry=true", says(3)),
+        api.delete("/api/flows/files/large.yml"),
+        api.post("/api/flows/files/large.yml/versions/1/restore"),
+        api.get("/api/flows/files/large.yml", headers={"Accept": "text/yaml"}),
+    ):
+        assert (answer.status_code, answer.json["problems"][0]["code"]) == (422, "yaml_limit")
+    assert (flows / "large.yml").read_text() == text
+    kept = api.get("/api/flows/files/large/versions").json["versions"]
+    assert [(one["version"], one["current"]) for one in kept] == [(1, False)]
+
+
+def test_of_versions_that_say_the_same_the_newest_is_current(api: Api) -> None:
+    for value in (1, 2, 1):
+        put(api, "again.yml", says(value), match="*" if value == 2 else None)
+        put(api, "again.yml", says(value), match="*")
+    kept = api.get("/api/flows/files/again/versions").json["versions"]
+    assert [(one["version"], one["current"]) for one in kept] == [(3, True), (2, False), (1, False)]
+    assert [api.get(f"/api/flows/files/again/versions/{n}").json["current"] for n in (1, 3)] == [False, True]
+
+
+@pytest.mark.parametrize("path", ["refused/flow.txt", "refused/flow.yml~", "refused/folder/"])
+def test_a_refused_path_is_named_as_it_was_sent(api: Api, path: str) -> None:
+    refused = put(api, path, says(1))
+    assert (refused.status_code, refused.json["code"]) == (400, "path_refused")
+    assert f"'{path}'" in refused.json["error"]
 
 
 @pytest.mark.parametrize(

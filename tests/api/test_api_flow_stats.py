@@ -81,6 +81,8 @@ def ids(service: Service) -> list[str]:
             status, more = RunStatus.SKIPPED, error("overlap")
         elif number == 60:
             status = RunStatus.EXITED
+        elif number == 70:  # it waited in the queue
+            status, more = RunStatus.CANCELLED, {"started_at": None}
         elif number == 100:
             status = RunStatus.RUNNING
         made.append(put(service, number, status, **more))
@@ -89,15 +91,15 @@ def ids(service: Service) -> list[str]:
 
 
 def test_figures_of_all_runs_of_a_flow(api: Api, ids: list[str]) -> None:
-    """Skipped and live ones are counted, and are no part of rates and times."""
+    """Skipped and live ones, and who was cancelled in the queue, are counted, and are no part of rates and times."""
     stats = api.get("/api/flows/files/report/stats").json
     assert (stats["flow"], stats["runs"], stats["complete"]) == ("report.yml", 100, True)
-    counts = {"succeeded": 93, "failed": 4, "skipped": 1, "exited": 1, "running": 1}
+    counts = {"succeeded": 92, "cancelled": 1, "failed": 4, "skipped": 1, "exited": 1, "running": 1}
     assert stats["by_status"] == counts
-    assert stats["success_rate"] == round(94 / 98, 4)
+    assert stats["success_rate"] == round(93 / 97, 4)
     took = stats["duration_seconds"]
     assert (took["p50"], took["p90"], took["p99"], took["max"]) == (49, 90, 99, 99)
-    assert took["average"] == round((sum(range(1, 100)) - 50) / 98, 3)
+    assert took["average"] == round((sum(range(1, 100)) - 50 - 70) / 97, 3)
     assert stats["average_wait_seconds"] == 1
     assert stats["errors"] == [{"code": "rest_failed", "runs": 3}, {"code": "flow_timeout", "runs": 1}]
     assert stats["failing_steps"] == [{"step": "loop/fetch", "runs": 3}]
@@ -123,7 +125,7 @@ def test_more_runs_than_are_added_up(api: Api, ids: list[str], monkeypatch: pyte
     monkeypatch.setattr(run_stats, "ADDED_UP", 50)
     stats = api.get("/api/flows/files/report/stats").json
     assert (stats["runs"], stats["complete"]) == (50, False)
-    assert stats["by_status"] == {"succeeded": 48, "exited": 1, "running": 1}
+    assert stats["by_status"] == {"succeeded": 47, "cancelled": 1, "exited": 1, "running": 1}
     assert stats["duration_seconds"]["max"] == 99
     monkeypatch.setattr(run_stats, "ADDED_UP", 100)
     assert api.get("/api/flows/files/report/stats").json["complete"] is True
@@ -157,7 +159,18 @@ def test_a_flow_that_is_gone_keeps_its_figures_and_one_that_never_was_has_none(
     assert api.get("/api/flows/files/..%2Fx/stats").status_code == 400
 
 
-@pytest.mark.parametrize("query", ["since=yesterday", "until=x", "sinse=2026-01-01", "since=1&until=2"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=yesterday",
+        "until=x",
+        "sinse=2026-01-01",
+        "since=1&until=2",
+        "since=9999-12-31T23:59:59-14:00",
+        "until=0001-01-01T00:00:00%2B14:00",
+        "since=2026-11-02&until=2026-11-01",
+    ],
+)
 def test_wrong_queries_are_refused(api: Api, query: str) -> None:
     assert api.get(f"/api/flows/files/report/stats?{query}").status_code == 400
 
@@ -187,6 +200,10 @@ def found(api: Api, query: str) -> Any:
         ("schedule=none", []),
         ("retry_of=none", []),
         ('params={"day": "x"}', []),
+        ('params={"n": 99999999999999999999}', []),
+        ("since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z&longer_than=98.5", [100, 99]),
+        ("started_since=0001-01-01&started_until=9999-12-31T23:59:59Z&longer_than=98.5", [100, 99]),
+        ("ended_since=0001-01-01&ended_until=9999-12-31T23:59:59Z&longer_than=98.5", [99]),
     ],
 )
 def test_filters_over_the_api(api: Api, ids: list[str], query: str, minutes: list[int]) -> None:
@@ -218,6 +235,13 @@ def test_runs_are_counted_if_that_is_asked_for_and_cheap(api: Api, ids: list[str
         "params=[1]",
         'params={"a b": 1}',
         'params={"a": [1]}',
+        'params={"n": "\\ud800"}',
+        "since=0001-01-01T00:00:00%2B14:00",
+        "since=9999-12-31T23:59:59-14:00",
+        "until=2026-11-01&since=2026-11-02",
+        "started_since=2026-11-01&started_until=2026-11-01",
+        "ended_since=2026-11-02&ended_until=2026-11-01",
+        "longer_than=10&shorter_than=5",
         "started_since=x",
         "total=perhaps",
         "flow=",

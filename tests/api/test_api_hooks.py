@@ -21,16 +21,20 @@ from flow_processor.api.server import ApiServer
 from flow_processor.service import Service
 from tests.api.conftest import settings_in
 from tests.api.support import Api
+from tests.engine.world import until
 
 KEY = "the-key-of-these-tests-only"
 SECRETS = f"""
 - {{name: key, type: token, token: {KEY}}}
+- {{name: other, type: token, token: {KEY}-other}}
 - {{name: empty, type: token, token: "${{NOTHING_IN_IT}}"}}
 - {{name: unset, type: token, token: "${{NOT_SET_AT_ALL}}"}}
 - {{name: login, type: credential, username: u, password: p}}
 """
 REFUSED = (401, {"error": "Unauthorized", "code": "unauthorized"})
 UNAVAILABLE = (503, "webhook_unavailable")
+TWINS = {"twin": KEY, "half_twin": f"{KEY}-other"}
+"""Hooks that several flows have, and the key of one of these."""
 
 
 def hook(name: str, rest: str = "", *, secret: str | None = None, more: str = "", step: str = "") -> str:
@@ -48,10 +52,13 @@ FLOWS = {
     "params.yml": hook("params", ", params: {level: long}", more="params: {level: str}\n"),
     "twin_a.yml": hook("twin"),
     "sub/twin_b.yml": hook("twin"),
+    "half_a.yml": hook("half_twin", secret="empty"),
+    "half_b.yml": hook("half_twin", secret="other"),
     "empty.yml": hook("empty", secret="empty"),
     "unset.yml": hook("unset", secret="unset"),
     "login.yml": hook("login", secret="login"),
     "nobody.yml": hook("nobody", secret="nobodys"),
+    "never.yml": hook("never", ", wrong: 1"),
     "calls.yml": hook("calls", step="{name: c, type: flow, flow: {path: gone}}"),
 }
 
@@ -132,7 +139,11 @@ def test_a_signed_call_starts_the_flow_with_body_and_chosen_headers(api: Api) ->
         ("grün".encode(), "text/plain", ("text", "grün")),
         ("grün".encode("latin-1"), "text/plain; charset=ISO-8859-1", ("text", "grün")),
         (b"\xff\x00\x01", "application/octet-stream", ("base64", base64.b64encode(b"\xff\x00\x01").decode())),
+        ("grün".encode("utf-16"), "text/plain; charset=UTF-16", ("text", "grün")),
         (b"x", "text/plain; charset=no-such", ("base64", "eA==")),
+        (b"x-", "text/plain; charset=punycode", ("base64", "eC0=")),
+        (b"x", "text/plain; charset=unicode_escape", ("base64", "eA==")),
+        (b"+2AA-", "text/plain; charset=utf-7", ("base64", "KzJBQS0=")),
         (b"", "application/json", ("none", None)),
     ],
 )
@@ -179,9 +190,18 @@ WRONG: dict[str, tuple[str, Callable[[bytes], dict[str, str]]]] = {
         "timed",
         lambda body: {"X-Octospool-Signature": f"t={int(time.time())},v1={hmac_of(body)}"},
     ),
+    "timed: without signature": (
+        "timed",
+        lambda body: {"X-Octospool-Signature": f"t={int(time.time())}"},
+    ),
+    "timed: milliseconds": (
+        "timed",
+        lambda body: {"X-Octospool-Signature": f"t={int(time.time())}000,v1={hmac_of(body)}"},
+    ),
     "timed: too old": ("timed", lambda body: timed(body, age=400)),
     "timed: too far ahead": ("timed", lambda body: timed(body, age=-400)),
     "timed: signed as the body alone": ("timed", signed),
+    "timed: short": ("timed", lambda body: {"X-Octospool-Signature": "t=9,v1=9"}),
     "timed: nonsense": ("timed", lambda body: {"X-Octospool-Signature": "t=9,9=v1"}),
     "token: wrong": ("token", lambda body: {"X-Gitlab-Token": KEY + "x"}),
     "token: missing": ("token", lambda body: {}),
@@ -205,6 +225,43 @@ def test_who_proves_nothing_gets_the_same_answer_whatever_is_wrong(
     assert lines[0].startswith(f"webhook '{target}': refused: ")
     assert "canary" not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no signature", "the header X-Hub-Signature-256 is missing"),
+        ("no prefix", "the header X-Hub-Signature-256 has no 'sha256=' in front"),
+        ("empty", "the header X-Hub-Signature-256 is not 'sha256=' and 64 hex digits"),
+        (
+            "another key",
+            "the header X-Hub-Signature-256 does not fit the body: another secret, or the body was changed",
+        ),
+        ("timed: without moment", "the header X-Octospool-Signature has no 't='"),
+        ("timed: without signature", "the header X-Octospool-Signature has no 'v1='"),
+        (
+            "timed: milliseconds",
+            "in the header X-Octospool-Signature 't' is no moment in seconds (13 digits: milliseconds?)",
+        ),
+        ("timed: short", "the header X-Octospool-Signature is not t=<unix seconds>,v1=<64 hex digits>"),
+        ("timed: too old", "it was signed 40"),
+        ("timed: too far ahead", "it was signed for "),
+        ("token: wrong", "the header X-Gitlab-Token has another token"),
+    ],
+)
+def test_the_log_tells_what_is_wrong_with_a_proof_and_whence_it_came(
+    api: Api, name: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else does: the caller gets a bare 401."""
+    target, headers = WRONG[name]
+    call(api, target, b"1", {**headers(b"1"), "X-Forwarded-For": "192.0.2.7"})
+    assert f"webhook '{target}': refused: {says}" in caplog.text
+    assert "(from 127.0.0.1, X-Forwarded-For: 192.0.2.7)" in caplog.text
+
+
+def test_the_document_of_the_api_tells_of_the_body(api: Api) -> None:
+    call_of_hooks = api.get("/api/openapi.json").json["paths"]["/hooks/{name}"]["post"]
+    assert "*/*" in call_of_hooks["requestBody"]["content"]
 
 
 def test_only_post_and_only_one_name(api: Api) -> None:
@@ -325,6 +382,7 @@ def test_the_hook_gives_the_flow_its_params(api: Api) -> None:
     ("name", "says"),
     [
         ("twin", "several flows have it: sub/twin_b.yml, twin_a.yml"),
+        ("half_twin", "several flows have it: half_a.yml, half_b.yml"),
         ("empty", "the secret 'empty' is empty"),
         ("unset", "needs the environment variable NOT_SET_AT_ALL"),
         ("login", "the secret 'login' is of another type than token"),
@@ -334,19 +392,49 @@ def test_the_hook_gives_the_flow_its_params(api: Api) -> None:
 def test_a_hook_that_cannot_be_served_says_so_in_log_and_readiness(
     api: Api, name: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An empty key would let anybody sign."""
-    for key in (KEY, ""):
-        answer = call(api, name, b"1", signed(b"1", key))
+    """And to the caller only if he proves that he knows the secret of one of its flows. An empty key would let
+    anybody sign."""
+    for headers in ({}, signed(b"1", "x"), signed(b"1", "")):
+        answer = call(api, name, b"1", headers)
+        assert (answer.status_code, answer.json) == REFUSED
+        (line,) = [one for one in caplog.records if one.name == "octospool.webhooks"]
+        assert line.levelname == "WARNING"
+        assert line.getMessage().startswith(f"webhook '{name}': refused: ")
+        assert (says in line.getMessage()) is (name not in TWINS)
+        caplog.clear()
+    answer = call(api, name, b"1", signed(b"1", TWINS.get(name, KEY)))
+    if name in TWINS:
         assert (answer.status_code, answer.json["code"]) == UNAVAILABLE
         assert "twin" not in answer.json["error"]
+    else:
+        assert (answer.status_code, answer.json) == REFUSED
     assert says in caplog.text
     check = next(one for one in api.get("/readyz").json["checks"] if one["name"] == "webhooks")
     assert check["ok"] is False
     assert f"webhook '{name}'" in check["message"]
 
 
+def test_a_flow_that_cannot_run_is_told_to_who_proves_himself(api: Api) -> None:
+    """It is right by itself; its sub-flow is missing."""
+    answer = call(api, "calls", b"1")
+    assert (answer.status_code, answer.json["code"]) == UNAVAILABLE
+    assert call(api, "calls", b"1", signed(b"2")).status_code == 401
+
+
 def test_a_flow_that_was_never_right_has_no_hook(api: Api) -> None:
-    assert call(api, "calls", b"1").status_code == 503  # it is right by itself; its sub-flow is missing
+    (problem,) = api.get("/api/flows/files/never.yml").json["problems"]
+    assert problem["code"] == "unknown_key"
+    answer = call(api, "never")
+    assert (answer.status_code, answer.json) == REFUSED
+
+
+def test_a_hook_goes_on_with_the_last_good_version_of_its_flow(api: Api, service: Service) -> None:
+    path = service.settings.flows_path / "was_right.yml"
+    path.write_text(hook("was-right", ", headers: [X-One]"), encoding="utf-8")
+    assert list(seen(api, call(api, "was-right", b"1"))["headers"]) == ["X-One"]
+    path.write_text(hook("was-right", ", headers: [X-Two], wrong: 1"), encoding="utf-8")
+    until(lambda: api.get("/api/flows/files/was_right").json["problems"], "the problem is seen")
+    assert list(seen(api, call(api, "was-right", b"2"))["headers"]) == ["X-One"]
 
 
 def test_both_flows_of_one_hook_name_are_shown_with_the_problem_and_can_be_launched(api: Api) -> None:

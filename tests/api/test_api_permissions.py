@@ -35,8 +35,8 @@ NEEDS = {
     ("GET", "/api/flows/files/<path:path>/stats"): "read",
     ("POST", "/api/flows/files/<path:path>/launch"): "run",
     ("GET", "/api/flows/files/<path:path>/versions"): "read",
-    ("GET", "/api/flows/files/<path:path>/versions/<version>"): "read",
-    ("POST", "/api/flows/files/<path:path>/versions/<version>/restore"): "edit",
+    ("GET", "/api/flows/files/<path:path>/versions/<int:version>"): "read",
+    ("POST", "/api/flows/files/<path:path>/versions/<int:version>/restore"): "edit",
     ("GET", "/api/locks"): "read",
     ("DELETE", "/api/locks"): "operate",
     ("DELETE", "/api/locks/<path:flow_name>"): "operate",
@@ -198,7 +198,7 @@ def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
         "<flow_id>": added,
         "<schedule_id>": given,
         "<path:path>": "long",
-        "<version>": "1",
+        "<int:version>": "1",
     }
     for (method, route), needed in NEEDS.items():
         if needed not in ("run", "schedule", "edit"):
@@ -249,6 +249,8 @@ def test_the_history_says_whose_token_it_was(api: Any) -> None:
         (f"{{name: 'a b', role: viewer, sha256: {'a' * 64}}}", "name"),
         (f"{{name: a, role: viewer, sha256: {'a' * 64}, expires: soon}}", "must be a day like"),
         (f"{{name: a, role: viewer, sha256: {sha256(BEARER['Authorization'][7:])}}}", "is API_TOKEN itself"),
+        (f"{{name: api, role: viewer, sha256: {'a' * 64}}}", "stands for somebody else in the history"),
+        (f"{{name: CLI, role: viewer, sha256: {'a' * 64}}}", "take another name"),
         (f"{{name: b, role: viewer, sha256: {'b' * 64}}}", "the name 'b' stands twice"),
         (f"{{name: a, role: viewer, sha256: {'c' * 64}}}", "the same token as another one"),
     ],

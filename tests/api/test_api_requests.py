@@ -113,6 +113,18 @@ def test_a_wrong_filter_is_named(api: Any, query: str, key: str, code: str) -> N
     assert problems(api.get(f"/api/runs?{query}")) == [("query", key, code)]
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("limit=abc", 'limit: must be a whole number, found "abc"'),
+        ("longer_than=2h", 'longer_than: must be a number, found "2h"'),
+        ("total=perhaps", 'total: must be true or false, found "perhaps"'),
+    ],
+)
+def test_what_a_filter_must_be_is_said_in_plain_words(api: Any, query: str, said: str) -> None:
+    assert said in api.get(f"/api/runs?{query}").json["error"]
+
+
 def test_a_plus_that_became_a_blank_is_explained(api: Any) -> None:
     answer = api.get("/api/runs?since=2026-11-21T07:40:06+01:00")
     assert "%2B" in answer.json["error"]

@@ -213,9 +213,13 @@ def test_a_change_touches_only_what_is_given(api: Api) -> None:
     changed = patch(every_seconds=7200)
     assert (changed["cron"], changed["every_seconds"]) == (None, 7200)
     assert (changed["timezone"], changed["catchup"], changed["data"]) == ("Europe/Berlin", "all", 7)
-    changed = patch(interval=60, repeat_count=2, timezone=None, data=None)
+    changed = patch(interval=60, repeat_count=2, starts_at="2090-01-01T00:00", timezone=None, data=None)
     assert (changed["every_seconds"], changed["interval"], changed["timezone"]) == (None, 60, "UTC")
     assert (changed["data"], len(changed["next"])) == (None, 3)
+    changed = patch(catchup=None, params=None, catchup_max=None, active=False)
+    assert (changed["catchup"], changed["params"], changed["state"]) == ("latest", {}, "inactive")
+    changed = patch(active=True)
+    assert (changed["state"], len(changed["next"])) == ("active", 3)
     for body, code in (
         ({"repeat_count": None}, "invalid_schedule"),
         ({"at": "2020-01-01T00:00"}, "schedule_in_past"),

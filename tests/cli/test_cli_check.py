@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +301,71 @@ def test_webhooks_name_their_secret_and_no_two_have_one_name(
         "type",
         f"flows/sub/b.yml:1:22: on.webhook.name: flows/a.yml {taken}",
     ]
+
+
+SWITCHED_OFF = """
+steps:
+  - {name: one, type: docker, docker: {image: busybox}}
+  - {name: two, type: docker, docker: {image: busybox}}
+  - {name: three, type: shell, shell: {command: [ls]}}
+"""
+
+
+def test_what_is_switched_off_is_a_note_unless_the_flow_is_named(
+    octospool: Octospool, flow: WriteFlow, folder: Path
+) -> None:
+    """Each type once a file; a flow with another problem has all of them."""
+    (folder / "config.yml").write_text("shell: {enabled: false}\n")
+    flow("off.yml", SWITCHED_OFF)
+    flow("off_too.yml", SWITCHED_OFF)
+    flow("parent.yml", "steps: [{name: a, type: flow, flow: {path: off.yml}}]")
+    checked = octospool("check")
+    assert (checked.exit_code, checked.stdout) == (0, "")
+    docker, way_out, shell, summary = checked.stderr.splitlines()
+    assert docker == (
+        "note: steps of the type 'docker' are switched off in config.yml (docker.enabled: false): "
+        "flows/off.yml, flows/off_too.yml"
+    )
+    assert "way out: they are off until config.yml says 'docker: {enabled: true" in way_out
+    assert shell.startswith("note: steps of the type 'shell' are switched off in config.yml (shell.enabled: ")
+    assert summary == "3 flows checked, no problems"
+    answer = json.loads(octospool("check", "--json").stdout)
+    assert answer["problems"] == []
+    assert [(one["file"], one["key"], one["code"]) for one in answer["notes"]] == [
+        (f"flows/{name}.yml", key, "step_switched_off")
+        for name in ("off", "off_too")
+        for key in ("steps[0].type", "steps[2].type")
+    ]
+
+    for name in ("off", "parent", "."):
+        named = octospool("check", name, "--json")
+        assert named.exit_code == 1
+        assert {one["code"] for one in json.loads(named.stdout)["problems"]} == {"step_switched_off"}
+    assert octospool("run", "off").exit_code != 0
+
+    flow("off_too.yml", SWITCHED_OFF + "  - {name: four, type: python, python: {call: gone}}\n")
+    both = octospool("check", "--short")
+    assert both.exit_code == 1
+    keys = [line.split(": ")[1] for line in both.stdout.splitlines()]
+    assert keys == ["steps[0].type", "steps[2].type", "steps[3].python.call"]
+
+
+def test_a_package_that_is_not_installed_is_a_note_unless_the_flow_is_named(
+    octospool: Octospool, flow: WriteFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.delitem(sys.modules, "redis", raising=False)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "redis" else find_spec(name, *more)
+    )
+    step = "{{name: {}, type: redis, redis: {{url: 'redis://h/0', command: [GET, a]}}}}"
+    flow("cache.yml", f"steps: [{step.format('a')}, {step.format('b')}]")
+    checked = octospool("check")
+    assert (checked.exit_code, checked.stdout) == (0, "")
+    note, summary = checked.stderr.splitlines()
+    assert note.startswith("note: the package redis is not installed; install it: ")
+    assert note.endswith("-m pip install redis: flows/cache.yml")
+    assert summary == "1 flow checked, no problems"
+    named = octospool("check", "cache", "--json")
+    assert named.exit_code == 1
+    assert [one["code"] for one in json.loads(named.stdout)["problems"]] == ["package_missing"]

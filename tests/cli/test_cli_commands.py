@@ -145,7 +145,7 @@ def test_init_makes_a_folder_whose_flow_is_valid(octospool: Octospool, folder: P
     assert made.exit_code == 0
     assert "run hello --data-path" in made.stderr
     checked = octospool("check", "--data-path", "demo", "--json")
-    assert json.loads(checked.stdout) == {"checked": ["hello.yml"], "problems": []}
+    assert json.loads(checked.stdout) == {"checked": ["hello.yml"], "problems": [], "notes": []}
 
 
 def test_flows_of_init_name_a_schema_that_is_there_and_takes_them(octospool: Octospool, folder: Path) -> None:

@@ -56,14 +56,18 @@ def ids(folder: Path) -> list[str]:
         ("--flow b", [2, 4, 6]),
         ("--by push", [3]),
         ("--trigger webhook --trigger cli", [3]),
+        ("--trigger webhook,cli", [3]),
+        ("--status failed,succeeded --limit 2 --status queued", [1, 2]),
+        ("--since 0001-01-01 --until 9999-12-31T23:59:59Z --limit 1", [1]),
         ("--longer-than 4m", [5, 6]),
         ("--longer-than 4m --shorter-than 301", [5]),
         ("--error rest_failed --error other", [5]),
+        ("--error none,rest_failed", [5]),
         ("--error-text http", [5]),
         ("--param n=4", [4]),
         ("--param n:=4 --flow b", [4]),
         ("--started-since 150m", [1, 2]),
-        ("--ended-until 5h", [6]),
+        ("--ended-until 330m", [6]),
         ("--oldest --limit 2", [6, 5]),
         ("--schedule x", []),
         ("--retry-of x", []),
@@ -88,12 +92,35 @@ def test_what_is_said_where_nothing_is_found(octospool: Octospool, ids: list[str
 
 
 @pytest.mark.parametrize(
-    "option", ["--longer-than=long", "--longer-than=-5", "--param=x", "--started-since=x"]
+    "option",
+    [
+        "--longer-than=long",
+        "--longer-than=-5",
+        "--param=x",
+        "--started-since=x",
+        "--since=9999999999d",
+        "--since=9999-12-31T23:59:59-14:00",
+        "--status=failed,runing",
+    ],
 )
 def test_a_wrong_option_is_told(octospool: Octospool, ids: list[str], option: str) -> None:
     result = octospool("runs", "list", option)
     assert result.exit_code == 2
     assert option.partition("=")[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--until 2h --since 1h", "--started-until 2h --started-since 2h", "--shorter-than 5 --longer-than 1m"],
+)
+def test_bounds_that_no_run_can_be_between_are_told(
+    octospool: Octospool, ids: list[str], options: str
+) -> None:
+    """ "No such runs" would be read as "nothing failed"."""
+    result = octospool("runs", "list", *options.split())
+    assert result.exit_code == 2
+    upper, _, lower, _ = options.split()
+    assert f"{upper} must be above {lower}, or no run fits" in result.stderr
 
 
 def test_figures_of_a_flow(octospool: Octospool, ids: list[str], flow: Callable[[str, str], Path]) -> None:
@@ -111,3 +138,4 @@ def test_figures_of_a_flow(octospool: Octospool, ids: list[str], flow: Callable[
     found = json.loads(octospool("flows", "stats", "sub/a.yml", "--since", "4h", "--json").stdout)
     assert (found["runs"], found["success_rate"], found["next_run"]) == (2, 1.0, None)
     assert octospool("flows", "stats", "never").exit_code == 3
+    assert octospool("flows", "stats", "sub/a.yml", "--since", "1h", "--until", "2h").exit_code == 2

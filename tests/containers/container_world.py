@@ -31,7 +31,7 @@ class ContainerWorld(World):
 
     def __init__(self, data: Path, engine: DockerEngine, **variables: Any) -> None:
         allow_containers(data)
-        super().__init__(data, docker_host=engine.host, **variables)
+        super().__init__(data, **{"docker_host": engine.host, **variables})
         self.docker = engine
 
     def containers(self, run_id: str, *, running: bool = False) -> list[str]:

@@ -163,7 +163,10 @@ def test_switched_on_without_any_image(tmp_path: Path) -> None:
     ("config", "words"),
     [
         ({"allow_images": ["*.example/x"]}, "'*' may not stand in the registry's name"),
-        ({"allow_images": ["bad name"]}, "is no pattern of images"),
+        *(
+            ({"allow_images": [wrong]}, "is no pattern of images")
+            for wrong in ("bad name", "/x", "x/", "@", "x@", "@*", "x@sha256:12", "x@latest", "a//b", "X")
+        ),
         ({"networks": ["host"]}, "reaches every service of this machine"),
         ({"networks": ["container:x"]}, "may not share another one's network"),
         ({"host": "tcp://10.0.0.1:2375"}, "must be an engine of this machine"),
@@ -205,6 +208,16 @@ def test_the_engine_is_the_one_that_docker_host_names(tmp_path: Path) -> None:
         ("localhost:5000/app", ["localhost/*"], False),
         (f"busybox:1@{DIGEST}", ["busybox:*"], False),
         (f"busybox:1@{DIGEST}", [f"busybox@{DIGEST}"], True),
+        (f"busybox@{DIGEST}", [f"busybox:1@{DIGEST}"], True),
+        (f"busybox:2@{DIGEST}", [f"busybox:1@{DIGEST}"], True),
+        (f"r.example:5000/a:1@{DIGEST}", [f"r.example:5000/a:1@{DIGEST}"], True),
+        ("busybox:1", [f"busybox:1@{DIGEST}"], False),
+        (f"busybox@{DIGEST}", ["busybox@*"], True),
+        (f"busybox@{DIGEST}", ["busybox:1@sha256:0123*"], True),
+        ("team/app:1", ["docker.io/*"], True),
+        ("busybox", ["docker.io/*"], True),
+        ("r.example/app:1", ["docker.io/*"], False),
+        ("evil/busybox", ["*box"], False),
         ("any.example/thing:1", ["*"], True),
     ],
 )

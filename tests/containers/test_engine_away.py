@@ -10,8 +10,9 @@ import pytest
 
 from flow_processor.run import RunStatus
 from tests.containers.container_world import ContainerWorld, container
+from tests.containers.engine_proxy import EngineProxy
 from tests.docker_engine import DockerEngine
-from tests.engine.world import World, error_code
+from tests.engine.world import World, error_code, until
 
 QUICK = "steps:\n  - {name: one, type: set_fact, set_fact: {value: 1}}\n"
 
@@ -66,6 +67,34 @@ def test_a_stop_does_not_wait_for_an_engine_that_hangs(
     world.start()
     world.until_gone(run_id)
     world.leave()
+
+
+def test_an_engine_that_is_restarted_below_a_container_leaves_none_beside_the_run(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    """The step fails meanwhile; while the run goes on after it, its worker removes the container as soon as it can."""
+    proxy = EngineProxy(tmp_path / "socket", docker_engine.folder / "socket")
+    world = ContainerWorld(tmp_path / "data", docker_engine, docker_host=proxy.host).start()
+    steps = container("one", "sleep", "1000", ignore_errors="'engine'")
+    run_id = world.launch(
+        f"steps:\n{steps}  - {{name: two, type: shell, shell: {{command: [sleep, '1000']}}}}\n"
+    )
+    world.until_running(run_id)
+    with proxy.away():
+        world.until_begun(run_id, "two")
+        assert len(world.containers(run_id)) == 1
+    until(lambda: not world.containers(run_id), "the container is gone")
+    run = world.service.run(run_id)
+    error = run.steps[0].error
+    assert error is not None
+    assert (run.status, error.code) == (RunStatus.RUNNING, "docker_unclear")
+    assert error.message.startswith(
+        "the container had begun and may have done its work: the Docker engine at "
+    )
+    world.service.cancel_run(run_id, by="a test")
+    world.wait(run_id)
+    world.leave()
+    proxy.close()
 
 
 def test_without_an_engine_the_step_says_so_and_all_else_works(

@@ -28,7 +28,16 @@ class Left:
         self.folder = folder
         self.store = Store(f"sqlite:///{folder / 'octospool.db'}")
         self.handovers = Handovers(self.store, folder)
-        row = RunRow(RUN, "a.yml", "hash", Trigger.API, "api", RunStatus.QUEUED, None, created_at=1.0)
+        row = RunRow(
+            id=RUN,
+            flow="a.yml",
+            flow_hash="hash",
+            trigger=Trigger.API,
+            trigger_by="api",
+            status=RunStatus.QUEUED,
+            input=None,
+            created_at=1.0,
+        )
         self.store.writer.run(lambda connection: insert_run(connection, row))
         self.move(RunStatus.RUNNING)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from itertools import combinations, pairwise
@@ -16,6 +17,7 @@ from flow_processor.graph.drawing import Block, Edge, EdgeKind, Node
 from flow_processor.graph.layout import Panel, arrange
 from flow_processor.service.own_code import OwnCode, flow_library
 from flow_processor.settings import Settings
+from tests.shipped import WRITTEN_BY_DAEMONS, switch_containers_on
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
@@ -89,9 +91,12 @@ def test_sub_flows_are_named_or_drawn(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Iterator[FlowLibrary]:
-    """The shipped flows, which use own code."""
-    settings = Settings.load({"DATA_PATH": str(ROOT / "data")})
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowLibrary]:
+    """The shipped flows, which use own code and containers."""
+    data = tmp_path_factory.mktemp("shipped") / "data"
+    shutil.copytree(ROOT / "data", data, ignore=WRITTEN_BY_DAEMONS)
+    switch_containers_on(data)
+    settings = Settings.load({"DATA_PATH": str(data)})
     code = OwnCode(settings)
     yield flow_library(settings, code=code.use)
     code.close()

@@ -144,6 +144,8 @@ class World:
     rules: dict[str, ScheduleSpec | Exception | None] = field(default_factory=dict)
     """What the flow files say."""
     changed: set[str] = field(default_factory=set)
+    zone: str = "UTC"
+    """TIMEZONE of the schedulers that are made from now on."""
 
     def __post_init__(self) -> None:
         self.scheduler = self.another_scheduler()
@@ -183,7 +185,7 @@ class World:
             launch=self.launches,
             rule_of=self._rule_of,
             clock=self.clock,
-            zone=ZoneInfo("UTC"),
+            zone=ZoneInfo(self.zone),
             changed=self._take_changed,
         )
 

@@ -63,8 +63,6 @@ def test_a_rule_starts_at_its_moments_and_no_others(world: World, rule: Any, tim
     [
         {"at": "2026-11-21T12:00:00"},
         {"at": "1999-01-01T00:00:00"},
-        {"at": "2026-11-21T12:30:00", "ends_at": "2026-11-21T12:29:59"},
-        {"at": "2026-11-21T12:30:00", "starts_at": "2026-11-21T12:30:01"},
         {"repeat_count": 1, "interval": 60, "starts_at": "2026-11-21T11:59:59"},
         {"cron": "* * * * *", "ends_at": "2026-11-21T12:00:30"},
         {"every_seconds": 60, "ends_at": "2026-11-21T12:00:59"},
@@ -264,3 +262,44 @@ def test_a_rule_of_a_call_needs_no_flow_file_at_a_start(world: World) -> None:
     world.restart()
     world.pass_time(60)
     assert world.launches.times() == ["12:01:00"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "times"),
+    [
+        ({"interval": 10, "repeat_count": 2}, ["12:00:01", "12:00:11", "12:00:21"]),
+        ({"interval": 40, "repeat_count": 2}, ["12:00:01", "12:00:41", "12:01:21"]),
+        ({"every_seconds": 40}, ["12:00:40", "12:01:20", "12:02:00"]),
+        ({"at": "2026-11-21T12:01:30Z"}, ["12:01:30"]),
+        ({"cron": "* * * * *"}, ["12:02:00"]),
+        ({"at": "2026-11-21T12:01:30"}, []),
+    ],
+)
+def test_another_time_zone_of_the_daemon_begins_nothing_again(
+    world: World, rule: Any, times: list[str]
+) -> None:
+    """Only what is read in it counts anew: `12:01:30` in Berlin was an hour ago."""
+    give(world, **rule)
+    world.pass_time(30)
+    world.zone = "Europe/Berlin"
+    world.restart(after_seconds=30)
+    world.restart()
+    world.pass_time(60)
+    assert world.launches.times() == times
+
+
+def test_after_a_long_downtime_what_is_due_now_does_not_wait_for_what_was_missed(world: World) -> None:
+    """Neither does the end of the scheduler: a tick looks at some of them, and the next one at some more."""
+    for _ in range(100):
+        give(world, cron="*/7 * * * *")
+    every_second = give(world, every_seconds=1)
+    world.restart(after_seconds=60 * 86_400)
+    behind = [launch.schedule_id for launch in world.launches.started]
+    assert 0 < len(behind) < 50
+    world.clock.advance(1)
+    world.scheduler.tick()
+    started = [launch.schedule_id for launch in world.launches.started[len(behind) :]]
+    assert every_second.id in (*started, *behind)
+    for _ in range(15):
+        world.scheduler.tick()
+    assert len({launch.schedule_id for launch in world.launches.started}) == 101

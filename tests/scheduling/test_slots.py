@@ -67,7 +67,7 @@ def test_nothing_is_due_before_the_first_slot(catchup: Catchup) -> None:
 
 @pytest.mark.parametrize(
     ("rule", "count"),
-    [(every(1), "315359999"), (cron("* * * * *"), "more than 5000"), (cron("@daily"), "3649")],
+    [(every(1), "315359999"), (cron("* * * * *"), "more than 300"), (cron("@daily"), "more than 300")],
 )
 def test_ten_years_are_quick_and_bounded(rule: SlotRule, count: str) -> None:
     """One slot starts; the others are one record; it takes no longer than a blink."""

@@ -73,6 +73,8 @@ def test_what_is_no_moment_is_said_with_a_right_one(text: str, said: str) -> Non
             {"every_seconds": 5, "starts_at": "2026-12-24T18:00", "ends_at": "2026-12-24T17:00"},
             "lies before starts_at",
         ),
+        ({"at": "2026-12-24T18:00", "ends_at": "2026-12-24T17:59"}, "ends_at .* lies before at"),
+        ({"at": "2026-12-24T18:00", "starts_at": "2026-12-24T18:01"}, "at .* lies before starts_at"),
     ],
 )
 def test_a_rule_that_is_wrong(rule: dict[str, object], said: str) -> None:

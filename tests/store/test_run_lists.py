@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 from flow_processor.clock import from_epoch
 from flow_processor.run import ALL_RUNS, LIVE_STATUSES, RunFilter, RunStatus, Trigger
 from flow_processor.store import Store, run_lists, run_plans
-from flow_processor.store.runs import RunRow
+from flow_processor.store.runs import ListedRun, RunRow
 from flow_processor.store.schedule_rows import Origin
 from flow_processor.store.schedules import ScheduleStore
 from tests.store.stored import MINUTE, NOON, a_run, insert_all
@@ -129,7 +130,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store.close()
 
 
-def pages(store: Store, wanted: RunFilter, limit: int) -> list[list[RunRow]]:
+def pages(store: Store, wanted: RunFilter, limit: int) -> list[list[ListedRun]]:
     """All pages, to the last."""
     found, after = [], None
     while True:
@@ -221,6 +222,19 @@ def test_runs_of_a_schedule_are_found_by_its_flow(store: Store, monkeypatch: pyt
     insert_all(store, [a_run(minute, flow="b.yml") for minute in range(1, 60)])
     page = store.lists.page(RunFilter(schedule=row.id), limit=5, after_id=None, now=NOW)
     assert (len(page.rows), page.next_id) == (1, None)
+
+
+def test_a_page_does_not_read_what_runs_were_given(store: Store) -> None:
+    """A megabyte each, say; a page is made of what it shows."""
+    insert_all(store, [replace(a_run(minute), input="x" * 1_000_000) for minute in range(60)])
+    store.lists.page(ALL_RUNS, limit=1, after_id=None, now=NOW)
+    tracemalloc.start()
+    try:
+        assert len(store.lists.page(ALL_RUNS, limit=50, after_id=None, now=NOW).rows) == 50
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_since_in_another_zone_means_the_same_moment(full: Store) -> None:
