@@ -31,15 +31,21 @@ def command() -> None:
 @command.command("probe")
 @click.option("--secret", required=True, metavar="NAME", help="The secret of type token with the API token.")
 @click.option("--base-url", required=True, metavar="URL", help="QueryPie's address.")
-@click.option("--login-id", metavar="LOGIN", help="The user who would ask; without it, only rules are looked at.")
+@click.option(
+    "--login-id", metavar="LOGIN", help="The user who would ask; without it, only rules are looked at."
+)
 @click.option("--rule", metavar="NAME", help="The approval rule; default: the first.")
 @click.option("--connection", metavar="NAME", help="The preferred connection.")
 @click.option("--type", "kind", metavar="TYPE", help="Its type, such as MySQL.")
 @click.option("--database", metavar="NAME", help="The preferred database.")
-@click.option("--fallback-to-first", is_flag=True, help="Take the first where none of those preferred is there.")
+@click.option(
+    "--fallback-to-first", is_flag=True, help="Take the first where none of those preferred is there."
+)
 @click.option("--cluster", metavar="HOST", help="The cluster; default: the first.")
 @click.option("--executor", metavar="NAME", help="Who would execute; default: the rule's first.")
-@click.option("--auth-prefix", default="Bearer", show_default=True, help="The word before the token; may be empty.")
+@click.option(
+    "--auth-prefix", default="Bearer", show_default=True, help="The word before the token; may be empty."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 3600, min_open=True),

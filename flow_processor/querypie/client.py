@@ -188,7 +188,9 @@ class Client:
         if answer.status >= 500:
             kind, reason = QueryPieUnavailable, "QueryPie has a defect or is away"
         message = f"{reason}: {_named(method, path)} answers {answer.status}{' ' + words if words else ''}"
-        error = kind(message, details={"status": answer.status, **{f"vendor_{key}": said[key] for key in said}})
+        error = kind(
+            message, details={"status": answer.status, **{f"vendor_{key}": said[key] for key in said}}
+        )
         error.retry_after = _retry_after(answer)
         is_unsent = answer.status == 429 or (answer.status == 503 and error.retry_after is not None)
         error.may_repeat = is_unsent or (method == "GET" and answer.status >= 500)

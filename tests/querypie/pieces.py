@@ -38,7 +38,6 @@ def rule(name: str, steps: list[tuple[str, list[str]]], executors: list[str]) ->
     }
 
 
-
 def connection(name: str, kind: str) -> dict[str, Any]:
     """A connection with two clusters."""
     clusters = [

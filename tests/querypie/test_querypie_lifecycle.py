@@ -367,7 +367,9 @@ def test_a_request_that_comes_to_nothing_is_not_submitted(
     assert pie.count("submit") == 0
 
 
-def test_a_server_that_is_not_there_has_taken_nothing(pie: FakeQueryPie, context: FakeContext, call: Run) -> None:
+def test_a_server_that_is_not_there_has_taken_nothing(
+    pie: FakeQueryPie, context: FakeContext, call: Run
+) -> None:
     """So the submission is tried again, and is not in doubt."""
     submission = {
         "user_uuid": uid("ada"),
@@ -401,4 +403,3 @@ def test_an_approval_alone_is_for_one_step(pie: FakeQueryPie, run: Run, call: Ru
     assert (first["step"], first["remaining"], pie.taken["approve"]) == (1, None, 1)
     second = call(**approve)
     assert (second["step"], second["remaining"], pie.taken["approve"]) == (2, "EXECUTION", 2)
-
