@@ -28,8 +28,8 @@ def probe(pie: FakeQueryPie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DATA_PATH", str(data))
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, secret: str = "querypie") -> Result:
-        words = ["querypie", "probe", "--secret", secret, "--base-url", pie.url, *arguments]
+    def call(*arguments: str, named: str = "querypie") -> Result:
+        words = ["querypie", "probe", "--secret", named, "--base-url", pie.url, *arguments]
         return CliRunner().invoke(command, words, prog_name="octospool")
 
     return call
@@ -68,7 +68,7 @@ def test_without_a_login_it_looks_at_the_rules_alone(pie: FakeQueryPie, probe: P
     [("nobody", "secret_not_found", 3), ("key", "secret_value_missing", 1)],
 )
 def test_a_secret_that_does_not_fit_is_told(probe: Probe, secret: str, code: str, exit_code: int) -> None:
-    result = probe(secret=secret)
+    result = probe(named=secret)
     assert (result.exit_code, f"code {code}" in result.stderr) == (exit_code, True), result.output
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -38,7 +37,7 @@ steps:
       secret: querypie
       login_id: ada
       connection: {{name: shop, database: orders}}
-      request: {{query: "DELETE FROM t", title: Killed}}
+      request: {{query: "TRUNCATE t", title: Killed}}
       approval_delay_seconds: 0
       settle_seconds: 0.2
       poll_seconds: 0.2
