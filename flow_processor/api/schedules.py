@@ -144,7 +144,7 @@ def preview(query: NextQuery, body: PreviewBody) -> Response:
     return answer(service().schedules.preview(body.rule(), flow=body.flow, number=query.next))
 
 
-@noun.get("", needs=Permission.READ, responses={200: SchedulePage, **error_answers()})
+@noun.get("", needs=Permission.READ, responses={200: SchedulePage, **error_answers(errors.FlowNotFound)})
 @handler
 def schedules(query: SchedulesQuery) -> Response:
     """List the schedules of every origin, in the order in which they were added."""
@@ -165,19 +165,19 @@ def schedule(path: SchedulePath, query: NextQuery) -> Response:
 @noun.patch(
     "/<schedule_id>",
     needs=Permission.SCHEDULE,
-    responses={200: ScheduleDetail, **error_answers(*_BODY_ERRORS, *_CHANGE_ERRORS)},
+    responses={
+        200: ScheduleDetail,
+        **error_answers(*_BODY_ERRORS, errors.ScheduleFinished, *_CHANGE_ERRORS),
+    },
 )
 @handler
 def change(path: SchedulePath, body: ScheduleChange) -> Response:
-    """Change a schedule. Once this answers, what it was before fires no more."""
+    """Change a schedule: all that is given, or nothing. Once this answers, what it was before fires no more."""
     _check_flow(path)
     given: dict[str, Any] = {
         key: getattr(body, key) for key in ("name", "data") if key in body.model_fields_set
     }
-    if body.active is False:
-        service().schedules.deactivate(path.schedule_id)
-    changed = service().schedules.change(path.schedule_id, body.rule(), given)
-    return answer(service().schedules.activate(path.schedule_id) if body.active else changed)
+    return answer(service().schedules.change(path.schedule_id, body.rule(), given, active=body.active))
 
 
 @noun.delete(

@@ -47,6 +47,10 @@ class ScheduleCalls:
         body = {**keys, "flow": flow, "name": name, "data": data, "active": active}
         return self._detail("POST", "/api/schedules", json=body)
 
+    def change(self, schedule_id: str, keys: Mapping[str, Any], given: Mapping[str, Any]) -> ScheduleDetail:
+        """Change some keys of its rule, its name, its data."""
+        return self._detail("PATCH", _address(schedule_id), json={**keys, **given})
+
     def activate(self, schedule_id: str) -> ScheduleDetail:
         """Switch it on."""
         return self._detail("POST", f"{_address(schedule_id)}/activate")

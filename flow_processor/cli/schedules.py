@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from flow_processor.cli.options import (
-    Length,
     ListByDefault,
     data_path_option,
     existing_settings,
@@ -17,47 +15,21 @@ from flow_processor.cli.options import (
     params_options,
 )
 from flow_processor.cli.output import echo_json, moment, say, table
+from flow_processor.cli.schedule_rules import given, rule_options, tell, when, words
 from flow_processor.cli.values import json_value, params_given
-from flow_processor.logs import escape
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
-    from flow_processor.service.schedule_views import RuleView, ScheduleDetail
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PAGE = 500
 
 
 @click.group("schedules", cls=ListByDefault)
 def command() -> None:
-    """List the schedules (the default), look ahead, add one, switch one off and on, remove one.
+    """List the schedules (the default), look ahead; add, change, switch off and on, remove one.
 
     \b
     Example:
       octospool schedules
       octospool schedules add report --cron "30 6 * * MON" --timezone Europe/Berlin
     """
-
-
-def rule_options(command: _Command) -> _Command:
-    """The keys of a rule, passed by their names."""
-    for name, kind, text in reversed(
-        (
-            ("--cron", str, "Five fields, or six with seconds first."),
-            ("--every-seconds", float, "Seconds between two starts, without an end."),
-            ("--at", str, "One start at this moment, such as 2026-12-24T18:00."),
-            ("--interval", Length(), "With --repeat-count: time between two starts, such as 90s or 2h."),
-            ("--repeat-count", int, "How many starts follow the first: 2 makes three runs."),
-            ("--starts-at", str, "No start before this moment."),
-            ("--ends-at", str, "No start after this moment."),
-            ("--timezone", str, "Where cron and moments are read, such as Europe/Berlin."),
-            ("--catchup", click.Choice(["none", "latest", "all"]), "Which missed slots are made up for."),
-        )
-    ):
-        command = click.option(name, type=kind, help=text)(command)
-    return command
 
 
 @command.command("list")
@@ -86,12 +58,23 @@ def list_schedules(flow: str | None, data_path: Path | None, as_json: bool) -> N
     if as_json:
         echo_json({"schedules": [one.model_dump(mode="json") for one in found]})
         return
-    heads = ("id", "flow", "rule", "state", "next run", "last run", "origin", "name", "problem")
+    zone = settings.zone.key
+    heads = (
+        "id",
+        "flow",
+        "rule",
+        "state",
+        f"next run ({zone})",
+        f"last run ({zone})",
+        "origin",
+        "name",
+        "problem",
+    )
     rows = [
         (
             one.schedule_id,
             one.flow,
-            _words(one),
+            words(one),
             one.state.value,
             moment(one.next_run, settings.zone),
             moment(one.last_run, settings.zone) + (" (running)" if one.running else ""),
@@ -121,7 +104,7 @@ def show(schedule_id: str, number: int, data_path: Path | None, as_json: bool) -
     settings = existing_settings(data_path)
     with looking_ahead(settings) as spooler:
         found = spooler.schedules.one(schedule_id, number=number)
-    _tell(found, settings.zone, as_json=as_json)
+    tell(found, as_json=as_json)
 
 
 @command.command("preview")
@@ -140,14 +123,14 @@ def preview(number: int, data_path: Path | None, as_json: bool, **keys: Any) -> 
 
     settings = existing_settings(data_path)
     with looking_ahead(settings) as spooler:
-        found = spooler.schedules.preview(_given(keys), number=number)
+        found = spooler.schedules.preview(given(keys), number=number)
     if as_json:
         echo_json(found.model_dump(mode="json"))
         return
     for slot in found.next:
-        click.echo(moment(slot, settings.zone))
-    if not found.next:
-        say("it would never start anything: all its moments are past, or there are none")
+        click.echo(when(slot, found.timezone))
+    if found.problem is not None:
+        say(f"it would be refused: {found.problem}")
 
 
 @command.command("add")
@@ -180,11 +163,47 @@ def add(
     from flow_processor.cli.connect import changing
 
     settings = existing_settings(data_path)
-    rule = {**_given(keys), **_given({"params": params_given(pairs, params)})}
+    rule = {**given(keys), **given({"params": params_given(pairs, params)})}
     value = json_value(data, hint="--data")
     with changing(settings) as spooler:
         made = spooler.schedules.add(flow, rule, name=name, data=value, active=not inactive, by="cli")
-    _tell(made, settings.zone, as_json=as_json)
+    tell(made, as_json=as_json)
+
+
+@command.command("change")
+@click.argument("schedule_id", metavar="ID")
+@rule_options
+@click.option("--name", help="What people call it.")
+@click.option("--data", "-d", metavar="JSON|@FILE|@-", help="The __input__ of its runs.")
+@params_options
+@data_path_option
+@json_option
+def change(
+    schedule_id: str,
+    name: str | None,
+    data: str | None,
+    pairs: tuple[str, ...],
+    params: str | None,
+    data_path: Path | None,
+    as_json: bool,
+    **keys: Any,
+) -> None:
+    """Change what is given of schedule ID; all else stays. Other moments count from now.
+
+    \b
+    Example:
+      octospool schedules change 0e66e04bad3a --cron "0 7 * * MON" --catchup none
+    """
+    from flow_processor.cli.connect import changing
+
+    settings = existing_settings(data_path)
+    rule = {**given(keys), **given({"params": params_given(pairs, params)})}
+    others = given({"name": name})
+    if data is not None:
+        others["data"] = json_value(data, hint="--data")
+    with changing(settings) as spooler:
+        found = spooler.schedules.change(schedule_id, rule, others)
+    tell(found, as_json=as_json)
 
 
 @command.command("activate")
@@ -202,7 +221,7 @@ def activate(schedule_id: str, data_path: Path | None) -> None:
     settings = existing_settings(data_path)
     with changing(settings) as spooler:
         found = spooler.schedules.activate(schedule_id)
-    say(f"{found.flow}: next run {moment(found.next_run, settings.zone)}")
+    say(f"{found.flow}: next run {when(found.next_run, found.timezone)}")
 
 
 @command.command("deactivate")
@@ -237,48 +256,3 @@ def remove(schedule_id: str, data_path: Path | None) -> None:
     with changing(existing_settings(data_path)) as spooler:
         spooler.schedules.remove(schedule_id)
     say(f"removed the schedule {schedule_id}")
-
-
-def _given(keys: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in keys.items() if value is not None}
-
-
-def _tell(found: ScheduleDetail, zone: ZoneInfo, *, as_json: bool) -> None:
-    if as_json:
-        echo_json(found.model_dump(mode="json"))
-        return
-    facts = {
-        "schedule": found.schedule_id,
-        "flow": found.flow,
-        "name": found.name,
-        "rule": _words(found),
-        "timezone": found.timezone,
-        "state": found.state.value,
-        "origin": found.origin.value,
-        "problem": found.problem,
-        "last run": moment(found.last_run, zone) if found.last_run else None,
-    }
-    for name, value in facts.items():
-        if value:
-            click.echo(f"{name:<10} {escape(value)}")
-    for number, slot in enumerate(found.next):
-        click.echo(f"{'' if number else 'next':<10} {moment(slot, zone)}")
-
-
-def _words(rule: RuleView) -> str:
-    """The rule as people say it."""
-    if rule.cron is not None:
-        said = f"cron {rule.cron}"
-    elif rule.every_seconds is not None:
-        said = f"every {rule.every_seconds:g} s"
-    elif rule.at is not None:
-        said = f"at {rule.at}"
-    elif rule.repeat_count is None:
-        said = "-"
-    elif rule.interval is None or not rule.repeat_count:
-        said = "once"
-    else:
-        said = f"every {rule.interval:g} s, {rule.repeat_count + 1} times"
-    if rule.starts_at is not None:
-        said += f", from {rule.starts_at}"
-    return said if rule.ends_at is None else f"{said}, until {rule.ends_at}"

@@ -20,7 +20,7 @@ from flow_processor.errors import ScheduleNotFound
 from flow_processor.scheduling.agenda import Agenda, Entry
 from flow_processor.scheduling.changes import Changes
 from flow_processor.scheduling.given import GivenSchedules
-from flow_processor.scheduling.hand_over import HandOver, ScheduledLaunch
+from flow_processor.scheduling.hand_over import THREADS, HandOver, ScheduledLaunch
 from flow_processor.scheduling.rule_book import RuleBook, counts_anew, values_of
 from flow_processor.scheduling.slots import ON_TIME_SECONDS
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
@@ -32,9 +32,12 @@ from flow_processor.store.schedules import ScheduleStore
 logger = logging.getLogger("octospool.scheduler")
 
 
-LATE_PER_TICK = 10
-"""Schedules with missed slots that are looked at in one tick: after a downtime all of 10,000 may have some, and
-meanwhile others must fire in time, and a stop must not wait."""
+AT_ONCE = 500
+"""Schedules that have just become due and are looked at in one tick: some second of work."""
+
+BEHIND_PER_TICK = 2 * THREADS
+"""Likewise of those that are behind: more were due at once, or they have missed slots, which after a downtime all of
+10,000 may have. Meanwhile others must fire in time, and a stop must not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class FlowScheduler:
         changed: paths of flows whose files changed since the last call.
         """
         self._schedules = schedules
+        self._find = given.find
         self._rules = RuleBook(schedules, rule_of, check_params, zone)
         self._clock = clock
         self._zone = zone
@@ -96,8 +100,8 @@ class FlowScheduler:
             given, self._agenda, self._rules, wake=self._ticker.wake, clock=clock, lock=self._lock
         )
         """Schedules whose rule a call gave."""
-        self._late: deque[Entry] = deque()
-        """Schedules whose slot came so long ago that it need not be handed over in this very tick."""
+        self._behind: deque[Entry] = deque()
+        """Schedules that are due, and are looked at a few in each tick, in the order in which they became due."""
         self.last_tick_at: datetime | None = None
         """When the clock was last looked at; None before the first time."""
 
@@ -173,6 +177,21 @@ class FlowScheduler:
         rows = self._schedules.active()
         return [self._view(row, entries[row.id]) for row in rows if row.id in entries]
 
+    def added_one(self, schedule_id: str) -> AddedSchedule:
+        """One of them. Raises ScheduleNotFound."""
+        row, entry = self._find(schedule_id), self._agenda.get(schedule_id)
+        if row is None or entry is None:
+            raise ScheduleNotFound(f"there is no added flow of the id '{schedule_id}'")
+        return self._view(row, entry)
+
+    def problems(self, origin: Origin) -> list[tuple[str, str]]:
+        """Flow and problem of each schedule of that origin that has one. Reads no store, for it is asked often."""
+        return [
+            (entry.row.flow, entry.problem)
+            for entry in self._agenda.entries()
+            if entry.row.origin is origin and entry.problem is not None
+        ]
+
     def _view(self, row: ScheduleRow, entry: Entry) -> AddedSchedule:
         spec = entry.spec
         return AddedSchedule(
@@ -213,17 +232,22 @@ class FlowScheduler:
         now = self._clock.now()
         if self.last_tick_at is not None and now < self.last_tick_at:
             self._look_again_from(now)
-        entries: list[Entry] = []
+        fresh: list[Entry] = []
         for due, entry in self._agenda.take_due(now):
             is_late = (now - due).total_seconds() > ON_TIME_SECONDS
-            (self._late if is_late else entries).append(entry)
-        entries += [self._late.popleft() for _ in range(min(LATE_PER_TICK, len(self._late)))]
+            (self._behind if is_late else fresh).append(entry)
+        if len(fresh) > AT_ONCE:
+            # First those whose slots come often: they are due again soon.
+            fresh.sort(key=lambda entry: entry.handled_until, reverse=True)
+            self._behind.extend(fresh[AT_ONCE:])
+        entries = fresh[:AT_ONCE]
+        entries += [self._behind.popleft() for _ in range(min(BEHIND_PER_TICK, len(self._behind)))]
         if entries:
             self._hand_over.hand_over(entries, now)
         self.last_tick_at = now
 
     def _pause(self) -> float:
-        if self._late:
+        if self._behind:
             return 0.0
         due = self._agenda.next_due()
         return LONGEST_PAUSE_SECONDS if due is None else (due - self._clock.now()).total_seconds()
@@ -231,6 +255,7 @@ class FlowScheduler:
     def _look_again_from(self, now: datetime) -> None:
         """The clock went back. A slot that was started is not started again: its claim fails."""
         logger.warning("the clock went back to %s", now.isoformat())
+        self._behind.clear()  # they are planned anew, as all are
         for entry in self._agenda.entries():
             if entry.spec is not None and counts_anew(entry.spec, entry.handled_until, now=now):
                 self._hand_over.check(entry, now)

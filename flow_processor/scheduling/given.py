@@ -53,10 +53,19 @@ class GivenSchedules:
         return row
 
     def change(
-        self, schedule_id: str, edit: Callable[[ScheduleSpec], ScheduleSpec], given: Mapping[str, Any]
+        self,
+        schedule_id: str,
+        edit: Callable[[ScheduleSpec], ScheduleSpec],
+        given: Mapping[str, Any],
+        *,
+        active: bool | None = None,
     ) -> ScheduleRow:
-        """Give it the rule that `edit` makes of the one it has, and what `given` holds of `name` and `input`. Other
-        moments count from now. Raises as `add`, what `edit` raises, and ScheduleNotFound."""
+        """Give it the rule that `edit` makes of the one it has, and what `given` holds of `name` and `input`; `active`
+        switches it on or off too. Other moments count from now. All of it, or, where it raises, nothing.
+
+        Raises as `add`, what `edit` raises, ScheduleFinished and ScheduleNotFound. What leaves the rule as it is, and
+        switches nothing on, does not look at the flow.
+        """
         with self._lock:
             now = self._clock.now()
             row, old = self._found(schedule_id)
@@ -64,42 +73,43 @@ class GivenSchedules:
             has_moved = moments_said(rule) != moments_said(old)
             if has_moved:
                 spec = self._check(row.flow, rule, now)
-            else:
+            elif active:
+                spec = self._check_begin(row, rule, now)
+            elif rule != old:
                 spec, _ = self._rules.rule(row.flow, rule, params=None, anchor=now)
+            else:
+                spec = self._rules.in_zone(rule)
+            is_on = row.active if active is None else active
+            begins = has_moved or (is_on and not row.active)
             changed = self._store.change(
                 row.id,
                 rule,
                 given,
-                in_force=spec if row.active else None,
-                since=now if has_moved else None,
+                active=is_on,
+                since=now if begins else None,
+                has_moved=has_moved,
+                in_force=spec if is_on else None,
             )
             self._take_in(changed, now)
         return changed
 
     def activate(self, schedule_id: str) -> ScheduleRow:
         """Switch it on; moments up to now never were. Raises ScheduleFinished where none is left, ScheduleNotFound."""
-        with self._lock:
-            now = self._clock.now()
-            row, rule = self._found(schedule_id)
-            self._rules.rule(row.flow, rule, params=None, anchor=now)
-            if self._next_slot(row, rule, now) is None:
-                message = "all moments of this schedule are past; give it another rule first (PATCH)"
-                raise ScheduleFinished(message, details={"schedule_id": row.id})
-            if row.active:
-                return row
-            changed = self._store.switch(row.id, active=True, at=now)
-            self._take_in(changed, now)
-        return changed
+        return self.change(schedule_id, lambda rule: rule, {}, active=True)
 
     def deactivate(self, schedule_id: str) -> ScheduleRow:
         """Switch it off: once this returns it never fires. Raises ScheduleNotFound."""
-        with self._lock:
-            row, _ = self._found(schedule_id)
-            if not row.active:
-                return row
-            changed = self._store.switch(row.id, active=False, at=self._clock.now())
-            self._agenda.drop(row.id)
-        return changed
+        return self.change(schedule_id, lambda rule: rule, {}, active=False)
+
+    def _check_begin(self, row: ScheduleRow, rule: ScheduleSpec, now: datetime) -> ScheduleSpec:
+        """The rule with its time zone filled in. Raises what is wrong with it, and ScheduleFinished where it has no
+        moment left if it is switched on now."""
+        spec, _ = self._rules.rule(row.flow, rule, params=None, anchor=now)
+        begin = begin_of(spec, replace(row, anchor=now))
+        if next(rule_of_spec(spec, anchor=begin).slots_after(now), None) is None:
+            message = "all moments of this schedule are past; give it another rule first (PATCH)"
+            raise ScheduleFinished(message, details={"schedule_id": row.id})
+        return spec
 
     def _found(self, schedule_id: str) -> tuple[ScheduleRow, ScheduleSpec]:
         row = self._store.find(schedule_id)
@@ -107,39 +117,25 @@ class GivenSchedules:
             raise ScheduleNotFound(f"there is no schedule '{schedule_id}'")
         return row, row.override
 
-    def _next_slot(self, row: ScheduleRow, rule: ScheduleSpec, now: datetime) -> datetime | None:
-        """Its first moment after now if it were switched on now."""
-        spec = self._rules.in_zone(rule)
-        begin = begin_of(spec, replace(row, anchor=now))
-        return next(rule_of_spec(spec, anchor=begin).slots_after(now), None)
-
     def preview(
         self, spec: ScheduleSpec, *, number: int, flow: str | None = None
-    ) -> tuple[ScheduleSpec, list[datetime]]:
-        """The first moments that a rule would have if it began now. Raises as `add`, but for moments in the past;
-        without a flow its params are not looked at."""
+    ) -> tuple[ScheduleSpec, list[datetime], str | None]:
+        """The rule with its zone, the first moments that it would have if it began now, and what of it is past. Raises
+        as `add`, but for moments in the past; without a flow its params are not looked at."""
         now = self._clock.now()
         if flow is not None:
             self._rules.rule(flow, spec, params=None, anchor=now)
         spec = self._rules.in_zone(spec)
-        return spec, list(islice(self._rule(spec, now).slots_after(now), number))
+        rule = self._rule(spec, now)
+        return spec, list(islice(rule.slots_after(now), number)), _past(spec, rule, now)
 
     def _check(self, flow: str, spec: ScheduleSpec, now: datetime) -> ScheduleSpec:
         """A rule that is to begin now, its time zone filled in. Raises what is wrong with it."""
         spec, rule = self._rules.rule(flow, spec, params=None, anchor=now)
-        if spec.is_counted and spec.starts_at is not None:
-            begin = moment_of(spec.starts_at, ZoneInfo(spec.timezone or "UTC"))
-            if begin <= now:
-                raise _in_past(
-                    f"starts_at ({spec.starts_at}) lies in the past; leave it out to begin now", now
-                )
-        if next(rule.slots_after(now), None) is None:
-            what = (
-                f"'at' ({spec.at}) lies in the past"
-                if spec.at
-                else "all its moments are past, or there is none"
-            )
-            raise _in_past(what, now)
+        past = _past(spec, rule, now)
+        if past is not None:
+            message = f"{past}. It is {to_text(now)}; write a later moment, such as {EXAMPLE}"
+            raise InvalidRequest(message, code="schedule_in_past")
         return spec
 
     def _rule(self, spec: ScheduleSpec, anchor: datetime) -> SlotRule:
@@ -149,11 +145,19 @@ class GivenSchedules:
             raise InvalidRequest(str(error), code="invalid_schedule") from error
 
     def _take_in(self, row: ScheduleRow, now: datetime) -> None:
-        if row.active:
-            self._agenda.put(self._rules.entry(row, row.handled_until, now=now))
-            self._wake()
+        if not row.active:
+            self._agenda.drop(row.id)
+            return
+        self._agenda.put(self._rules.entry(row, row.handled_until, now=now))
+        self._wake()
 
 
-def _in_past(what: str, now: datetime) -> InvalidRequest:
-    message = f"{what}. It is {to_text(now)}; write a later moment, such as {EXAMPLE}"
-    return InvalidRequest(message, code="schedule_in_past")
+def _past(spec: ScheduleSpec, rule: SlotRule, now: datetime) -> str | None:
+    """What is past of a rule that is to begin now; None if nothing that it needs is."""
+    if spec.is_counted and spec.starts_at is not None:
+        begin = moment_of(spec.starts_at, ZoneInfo(spec.timezone or "UTC"))
+        if begin <= now:
+            return f"starts_at ({spec.starts_at}) lies in the past; leave it out to begin now"
+    if next(rule.slots_after(now), None) is not None:
+        return None
+    return f"'at' ({spec.at}) lies in the past" if spec.at else "all its moments are past, or there is none"

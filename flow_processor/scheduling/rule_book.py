@@ -63,14 +63,20 @@ class RuleBook:
         return spec.model_copy(update={"timezone": spec.timezone or self._zone.key})
 
     def entry(self, row: ScheduleRow, handled_until: datetime, *, now: datetime) -> Entry:
-        """The entry for a row, by what its flow file says now. Where there is no rule it has a problem instead.
+        """The entry for a row, by what its flow file says now. Where there is no rule it has a problem instead; a rule
+        that a call gave goes on beside the problem of its flow, so that its slots are recorded with the reason.
 
         Raises StoreUnavailable.
         """
+        problem = None
         try:
             spec, _ = self.rule(row.flow, row.override, params=row.params, anchor=row.anchor)
         except OctospoolError as error:
-            return Entry(row, None, None, handled_until, problem=error.message)
+            problem = error.message
+            given = self._given_rule(row)
+            if given is None:
+                return Entry(row, None, None, handled_until, problem=problem)
+            spec = given
         is_new = row.in_force is None
         is_same = is_new or moments_said(spec) == moments_said(row.in_force)
         since = row.anchor if is_same and not counts_anew(spec, handled_until, now=now) else now
@@ -81,7 +87,19 @@ class RuleBook:
             row = replace(
                 row, in_force=spec, anchor=since, counted_from=row.counted_from if is_given else since
             )
-        return Entry(row, spec, rule_of_spec(spec, anchor=begin_of(spec, row)), handled_until)
+        rule = rule_of_spec(spec, anchor=begin_of(spec, row))
+        return Entry(row, spec, rule, handled_until, problem=problem)
+
+    def _given_rule(self, row: ScheduleRow) -> ScheduleSpec | None:
+        """The rule that a call gave, if it yields moments."""
+        if row.origin is not Origin.API or row.override is None:
+            return None
+        spec = self.in_zone(row.override)
+        try:
+            rule_of_spec(spec, anchor=row.anchor)
+        except ValueError:
+            return None
+        return spec
 
     def remembered(self, row: ScheduleRow, *, now: datetime) -> Entry:
         """The entry for a row as the store has it: no flow file is read, so that a start is quick.

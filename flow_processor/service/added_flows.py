@@ -79,18 +79,14 @@ class AddedFlows:
 
     def problems(self) -> list[str]:
         """What is wrong with autostart entries."""
-        stuck = [
-            f"{flow.flow}: {flow.problem}"
-            for flow in self._scheduler().added()
-            if flow.origin is Origin.AUTOSTART and flow.problem is not None
-        ]
-        return [*self._autostart_problems, *stuck]
+        stuck = self._scheduler().problems(Origin.AUTOSTART)
+        return [*self._autostart_problems, *(f"{flow}: {problem}" for flow, problem in stuck)]
 
     def add(self, path: str, params: Mapping[str, Any] | None = None) -> AddedFlow:
         """Put a flow into the scheduler by its path; `params` lie on top of those of its schedule."""
         flow = self._library.status(path).path
         flow_id = self._scheduler().add(flow, Origin.FLOW, params=params)
-        return next(added for added in self.all() if added.flow_id == flow_id)
+        return self._view(self._scheduler().added_one(flow_id), is_running=flow in self._live.flows())
 
     def check_params(self, flow: str, params: Mapping[str, Any]) -> None:
         """Raises InvalidRequest (`params_invalid`) where the flow does not take these values."""

@@ -102,7 +102,7 @@ class EditVerbs(FlowVerbs):
             etag=edited.etag,
             version=edited.version,
             warnings=[] if edited.flow is None else self._warnings(edited.flow),
-            schedules=self.schedules.page(flow=edited.name, limit=500).schedules,
+            schedules=self.schedules.of_flow(edited.name),
             live_runs=self.live.of_flow(edited.name),
         )
 

@@ -144,7 +144,7 @@ class FlowVerbs(Parts):
         ]
         ready = all(check.ok for check in checks)
         told = [
-            check_autostart(self.added.problems),
+            check_autostart(self.added.problems()),
             check_webhooks(self.webhooks.problems()),
             check_runs(self.lost_runs),
         ]

@@ -70,20 +70,35 @@ class ScheduleView(RuleView):
     running: bool
     """Is a run of the flow live now?"""
     problem: str | None
-    """Why it does not fire, or what went wrong last; null if all is well."""
+    """Why it does not fire, or why its last slot started nothing; null if all is well."""
     added_at: Moment | None
     """Since when it is there."""
     added_by: str | None
     """Who added it by a call."""
 
 
+class SkippedSlot(View):
+    """A slot that started nothing."""
+
+    slot: Moment
+    """The moment; of several that were missed together the last one."""
+    at: Moment
+    """When that was recorded."""
+    reason: str | None
+    """Why, and how many there were before it that were missed too."""
+    run_id: str | None
+    """The skipped run that tells of it, where the flow was running already."""
+
+
 class ScheduleDetail(ScheduleView):
-    """One schedule, with what is to come."""
+    """One schedule, with what is to come and what was skipped."""
 
     data: Any = None
     """The `__input__` of its runs."""
     next: list[Moment]
     """Its next slots, as many as were asked for; none if it is not active."""
+    skipped: list[SkippedSlot]
+    """Of its last 200 slots the newest ten that started nothing, newest first."""
 
 
 class SchedulePage(View):
@@ -100,3 +115,5 @@ class SchedulePreview(RuleView):
 
     next: list[Moment]
     """Its first slots if it began now."""
+    problem: str | None
+    """What of it is past, so that it would be refused; null if all is well."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
@@ -24,6 +24,7 @@ from flow_processor.service.schedule_views import (
     SchedulePreview,
     ScheduleState,
     ScheduleView,
+    SkippedSlot,
 )
 from flow_processor.settings import Settings
 from flow_processor.spec.schedule import KINDS, ScheduleKeys, ScheduleSpec
@@ -32,6 +33,9 @@ from flow_processor.store.schedule_rows import Origin, ScheduleRow
 
 MAX_DATA = 65_536
 """Characters of a schedule's `data` as JSON: it is written anew for each run."""
+
+SKIPPED_SHOWN = 10
+"""Skipped slots that are shown of a schedule."""
 
 NEVER_FIRED = "none of its moments was left when it was added, so it never fires"
 
@@ -58,12 +62,22 @@ class Schedules:
         self._settings = settings
 
     def page(self, *, flow: str | None = None, limit: int = 100, cursor: str | None = None) -> SchedulePage:
-        """A page of the schedules of all flows, or of one. Raises InvalidRequest."""
+        """A page of the schedules of all flows, or of one. Raises InvalidRequest, and FlowNotFound for a flow that is
+        neither there nor has schedules."""
         name = None if flow is None else self._library.name_of(flow)
         rows, next_cursor = self._store.page(flow=name, limit=limit, cursor=cursor)
+        if name is not None and not rows and cursor is None:
+            self._library.status(name)
+        return SchedulePage(schedules=self._views(rows), next_cursor=next_cursor)
+
+    def of_flow(self, flow: str) -> list[ScheduleView]:
+        """Those of a flow, by its normal path, at most 500; it need not be there."""
+        rows, _ = self._store.page(flow=flow, limit=500, cursor=None)
+        return self._views(rows)
+
+    def _views(self, rows: Iterable[ScheduleRow]) -> list[ScheduleView]:
         live = self._live.flows()
-        views = [ScheduleView(**self._values(row, is_running=row.flow in live)) for row in rows]
-        return SchedulePage(schedules=views, next_cursor=next_cursor)
+        return [ScheduleView(**self._values(row, is_running=row.flow in live)) for row in rows]
 
     def one(self, schedule_id: str, *, number: int = 10) -> ScheduleDetail:
         """One schedule with its next `number` slots. Raises ScheduleNotFound."""
@@ -73,6 +87,10 @@ class Schedules:
             **self._values(row, is_running=row.flow in self._live.flows()),
             data=self._store.input_of(row.id) if row.has_input else None,
             next=slots,
+            skipped=[
+                SkippedSlot(slot=one.slot, at=one.at, reason=one.reason, run_id=one.run_id)
+                for one in self._store.skipped(row.id, limit=SKIPPED_SHOWN)
+            ],
         )
 
     def flow_of(self, schedule_id: str) -> str:
@@ -88,8 +106,8 @@ class Schedules:
     ) -> SchedulePreview:
         """When a rule would start a flow if it began now. Raises InvalidRequest, FlowNotFound, SpecError."""
         name = None if flow is None else self._library.status(flow).path
-        spec, slots = self._scheduler.given.preview(read_rule(keys), number=number, flow=name)
-        return SchedulePreview(**_rule_values(spec), next=slots)
+        spec, slots, past = self._scheduler.given.preview(read_rule(keys), number=number, flow=name)
+        return SchedulePreview(**_rule_values(spec), next=slots, problem=past)
 
     def add(
         self,
@@ -111,17 +129,27 @@ class Schedules:
         row = self._scheduler.given.add(path, rule, given, active=active, by=by)
         return self.one(row.id)
 
-    def change(self, schedule_id: str, keys: Mapping[str, Any], given: Mapping[str, Any]) -> ScheduleDetail:
-        """Change some keys of the rule, and the `name` and `data` that `given` holds.
+    def change(
+        self,
+        schedule_id: str,
+        keys: Mapping[str, Any],
+        given: Mapping[str, Any],
+        *,
+        active: bool | None = None,
+    ) -> ScheduleDetail:
+        """Change some keys of the rule, and the `name` and `data` that `given` holds; `active` switches it too. All of
+        it, or nothing.
 
         A key that is None is taken out; one of another kind of rule takes the place of the old kind. Raises as
-        `add`, ScheduleNotFound, ScheduleFromFile.
+        `add`, ScheduleNotFound, ScheduleFromFile, ScheduleFinished.
         """
         self._check_is_given(schedule_id)
         columns = {"input" if key == "data" else key: value for key, value in given.items()}
         if "input" in columns:
             _checked_data(columns["input"])
-        self._scheduler.given.change(schedule_id, lambda old: _merged(old, keys), columns)
+        self._scheduler.given.change(
+            schedule_id, lambda old: _merged(old, keys) if keys else old, columns, active=active
+        )
         return self.one(schedule_id)
 
     def activate(self, schedule_id: str) -> ScheduleDetail:
@@ -250,7 +278,9 @@ def _next_slots(row: ScheduleRow, entry: Entry | None, number: int) -> list[date
 
 
 def _problem(row: ScheduleRow, entry: Entry | None) -> str | None:
-    if entry is None or entry.problem is not None:
-        return None if entry is None else entry.problem
+    if entry is not None and entry.problem is not None:
+        return entry.problem
+    if row.last_failure is not None:
+        return row.last_failure
     never = row.last_slot is None and _state(row, entry) is ScheduleState.FINISHED
     return NEVER_FIRED if never else None

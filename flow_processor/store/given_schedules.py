@@ -23,6 +23,7 @@ from flow_processor.store.schedule_rows import (
     the_row,
     to_row,
 )
+from flow_processor.store.slots import SlotRow, newest_skipped
 from flow_processor.store.tables import schedules
 from flow_processor.store.writer import Writer
 
@@ -78,37 +79,29 @@ class GivenScheduleStore:
         rule: ScheduleSpec,
         given: Mapping[str, Any],
         *,
-        in_force: ScheduleSpec | None,
+        active: bool,
         since: datetime | None,
+        has_moved: bool,
+        in_force: ScheduleSpec | None,
     ) -> ScheduleRow:
-        """Write what was changed: `given` may hold `name` and `input`. `since`: the rule's moments are others, and
-        count from then, as `in_force` says (see `add`). Once this returns no slot is claimed by what was before."""
+        """Write all that was changed: `given` may hold `name` and `input`. `since`: it counts from then on, because it
+        is switched on, or because its moments are others (`has_moved`): then `in_force` is the new rule (see `add`).
+        Once this returns no slot is claimed by what was before."""
 
         def operation(connection: Connection) -> ScheduleRow:
             mine = schedules.c.id == schedule_id
-            values: dict[str, Any] = {"revision": schedules.c.revision + 1}
-            if since is None:
+            values: dict[str, Any] = {"revision": schedules.c.revision + 1, "active": int(active)}
+            if since is not None:
+                values["anchor"] = since.timestamp()
+            if since is not None and has_moved:
+                values["rule"] = _begun(rule, in_force, since).text()
+            else:
                 kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
                 values["rule"] = replace(kept, override=rule).text()
-            else:
-                values |= {"rule": _begun(rule, in_force, since).text(), "anchor": since.timestamp()}
             if "name" in given:
                 values["name"] = given["name"]
             if "input" in given:
                 values["input"] = _input_text(given["input"])
-            connection.execute(update(schedules).where(mine).values(values))
-            return the_row(connection, schedule_id)
-
-        return self._writer.run(operation)
-
-    def switch(self, schedule_id: str, *, active: bool, at: datetime) -> ScheduleRow:
-        """Switch it on, to count from `at`; or off: once this returns no slot of it can be claimed."""
-        values: dict[str, Any] = {"active": int(active), "revision": schedules.c.revision + 1}
-        if active:
-            values["anchor"] = at.timestamp()
-
-        def operation(connection: Connection) -> ScheduleRow:
-            mine = schedules.c.id == schedule_id
             connection.execute(update(schedules).where(mine).values(values))
             return the_row(connection, schedule_id)
 
@@ -125,6 +118,10 @@ class GivenScheduleStore:
         with reading(self._engine) as connection:
             text = connection.scalar(query)
         return None if text is None else json.loads(text)
+
+    def skipped(self, schedule_id: str, *, limit: int) -> list[SlotRow]:
+        """At most `limit` of its newest slots that did not start, newest first."""
+        return newest_skipped(self._engine, schedule_id, limit=limit)
 
     def page(
         self, *, flow: str | None, limit: int, cursor: str | None

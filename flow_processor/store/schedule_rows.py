@@ -53,6 +53,8 @@ class ScheduleRow:
     """The slot that was handled last."""
     last_run_id: str | None = None
     """The run that the newest started slot became, where it was asked for."""
+    skipped_reason: str | None = None
+    """Why `last_slot` did not start, where it did not, and where it was asked for."""
     name: str | None = None
     has_input: bool = False
     """True: its runs get an `__input__`."""
@@ -67,6 +69,12 @@ class ScheduleRow:
     def handled_until(self) -> datetime:
         """Slots up to here are no longer of interest."""
         return self.anchor if self.last_slot is None else max(self.anchor, self.last_slot)
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last slot of the rule in force did not start; None where it did, or there was none."""
+        is_of_rule = self.last_slot is not None and self.last_slot > self.anchor
+        return self.skipped_reason if is_of_rule else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ _COLUMNS = [column for column in schedules.c if column.name != "input"]
 
 
 def select_rows(*, with_last_run: bool = True) -> Select[Any]:
-    """What `to_row` reads; the last run costs a look into the slots of each."""
+    """What `to_row` reads; the last run, and why the last slot was skipped, cost a look into the slots of each."""
     query = select(*_COLUMNS, schedules.c.input.is_not(None).label("has_input"))
     if not with_last_run:
         return query
@@ -117,7 +125,16 @@ def select_rows(*, with_last_run: bool = True) -> Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    return query.add_columns(newest.label("last_run_id"))
+    skipped = (
+        select(slots.c.reason)
+        .where(
+            slots.c.schedule_id == schedules.c.id,
+            slots.c.slot == schedules.c.last_slot,
+            slots.c.outcome == SlotOutcome.SKIPPED.value,
+        )
+        .scalar_subquery()
+    )
+    return query.add_columns(newest.label("last_run_id"), skipped.label("skipped_reason"))
 
 
 def to_row(row: Row[Any]) -> ScheduleRow:
@@ -135,6 +152,7 @@ def to_row(row: Row[Any]) -> ScheduleRow:
         anchor=from_epoch(row.anchor),
         last_slot=None if row.last_slot is None else from_epoch(row.last_slot),
         last_run_id=getattr(row, "last_run_id", None),
+        skipped_reason=getattr(row, "skipped_reason", None),
         name=row.name,
         has_input=bool(row.has_input),
         counted_from=None if rules.counted_from is None else from_epoch(rules.counted_from),

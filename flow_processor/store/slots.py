@@ -75,6 +75,16 @@ def claim_slot(
     return False
 
 
+LOOK_BACK = 200
+"""Slots among which those are looked for that did not start."""
+
+
+def newest_skipped(engine: Engine, schedule_id: str, *, limit: int) -> list[SlotRow]:
+    """At most `limit` of the newest LOOK_BACK slots: those that did not start, newest first."""
+    newest = newest_handled(engine, schedule_id, limit=LOOK_BACK)
+    return [row for row in newest if row.outcome is SlotOutcome.SKIPPED][:limit]
+
+
 def newest_handled(engine: Engine, schedule_id: str, *, limit: int) -> list[SlotRow]:
     """At most `limit` slots that were handled, newest first."""
     columns = slots.c

@@ -8,18 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from flow_processor.api.app import create_app
 from flow_processor.service import Service
 from tests.api.conftest import settings_in
 from tests.api.support import FLOWS, Api
+from tests.engine.world import until
 
 FLOW = "params:\n  day: {type: str, required: true}\nsteps:\n  - {name: out, type: debug, debug: {data_key: .}}\n"
 NO_JQ = "steps:\n  - {name: out, type: jq, jq: {expression: 'nothing(1)'}}\n"
+YEARLY = "cron: 0 6 1 1 *\nsteps:\n  - {name: out, type: set_fact, set_fact: {value: 1}}\n"
 CONFIG = """autostart:
   - daily.yml
   - {path: sub/echo, every_seconds: 86400}
 api:
+  edit_flows: true
   tokens:
     - {name: looks, token: '${LOOKS}', role: viewer}
     - {name: writes, token: '${WRITES}', role: author, flows: [echo]}
@@ -31,7 +35,7 @@ TOKENS = {"LOOKS": "a-token-of-somebody-who-looks", "WRITES": "a-token-of-somebo
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Started, with a scheduler that fires."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in {**FLOWS, "day.yml": FLOW, "no_jq.yml": NO_JQ}.items():
+    for name, text in {**FLOWS, "day.yml": FLOW, "no_jq.yml": NO_JQ, "yearly.yml": YEARLY}.items():
         path = data / "flows" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -141,7 +145,10 @@ def test_the_list_shows_every_origin_in_pages(api: Api) -> None:
     assert [one["schedule_id"] for one in found if one["origin"] == "api"] == ids
     of_flow = api.get("/api/schedules?flow=echo").json["schedules"]
     assert [one["schedule_id"] for one in of_flow] == ids
-    assert api.get("/api/schedules?flow=nothing").json["schedules"] == []
+    assert api.get("/api/schedules?flow=long").json["schedules"] == []
+    typo = api.get("/api/schedules?flow=ecko")
+    assert (typo.status_code, typo.json["code"]) == (404, "flow_not_found")
+    assert "echo" in typo.json["error"]
     bad = api.get("/api/schedules?cursor=x")
     assert (bad.status_code, bad.json["code"]) == (400, "invalid_request")
 
@@ -193,7 +200,9 @@ def test_a_preview_saves_nothing(api: Api) -> None:
     assert answer.status_code == 200
     assert answer.json["next"] == ["2030-12-31T15:00:00.000Z", "2030-12-31T16:00:00.000Z"]
     assert len(api.post("/api/schedules/preview", json=rule).json["next"]) == 6
-    assert api.post("/api/schedules/preview", json={"at": "2020-01-01T00:00"}).json["next"] == []
+    past = api.post("/api/schedules/preview", json={"at": "2020-01-01T00:00"}).json
+    assert (past["next"], past["problem"]) == ([], "'at' (2020-01-01T00:00) lies in the past")
+    assert answer.json["problem"] is None
     wrong = api.post("/api/schedules/preview", json={"flow": "day", **rule})
     assert (wrong.status_code, wrong.json["code"]) == (400, "params_invalid")
     assert all(one["origin"] == "autostart" for one in api.get("/api/schedules").json["schedules"])
@@ -222,7 +231,9 @@ def test_a_change_touches_only_what_is_given(api: Api) -> None:
     assert (changed["state"], len(changed["next"])) == ("active", 3)
     for body, code in (
         ({"repeat_count": None}, "invalid_schedule"),
-        ({"at": "2020-01-01T00:00"}, "schedule_in_past"),
+        ({"active": False, "cron": "bad"}, "invalid_schedule"),
+        ({"active": False, "name": "z", "at": "2020-01-01T00:00", "starts_at": None}, "schedule_in_past"),
+        ({"at": "2020-01-01T00:00", "starts_at": None}, "schedule_in_past"),
         ({"params": {"a": 1}}, "params_invalid"),
         ({"flow": "day"}, "invalid_request"),
     ):
@@ -266,6 +277,50 @@ def test_what_stands_in_a_file_is_edited_there(api: Api) -> None:
             assert (answer.status_code, answer.json["code"]) == (409, "schedule_from_file")
             assert f"stands in {said}:" in answer.json["error"]
             assert (answer.json["file"], answer.json["line"]) == (file, line)
+
+
+def test_a_one_off_whose_flow_is_gone_tells_why_it_never_ran(api: Api) -> None:
+    """Also when the flow is back; and it can be named, and switched off, without it."""
+    place, text = "/api/flows/files/once.yml", FLOWS["echo.yml"]
+    yaml = {"Content-Type": "text/yaml"}
+    assert api.call("PUT", place, data=text, headers=yaml).status_code == 201
+    made = api.post("/api/schedules", json={"flow": "once", "at": soon(3)}).json
+    assert api.delete(place).status_code == 200
+    one = f"/api/schedules/{made['schedule_id']}"
+    shown = api.call("PATCH", one, json={"name": "mine"}).json
+    assert (shown["name"], shown["state"], shown["next"]) == ("mine", "active", made["next"])
+    assert "there is no flow" in shown["problem"]
+    until(lambda: api.get(one).json["state"] == "finished", "its moment is past")
+    assert api.call("PUT", place, data=text, headers=yaml).status_code == 201
+    shown = api.get(one).json
+    assert (shown["last_run"], shown["last_run_id"]) == (made["next_run"], None)
+    assert shown["problem"].startswith("could not start: there is no flow")
+    assert [(slot["slot"], slot["reason"]) for slot in shown["skipped"]] == [
+        (made["next_run"], shown["problem"])
+    ]
+    assert api.delete(one).status_code == 200
+    assert api.delete(place).status_code == 200
+
+
+def test_what_is_asked_often_does_not_read_all_schedules(api: Api, service: Service) -> None:
+    """A load balancer asks /readyz each second, beside 10,000 schedules."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    event.listen(service.store.engine, "before_cursor_execute", note)
+    try:
+        names = [check["name"] for check in api.get("/readyz").json["checks"]]
+        asked = list(statements)
+        added = api.post("/api/flows/add", json={"path": "yearly"})
+    finally:
+        event.remove(service.store.engine, "before_cursor_execute", note)
+    assert "autostart" in names
+    assert not [one for one in asked if "FROM schedules" in one]
+    assert (added.status_code, added.json["cron"], added.json["running"]) == (201, "0 6 1 1 *", False)
+    assert not [one for one in statements if "ORDER BY schedules.added_at" in one]
+    api.delete(f"/api/flows/{added.json['flow_id']}")
 
 
 def test_who_may_change_schedules(api: Api, service: Service) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from scheduling_world import NOON, World
 
-from flow_processor.errors import InvalidRequest, ScheduleFinished, ScheduleNotFound
+from flow_processor.errors import FlowNotFound, InvalidRequest, ScheduleFinished, ScheduleNotFound
+from flow_processor.scheduling.agenda import Entry
+from flow_processor.scheduling.moments import rule_of_spec
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.store.given_schedules import Given
 from flow_processor.store.schedule_rows import ScheduleRow
@@ -20,9 +23,11 @@ def give(world: World, *, active: bool = True, **rule: Any) -> ScheduleRow:
     return world.scheduler.given.add("a.yml", spec, Given(), active=active, by="test")
 
 
-def change(world: World, row: ScheduleRow, **rule: Any) -> ScheduleRow:
+def change(world: World, row: ScheduleRow, *, active: bool | None = None, **rule: Any) -> ScheduleRow:
     """Another rule for it."""
-    return world.scheduler.given.change(row.id, lambda _: ScheduleSpec.model_validate(rule), {})
+    return world.scheduler.given.change(
+        row.id, lambda _: ScheduleSpec.model_validate(rule), {}, active=active
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,6 +240,93 @@ class TestChange:
         world.restart(after_seconds=60)
         assert world.launches.started == []
 
+    def test_a_refused_change_changes_nothing(self, world: World) -> None:
+        """Neither the rule, nor whether it is switched on."""
+        row = give(world, every_seconds=10)
+        ended = give(world, at="2026-11-21T12:00:05")
+        off = give(world, active=False, every_seconds=10)
+        world.pass_time(6)
+        before = world.schedules.active()
+        for one in (row, off):
+            with pytest.raises(InvalidRequest):
+                change(world, one, active=one is off, at="2020-01-01T00:00")
+        with pytest.raises(ScheduleFinished):
+            change(world, ended, active=True, at="2026-11-21T12:00:05", params={"a": 1})
+        assert world.schedules.active() == before
+        world.pass_time(6)
+        assert world.launches.times() == ["12:00:05", "12:00:10"]
+
+    def test_a_change_may_switch_too(self, world: World) -> None:
+        """In one go: what is switched on has its new rule, what is switched off fires no more."""
+        row = give(world, active=False, every_seconds=10)
+        change(world, row, active=True, every_seconds=20)
+        world.pass_time(25)
+        change(world, row, active=False, every_seconds=5)
+        world.pass_time(25)
+        world.restart()
+        change(world, row, active=True, every_seconds=5)
+        world.pass_time(6)
+        assert world.launches.times() == ["12:00:20", "12:00:55"]
+
+
+GONE = FlowNotFound("there is no flow 'a.yml'")
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_slots_whose_flow_is_gone_are_recorded_with_the_reason(world: World, is_restarted: bool) -> None:
+    """Whether or not a restart lay between; once the flow is back it goes on, and nothing is made up for."""
+    every = give(world, every_seconds=10)
+    once = give(world, at="2026-11-21T12:00:30")
+    world.pass_time(15)
+    world.edit("a.yml", GONE)
+    world.launches.errors["a.yml"] = GONE
+    world.pass_time(1)
+    if is_restarted:
+        world.restart()
+    world.pass_time(20)
+    assert [one.slot.second for one in world.skipped(every.id)] == [30, 20]
+    assert [one.slot.second for one in world.skipped(once.id)] == [30]
+    for row in world.schedules.active():
+        assert "there is no flow 'a.yml'" in (row.last_failure or "")
+    entry = world.scheduler.entry(every.id)
+    assert entry is not None
+    assert entry.problem == GONE.message
+    assert entry.next_slot() == NOON.replace(second=40)
+    world.edit("a.yml", None)
+    world.launches.errors.clear()
+    world.pass_time(10)
+    world.restart()
+    assert world.launches.times() == ["12:00:10", "12:00:40"]
+    failures = {row.id: row.last_failure for row in world.schedules.active()}
+    assert failures == {every.id: None, once.id: "could not start: there is no flow 'a.yml'"}
+
+
+def test_what_needs_no_flow_is_done_without_it(world: World) -> None:
+    """A name and a switching off, but not another rule, nor a switching on."""
+    row = give(world, every_seconds=10)
+    world.edit("a.yml", GONE)
+    world.pass_time(1)
+    given = world.scheduler.given
+    assert given.change(row.id, lambda rule: rule, {"name": "other"}).name == "other"
+    with pytest.raises(FlowNotFound):
+        change(world, row, every_seconds=5)
+    given.deactivate(row.id)
+    with pytest.raises(FlowNotFound):
+        given.activate(row.id)
+    world.pass_time(20)
+    assert world.skipped(row.id) == []
+
+
+def test_another_rule_forgets_why_the_last_slot_did_not_start(world: World) -> None:
+    row = give(world, at="2026-11-21T12:00:05")
+    world.launches.errors["a.yml"] = RuntimeError("no")
+    world.pass_time(6)
+    (found,) = world.schedules.active()
+    assert found.last_failure == "could not start: RuntimeError: no"
+    assert change(world, row, at="2026-11-21T12:00:30").skipped_reason is not None
+    (found,) = world.schedules.active()
+    assert found.last_failure is None
+
 
 def test_a_flow_has_any_number_of_schedules(world: World) -> None:
     """Beside the one of its file."""
@@ -303,3 +395,30 @@ def test_after_a_long_downtime_what_is_due_now_does_not_wait_for_what_was_missed
     for _ in range(15):
         world.scheduler.tick()
     assert len({launch.schedule_id for launch in world.launches.started}) == 101
+
+
+def test_thousands_that_are_due_at_one_moment_do_not_hold_up_what_comes_each_second(world: World) -> None:
+    """Nor the end of the scheduler: those that are too many for one tick are looked at in the next ones."""
+    second = give(world, every_seconds=1)
+    spec = ScheduleSpec(cron="1 12 * * *", timezone="UTC")
+    rule = rule_of_spec(spec, anchor=NOON)
+    for number in range(900):
+        world.scheduler._agenda.put(Entry(replace(second, id=str(number)), spec, rule, NOON))
+    world.pass_time(61)
+    assert world.launches.times()[-2:] == ["12:01:00", "12:01:01"]
+    looked_at = len(world.launches.refused)
+    assert 500 <= looked_at < 700
+    for _ in range(30):
+        world.scheduler.tick()
+    assert len(world.launches.refused) == 900
+
+
+def test_a_clock_that_goes_back_while_some_are_behind_has_none_looked_at_twice(world: World) -> None:
+    for _ in range(20):
+        give(world, cron="*/7 * * * *")
+    world.restart(after_seconds=86_400 + 180)
+    world.clock.jump(-60)
+    for _ in range(3):
+        world.scheduler.tick()
+    assert world.launches.times() == ["12:00:00"] * 20
+    assert world.launches.refused == []
