@@ -30,11 +30,11 @@ class Redactor:
         """Every spelling of every value, longest first, so that no rest of a longer one stays."""
 
     def add(self, value: str) -> None:
-        """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64; also line by line, for so
-        it is shown where a text is cut into lines."""
+        """Redact this value from now on: as it is, URL-encoded, JSON-escaped and in base64; also without the blanks
+        around it, for so it is sent in headers, and line by line, for so it is shown where a text is cut into lines."""
         if len(value) >= SHORTEST:
             with self._mutex:
-                known = {*self._forms, *_spellings(value)}
+                known = {*self._forms, *_spellings(value), *_spellings(value.strip())}
                 for line in _lines(value):
                     known |= _spellings(line)
                 self._forms = tuple(sorted(known, key=lambda form: (-len(form), form)))

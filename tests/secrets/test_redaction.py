@@ -81,6 +81,14 @@ def test_each_line_of_a_value_is_redacted() -> None:
     assert redactor.text("line%2Fone%2Bof%2Fit") == "***"
 
 
+@pytest.mark.parametrize("value", ["tok-en-1234\n", " tok-en-1234", "\ttok-en-1234 \r\n"])
+def test_a_value_is_redacted_without_the_blanks_around_it_too(value: str) -> None:
+    """A block in YAML (`token: |`) ends in a line break, and a header is sent without it."""
+    redactor = Redactor()
+    redactor.add(value)
+    assert redactor.text("said: tok-en-1234, no") == "said: ***, no"
+
+
 def test_nothing_known_costs_nothing() -> None:
     value = {"a": ["b"]}
     assert Redactor().value(value) is value
