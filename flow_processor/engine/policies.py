@@ -47,9 +47,10 @@ def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
         return Decision(Then.FAIL)
     text = error_text(error)
     retry = _retry_of(step)
-    # A step that may have done its work although it failed must not silently do it twice.
-    is_unclear = error.details.get("outcome") == "unknown"
-    if retry is not None and attempt <= retry.attempts and not is_unclear and _is_retried(retry, text):
+    # A step that may have done its work although it failed, or has done a part of it, must not silently do it twice;
+    # the same holds for the steps around it, whose error this becomes.
+    was_done = error.details.get("outcome") in ("unknown", "partial")
+    if retry is not None and attempt <= retry.attempts and not was_done and _is_retried(retry, text):
         return Decision(Then.RETRY, delay_seconds=retry_delay(retry, attempt))
     pattern = patterns.first_match(step.ignore_errors, text)
     if pattern is not None:

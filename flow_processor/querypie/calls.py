@@ -106,7 +106,7 @@ class Calls:
     def execute(self, workflow: str, user: str) -> bool:
         """Have the request executed; False if it had been before."""
         path = ("workflows", "sql-request", workflow, "execute")
-        post = partial(self._post, path, {"userUuid": user}, lambda answer: True)
+        post = partial(self._post, path, {"userUuid": user}, _nothing_in)
         try:
             return bool(self._once(workflow, post, standing.has_been_executed, what="the execution"))
         except QueryPieInDoubt:
@@ -136,10 +136,11 @@ class Calls:
                 if not error.is_unclear:
                     if isinstance(error, QueryPieRefused) and is_done(self.status(workflow)):
                         return None  # somebody was faster
-                    raise
-                if self._has_arrived(error, workflow, is_done, what=what):
+                    if not is_second:
+                        raise
+                elif self._has_arrived(error, workflow, is_done, what=what):
                     return None
-                if is_second:
+                if is_second:  # whatever is said of this one, the first may still take effect
                     message = f"nobody knows whether {what} took effect: {error.message}"
                     raise _in_doubt(message, error) from error
             is_second = True
@@ -175,6 +176,13 @@ class Calls:
             if left <= 0:
                 return False
             self._client.voice.wait(min(_LOOK_SECONDS, left))
+
+
+def _nothing_in(answer: Any) -> bool:
+    """The answer to an execution is empty; a text is not QueryPie's, but of something that stands before it."""
+    if answer is not None and answer != "" and not isinstance(answer, dict):
+        raise QueryPieAnswer("QueryPie answers something else than nothing to the execution")
+    return True
 
 
 def _remaining_in(answer: Any) -> str:

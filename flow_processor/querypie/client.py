@@ -242,4 +242,4 @@ def _retry_after(answer: Answer) -> float | None:
     text = answer.headers.get("retry-after", "").strip()
     if not text:
         return None
-    return float(text) if text.isdigit() else 1.0
+    return float(text) if text.isascii() and text.isdigit() else 1.0

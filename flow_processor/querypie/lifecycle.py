@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from flow_processor.clock import to_text
+from flow_processor.errors import StepError
 from flow_processor.querypie import standing
 from flow_processor.querypie.calls import Calls
 from flow_processor.querypie.errors import QueryPieApproval, QueryPieExecution
@@ -117,6 +118,7 @@ class Lifecycle:
             return {"workflow_uuid": workflow, "at": to_text(context.now())}
 
         submitted = self._do("submit", submit, once=True)
+        self._do = _behind_submission(self._do)
         return {
             "user": {key: user.get(key) for key in ("uuid", "name", "loginId", "email")},
             "rule": {"uuid": rule.get("uuid"), "name": rule.get("name")},
@@ -212,6 +214,22 @@ class Lifecycle:
                 context.log(f"Execution completed successfully by {executor['name']}!")
                 return {"status": standing.execution_status(detail), "at": to_text(context.now())}
             context.pause(self._wanted.options.poll_seconds, since=None)
+
+
+def _behind_submission(do: Do) -> Do:
+    """Failures from here on say that a part was done: who began anew would submit another request."""
+
+    def do_marked(label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
+        def marked(calls: Calls, context: StepContext) -> Any:
+            try:
+                return call(calls, context)
+            except StepError as error:
+                error.details.setdefault("outcome", "partial")
+                raise
+
+        return do(label, marked, once=once, looks_first=looks_first)
+
+    return do_marked
 
 
 def _identify(calls: Calls, context: StepContext, login: str) -> Found:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flow_processor.querypie.errors import QueryPieAnswer, QueryPieApproval, QueryPieExecution
 from flow_processor.querypie.selection import Found, list_of, text_of
 
@@ -123,11 +121,3 @@ def _one_of(detail: Found, key: str, known: frozenset[str]) -> str:
     if status not in known:
         raise QueryPieAnswer(f"QueryPie's request has {key} {status!r}, which is none that this step knows")
     return status
-
-
-def moment_of(detail: Found, *, what: str) -> Any:
-    """When the first of its executors acted, as QueryPie says it; None if none has."""
-    for one in list_of(detail, what):
-        if isinstance(one, dict) and one.get("actionAt"):
-            return one["actionAt"]
-    return None

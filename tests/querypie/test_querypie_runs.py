@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from flow_processor.run import RunStatus
 from flow_processor.service.resumes import ResumeMode
@@ -147,3 +149,26 @@ def test_a_call_that_arrives_late_is_not_made_twice(world: World, pie: FakeQuery
     run = world.wait(run_id)
     assert run.status is RunStatus.SUCCEEDED, run.error
     assert (pie.count("execute"), pie.taken["execute"]) == (1, 1)
+
+
+@pytest.mark.parametrize("around", ["flow", "foreach"])
+def test_a_retry_around_the_step_submits_nothing_again(world: World, pie: FakeQueryPie, around: str) -> None:
+    """A failure behind the submission is final also for the steps that the step stands in."""
+    pie.fault("approve", "status", status=403)
+    if around == "flow":
+        world.write("sub/change.yml", flow(pie))
+        step = "type: flow, flow: {path: sub/change.yml}"
+    else:
+        inner = json.dumps(yaml.safe_load(flow(pie))["steps"])
+        step = f"type: foreach, foreach: {{items: [1], steps: {inner}}}"
+    run = world.run(f"steps:\n  - {{name: outer, retry: {{attempts: 2, delay_seconds: 0.01}}, {step}}}\n")
+    assert run.status is RunStatus.FAILED
+    assert pie.taken["submit"] == 1
+
+
+def test_a_page_of_a_proxy_is_no_answer_to_an_execution(world: World, pie: FakeQueryPie) -> None:
+    """It says 200, and nothing was executed: that is looked at, and not taken for done."""
+    pie.fault("execute", "text")
+    run = world.run(flow(pie))
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert pie.taken["execute"] == 1
