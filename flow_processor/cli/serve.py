@@ -46,7 +46,9 @@ def command(host: str | None, port: int | None, grace: float | None, data_path: 
       octospool serve --data-path demo --port 5001
     """
     from flow_processor import logs
+    from flow_processor.engine.worker_start import prepare
 
+    prepare(os.environ)  # it loads what workers need, while this process loads the rest
     settings = load_settings(data_path, api_host=host, api_port=port, shutdown_grace_seconds=grace)
     settings.create_folders()
     start_log(settings)

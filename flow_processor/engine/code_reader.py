@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
-from flow_processor.engine.worker_process import clean_environment
+from flow_processor.engine.worker_start import clean_environment
 from flow_processor.process_tree import WORKER_MARK, kill_process, kill_strays
 
 LOAD_SECONDS = 10.0

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import BinaryIO, cast
 
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame
 from flow_processor.engine.order import WorkerSettings
+from flow_processor.engine.worker_start import start_worker
 from flow_processor.process_tree import (
     LOOK_SECONDS,
-    WORKER_MARK,
     ask_descendants,
     has_children,
     kill_group,
@@ -26,21 +21,11 @@ from flow_processor.process_tree import (
     kill_strays,
     wait_for_end,
 )
-from flow_processor.programs import passed_on
 
 logger = logging.getLogger("octospool.engine")
 
 TERMINATE_GRACE_SECONDS = 2.0
 """What a step has started, and is told to end, is killed after so long."""
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker."""
-    kept = passed_on(environment)
-    # The package may be run from a source tree that is not installed.
-    kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    kept["PYTHONUTF8"] = "1"
-    return kept
 
 
 class WorkerProcess:
@@ -57,16 +42,8 @@ class WorkerProcess:
         self.id = settings.worker_id
         self._on_frame = on_frame
         self._on_exit = on_exit
-        self._process = subprocess.Popen(
-            # -P: a module is never taken from the working folder, which may be one that flows write to.
-            [sys.executable, "-P", "-m", "flow_processor.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**clean_environment(environment), WORKER_MARK: self.id},
-            # A session of its own: a Ctrl-C in the terminal is not for it, and its children die with it.
-            start_new_session=sys.platform != "win32",
-            creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
-        )
+        self._process = start_worker(self.id, environment)
+        self._exit_code: int | None = None
         self._reaping = threading.Lock()
         """Held by who uses the process's number: it is its own only until the process is waited for."""
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
@@ -88,7 +65,7 @@ class WorkerProcess:
         self._outgoing.put(frame)
 
     def _write(self) -> None:
-        pipe = cast(BinaryIO, self._process.stdin)
+        pipe = self._process.stdin
         writer = FrameWriter(pipe)
         try:
             while (frame := self._outgoing.get()) is not None:
@@ -103,7 +80,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it and all that it has started, at once."""
         with self._reaping:
-            if self._process.returncode is None:
+            if self._exit_code is None:
                 kill_process(self._process.pid)
 
     def end(self) -> None:
@@ -115,7 +92,7 @@ class WorkerProcess:
 
     def _end(self) -> None:
         with self._reaping:
-            if self._process.returncode is None:
+            if self._exit_code is None:
                 ask_descendants(self._process.pid)
         wait_for_end(self._process.pid, looks=round(TERMINATE_GRACE_SECONDS / LOOK_SECONDS))
         self.kill()
@@ -132,7 +109,7 @@ class WorkerProcess:
         if not self._reaping.acquire(blocking=False):
             return  # somebody sees to it
         try:
-            if self._process.returncode is None and _has_died(self._process.pid, wait=False):
+            if self._exit_code is None and self._process.has_died():
                 kill_group(self._process.pid)
         finally:
             self._reaping.release()
@@ -147,7 +124,7 @@ class WorkerProcess:
         return not self._reader.is_alive()
 
     def _read(self) -> None:
-        pipe = cast(BinaryIO, self._process.stdout)
+        pipe = self._process.stdout
         try:
             while (frame := read_frame(pipe)) is not None:
                 self._on_frame(self, frame)
@@ -155,22 +132,11 @@ class WorkerProcess:
             # Whatever it said cannot be taken; a worker nobody listens to would keep its run for ever.
             logger.exception("worker %s is ended: what it says cannot be understood", self.id)
             self.kill()
-        _has_died(self._process.pid, wait=True)
+        self._process.has_died(wait=True)
         self.end_what_is_left()
         with self._reaping:
-            code = self._process.wait()
+            code = self._exit_code = self._process.reap()
         kill_strays([self.id])
         pipe.close()
         self.leave_alone()
         self._on_exit(self, code)
-
-
-def _has_died(pid: int, *, wait: bool) -> bool:
-    """Has the process ended? It is not waited for yet, so that its number stays its own."""
-    if not hasattr(os, "waitid"):
-        return False
-    options = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
-    try:
-        return os.waitid(os.P_PID, pid, options) is not None
-    except ChildProcessError:
-        return False

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flow_processor.engine.worker_process import clean_environment
+from flow_processor.engine.worker_start import clean_environment
 from flow_processor.errors import InvalidRequest
 
 TIME_LIMIT_SECONDS = 30.0

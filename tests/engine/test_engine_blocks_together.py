@@ -235,6 +235,7 @@ def test_a_secret_that_comes_back_is_redacted_inside_blocks_too(
     (world.data / "secrets.yml").write_text(
         "- {name: key, type: token, token: canary-inside}\n", encoding="utf-8"
     )
+    until(lambda: "key" in world.service.secrets.names(), "the file is left alone long enough to count")
     run_id = world.launch(
         f"""
 steps:

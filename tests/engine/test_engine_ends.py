@@ -49,12 +49,22 @@ class Programs:
                 # The program writes its own number down: the shell's, under the number of its worker.
                 file.write_text(f"echo $$ > {name}.new; mv {name}.new {name}.pid; {text.format(name=name)}")
                 starts.append(start.format(file=shlex.quote(str(file))))
-        begin = "import os, subprocess\nos.environ['W'] = str(os.getpid())\n"
-        begin += "from flow_processor.engine.orphans import adopt_orphans\nadopt_orphans()\n"
-        begin += f"subprocess.run(['sh', '-c', {' '.join(starts)!r}], stdin=subprocess.DEVNULL, stdout=2)\n"
-        begin += "import runpy\nrunpy.run_module('flow_processor.engine.worker', run_name='__main__')\n"
+        run = f"subprocess.run(['sh', '-c', {' '.join(starts)!r}], stdin=subprocess.DEVNULL, stdout=2)"
+        begin = f"""import os, runpy, subprocess
+from flow_processor.engine import worker
+from flow_processor.engine.orphans import adopt_orphans
+
+def begin(as_ever=worker.main):
+    os.environ['W'] = str(os.getpid())
+    adopt_orphans()
+    {run}
+    as_ever()
+
+worker.main = begin
+runpy.run_module('flow_processor.engine.fork_server', run_name='__main__')
+"""
         self.interpreter = folder / "python"
-        self.interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c {shlex.quote(begin)}\n")
+        self.interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -P -c {shlex.quote(begin)} "$@"\n')
         self.interpreter.chmod(0o755)
 
     def of_the_worker(self) -> dict[str, int]:
