@@ -31,7 +31,7 @@ from flow_processor.store import tables
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version that this program writes and reads."""
 
 
@@ -125,7 +125,42 @@ def _to_version_4(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX flow_edits_unsettled ON flow_edits (flow) WHERE is_settled = 0")
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3, 4: _to_version_4}
+def _to_version_5(connection: Connection) -> None:
+    """Items of queues and what became of them, results on their way to a queue; several daemons on one store."""
+    for column in ("item TEXT", "daemon TEXT"):
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    connection.exec_driver_sql("CREATE INDEX runs_by_item ON runs (item) WHERE item IS NOT NULL")
+    connection.exec_driver_sql(
+        "CREATE TABLE items (queue TEXT NOT NULL, item TEXT NOT NULL, flow TEXT NOT NULL, state TEXT NOT NULL, "
+        "attempt INTEGER NOT NULL, run_id TEXT, name TEXT, put_at FLOAT NOT NULL, "
+        "priority INTEGER NOT NULL DEFAULT 0, next_at FLOAT, error TEXT, ended_at FLOAT, "
+        "PRIMARY KEY (queue, item, flow))"
+    )
+    connection.exec_driver_sql("CREATE INDEX items_by_state ON items (queue, state, ended_at)")
+    connection.exec_driver_sql("CREATE INDEX items_by_run ON items (run_id) WHERE run_id IS NOT NULL")
+    connection.exec_driver_sql(
+        "CREATE INDEX items_due ON items (queue, flow, priority DESC, next_at) WHERE next_at IS NOT NULL"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE outbox (run_id TEXT NOT NULL, seq INTEGER NOT NULL, queue TEXT NOT NULL, at FLOAT NOT NULL, "
+        "PRIMARY KEY (run_id, seq))"
+    )
+    connection.exec_driver_sql("CREATE INDEX outbox_by_queue ON outbox (queue, at)")
+    connection.exec_driver_sql(
+        'CREATE TABLE queue_states (queue TEXT NOT NULL, is_paused INTEGER NOT NULL, "by" TEXT, at FLOAT NOT NULL, '
+        "PRIMARY KEY (queue))"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE daemons (id TEXT NOT NULL, name TEXT NOT NULL, seen_at FLOAT NOT NULL, PRIMARY KEY (id))"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    2: _to_version_2,
+    3: _to_version_3,
+    4: _to_version_4,
+    5: _to_version_5,
+}
 """What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
 
 
