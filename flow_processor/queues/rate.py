@@ -21,8 +21,8 @@ class RateLimit:
     """
 
     def __init__(self, per_second: float, *, now: float) -> None:
-        """`now` and all further moments are of one monotonic clock. What was taken before `now` is not known, so the
-        time up to it counts as used up."""
+        """`per_second`: up to 1, or a whole number. `now` and all further moments are of one monotonic clock. What was
+        taken before `now` is not known, so the time up to it counts as used up."""
         self._most = max(int(per_second), 1)
         self._window_seconds = self._most / per_second
         self._taken = deque([now] * self._most)

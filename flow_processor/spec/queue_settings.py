@@ -20,6 +20,12 @@ def _checked_size(value: int | str) -> int:
     return value
 
 
+def _checked_rate(value: float | None) -> float | None:
+    if value is not None and value > 1 and value % 1:
+        raise ValueError("must be a whole number where it is more than 1")
+    return value
+
+
 class KeepDone(Spec):
     """How long items that are done are kept, to be looked at; what is failed stays until somebody decides."""
 
@@ -35,7 +41,9 @@ class QueueSettings(Spec):
     max_items: Annotated[int, Field(ge=1)] = 100_000
     """So many items may wait. Over that a call is answered 429 `queue_full`, and what steps send waits in the store
     until there is room; files that somebody else drops are taken all the same."""
-    rate_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    rate_per_second: Annotated[
+        Annotated[float, Field(gt=0, le=10_000)] | None, AfterValidator(_checked_rate)
+    ] = None
     """Each listener begins at most so many items in a second, further attempts among them; 0.1 is one in ten seconds.
     After a start of the daemon too: it cannot know what the one before it began. Left out: as fast as workers are
     free."""
