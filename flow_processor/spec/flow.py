@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from flow_processor.spec.base import Seconds, Spec
+from flow_processor.spec.files import FilesSpec
 from flow_processor.spec.on import OnSpec
 from flow_processor.spec.params import Params
 from flow_processor.spec.queue import QueueSpec
@@ -64,7 +65,7 @@ class FlowSpec(Spec):
     schedule: ScheduleSpec | None = None
     """When the flow runs by itself, once it is added or in `autostart`."""
     on: OnSpec | None = None
-    """What else starts the flow: a webhook, the items of a queue."""
+    """What else starts the flow: a webhook, the items of a queue, files."""
     timeout_seconds: Seconds | None = None
     """Time limit of a run, in seconds; default: FLOW_TIMEOUT_SECONDS."""
     concurrency: ConcurrencySpec = ConcurrencySpec()
@@ -125,3 +126,8 @@ class FlowSpec(Spec):
     def queue(self) -> QueueSpec | None:
         """The queue whose items start the flow."""
         return None if self.on is None else self.on.queue
+
+    @property
+    def files(self) -> FilesSpec | None:
+        """The files that start the flow."""
+        return None if self.on is None else self.on.files

@@ -7,12 +7,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from flow_processor.spec.base import QueueName, Spec
+from flow_processor.spec.files import FilePath, FilesSpec
 from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.webhook import WebhookSpec
 
 
 def _as_queue(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _as_files(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
 
 
 class OnSpec(Spec):
@@ -26,6 +31,10 @@ class OnSpec(Spec):
         Annotated[QueueSpec, BeforeValidator(_as_queue, json_schema_input_type=QueueName | QueueSpec)] | None
     ) = None
     """The items of a queue: its name, or more about it."""
+    files: (
+        Annotated[FilesSpec, BeforeValidator(_as_files, json_schema_input_type=FilePath | FilesSpec)] | None
+    ) = None
+    """Files that come or change: the pattern of their paths, or more about it."""
 
     @model_validator(mode="after")
     def _any(self) -> OnSpec:
