@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,16 @@ SCHEMA_VERSION = 5
 
 def open_database(url: str) -> Engine:
     """An engine over `url`, its schema brought up to date. Raises StoreUnavailable."""
-    engine = create_engine(url, pool_size=20, max_overflow=20)
-    if engine.dialect.name == "sqlite":
+    if make_url(url).get_backend_name() == "postgresql":
+        from flow_processor.store import postgresql  # here, because few stores are one
+
+        engine = postgresql.engine_for(make_url(url))
+    else:
+        engine = create_engine(url, pool_size=20, max_overflow=20)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     try:
-        with engine.begin() as connection:
+        with writing(engine) as connection:
             _migrate(connection)
     except DBAPIError as error:
         engine.dispose()
@@ -51,6 +55,27 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def writing(engine: Engine) -> AbstractContextManager[Connection]:
+    """A transaction that writes. Of one store there is one at a time: the writer's, and on PostgreSQL all daemons'.
+
+    Raises CommitUnknown where it is not known whether it took place.
+    """
+    if engine.dialect.name != "postgresql":
+        return engine.begin()
+    from flow_processor.store import postgresql
+
+    return postgresql.alone(engine)
+
+
+class CommitUnknown(Exception):
+    """The connection broke while a transaction was being committed: whether it took place is not known yet."""
+
+    def __init__(self, took_place: Callable[[], bool]) -> None:
+        """`took_place` asks the database; it raises what the driver raises where that cannot be asked."""
+        super().__init__("the connection broke while a transaction was being committed")
+        self.took_place = took_place
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -133,7 +158,7 @@ def _to_version_5(connection: Connection) -> None:
     connection.exec_driver_sql(
         "CREATE TABLE items (queue TEXT NOT NULL, item TEXT NOT NULL, flow TEXT NOT NULL, state TEXT NOT NULL, "
         "attempt INTEGER NOT NULL, run_id TEXT, name TEXT, put_at FLOAT NOT NULL, "
-        "priority INTEGER NOT NULL DEFAULT 0, next_at FLOAT, error TEXT, ended_at FLOAT, "
+        "priority INTEGER NOT NULL DEFAULT 0, next_at FLOAT, error TEXT, ended_at FLOAT, daemon TEXT, "
         "PRIMARY KEY (queue, item, flow))"
     )
     connection.exec_driver_sql("CREATE INDEX items_by_state ON items (queue, state, ended_at)")
@@ -151,7 +176,12 @@ def _to_version_5(connection: Connection) -> None:
         "PRIMARY KEY (queue))"
     )
     connection.exec_driver_sql(
-        "CREATE TABLE daemons (id TEXT NOT NULL, name TEXT NOT NULL, seen_at FLOAT NOT NULL, PRIMARY KEY (id))"
+        "CREATE TABLE daemons (id TEXT NOT NULL, name TEXT NOT NULL, url TEXT, seen_at FLOAT NOT NULL, "
+        "PRIMARY KEY (id))"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE flow_locks (flow TEXT NOT NULL, run_id TEXT NOT NULL, daemon TEXT NOT NULL, at FLOAT NOT NULL, "
+        "PRIMARY KEY (flow, run_id))"
     )
 
 
@@ -161,11 +191,16 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     4: _to_version_4,
     5: _to_version_5,
 }
-"""What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
+"""What brings the store to each version from the one before. Written as they were then: `tables` goes on changing.
+Up to version 5 there were stores on SQLite only; later ones have to suit PostgreSQL too."""
 
 
 def _migrate(connection: Connection) -> None:
     if not inspect(connection).has_table("meta"):
+        if connection.dialect.name == "postgresql":
+            from flow_processor.store import postgresql
+
+            postgresql.fit(connection, tables.metadata)
         tables.metadata.create_all(connection)
         connection.execute(insert(tables.meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
         return
@@ -206,7 +241,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
-    except (DatabaseError, PoolTimeout) as error:
+    except (DBAPIError, PoolTimeout) as error:
         if not refuses(error):
             raise
         raise store_error(error, database_file(engine.url)) from error
@@ -215,7 +250,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def refuses(error: Exception) -> bool:
     """Is it the database that cannot, not the statement or its values that are wrong?"""
     # The driver says of a damaged file that it is a DatabaseError and no more.
-    return isinstance(error, OperationalError | PoolTimeout | OSError) or type(error) is DatabaseError
+    if isinstance(error, OperationalError | PoolTimeout | OSError) or type(error) is DatabaseError:
+        return True
+    # PostgreSQL's says so of a broken connection, and of a server that became a read-only copy of another.
+    is_broken = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_broken or getattr(getattr(error, "orig", None), "sqlstate", None) == "25006"
 
 
 def database_file(url: str | URL) -> Path | None:

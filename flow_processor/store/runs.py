@@ -46,6 +46,8 @@ class ListedRun:
     """The step of that run, or one of its attempts, that it is an element of."""
     parent_index: int | None = None
     """Which element, from 1; None: the step has given it up."""
+    daemon: str | None = None
+    """The daemon that has it, where several share the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,6 @@ class RunRow(ListedRun):
     params: dict[str, Any] | None = None
     item: dict[str, Any] | None = None
     """What the item that started it has as `__item__`."""
-    daemon: str | None = None
-    """The daemon that has it, where several share the store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     text,
 )
+from sqlalchemy import Integer as SomeInteger
+from sqlalchemy import Text as SomeText
+
+Text = SomeText().with_variant(SomeText(collation="C"), "postgresql")
+"""In the order of its characters' numbers, as SQLite and Python have it: ids and paths are compared there too."""
+Integer = SomeInteger().with_variant(BigInteger(), "postgresql")
+"""Of 64 bits, as SQLite has it."""
 
 metadata = MetaData()
 
@@ -200,6 +206,7 @@ items = Table(
     Column("next_at", Float),
     Column("error", Text),
     Column("ended_at", Float),
+    Column("daemon", Text),
     PrimaryKeyConstraint("queue", "item", "flow"),
     Index("items_by_state", "queue", "state", "ended_at"),
     Index("items_by_run", "run_id", sqlite_where=text("run_id IS NOT NULL")),
@@ -214,7 +221,8 @@ items = Table(
 )
 """The ledger of items: one row for each item and each flow that it starts; the key makes a second start impossible.
 `run_id` is the newest attempt's run, `next_at` when the next attempt is due, `error` why the newest one failed. A row
-with an empty `flow` tells of an item that was refused before any flow had it."""
+with an empty `flow` tells of an item that was refused before any flow had it. `daemon` took it, where several share
+one store."""
 
 outbox = Table(
     "outbox",
@@ -243,6 +251,18 @@ daemons = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
+    Column("url", Text),
     Column("seen_at", Float, nullable=False),
 )
-"""Daemons that share this store, and when each was last seen alive."""
+"""Daemons that share this store, where each listens, and when it was last seen alive."""
+
+flow_locks = Table(
+    "flow_locks",
+    metadata,
+    Column("flow", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("daemon", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("flow", "run_id"),
+)
+"""Locks of flows where several daemons share one store; else lock files are all there is."""
