@@ -12,7 +12,7 @@ OctospoolError            code, message, details
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
-│                         ScheduleFinished                                   409
+│                         ScheduleFinished ResultsUnsent                     409
 ├── FlowChanged           the flow file is another one by now                412
 ├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
@@ -170,6 +170,12 @@ class RunIsLive(Conflict):
     """The run has not ended, so it cannot be deleted."""
 
     code = "run_is_live"
+
+
+class ResultsUnsent(Conflict):
+    """Results of the run are still to be put on a queue, so it cannot be deleted yet."""
+
+    code = "results_unsent"
 
 
 class RunHasEnded(Conflict):
