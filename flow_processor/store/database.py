@@ -231,7 +231,8 @@ def _insert_or_ignore(dialect: str, table: Table) -> sqlite.Insert | postgresql.
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # here, because few stores are one
 
-        return postgresql.insert(table).on_conflict_do_nothing()
+        # How many rows went in is asked of it; of an INSERT that is not kept unless it is said.
+        return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
