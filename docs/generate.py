@@ -30,6 +30,7 @@ from flow_processor.settings.config_file import (  # noqa: E402
 )
 from flow_processor.spec.docker import DockerSettings  # noqa: E402
 from flow_processor.spec.flow import FlowSpec  # noqa: E402
+from flow_processor.spec.queue_settings import QueueSettings  # noqa: E402
 from flow_processor.spec.retention import RetentionSettings  # noqa: E402
 from flow_processor.spec.step import StepSpec  # noqa: E402
 
@@ -132,6 +133,10 @@ def _settings_page() -> str:
         "\n### `docker:`\n",
         "See [containers](containers.md).\n",
         fields_table(DockerSettings),
+        "\n### `queues:`\n",
+        "By the queue's name; what stands under `defaults` counts for all that do not say otherwise. "
+        "See [queues](queues.md).\n",
+        fields_table(QueueSettings),
         "\n### `autostart:`\n",
         "A list of flows that are added to the scheduler at start: paths, or mappings. A wrong entry is logged and "
         "shown by `GET /readyz`; the others start.\n",

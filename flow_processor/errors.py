@@ -3,20 +3,22 @@
 ```
 OctospoolError            code, message, details
 ├── InvalidRequest        a caller sent something wrong                      400
-│   └── DeliveryTooLarge                                                      413
+│   └── DeliveryTooLarge ItemTooLarge                                         413
 ├── Unauthorized          no token, or the wrong one                         401
 ├── Forbidden             the token is right, but not for this call             403
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
-│                         ScheduleNotFound SecretNotFound VersionNotFound    404
+│                         ScheduleNotFound SecretNotFound VersionNotFound
+│                         QueueNotFound ItemNotFound                         404
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
-│                         ScheduleFinished                                   409
+│                         ScheduleFinished ResultsUnsent                     409
 ├── FlowChanged           the flow file is another one by now                412
 ├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
 ├── Unavailable           StoreUnavailable DiskFull ShuttingDown
-│                         WebhookUnavailable                                 503 (507)
+│                         WebhookUnavailable QueueUnavailable                503 (507)
+│   └── QueueFull                                                             429
 ├── SettingsError         the environment or config.yml stops the start
 ├── DataFolderInUse       another process has the data folder
 └── StepError             one attempt of a step failed; recorded, never an HTTP answer
@@ -60,6 +62,12 @@ class DeliveryTooLarge(InvalidRequest):
     """The body of a webhook's call is larger than its flow takes."""
 
     code = "delivery_too_large"
+
+
+class ItemTooLarge(InvalidRequest):
+    """The item is larger than its queue takes; it never will be taken."""
+
+    code = "item_too_large"
 
 
 class Unauthorized(OctospoolError):
@@ -116,6 +124,18 @@ class VersionNotFound(NotFound):
     code = "version_not_found"
 
 
+class QueueNotFound(NotFound):
+    """No flow listens to that queue, and nothing was ever put there."""
+
+    code = "queue_not_found"
+
+
+class ItemNotFound(NotFound):
+    """The queue has no such failed item (any more)."""
+
+    code = "item_not_found"
+
+
 class Conflict(OctospoolError):
     """The call is right, but not now."""
 
@@ -150,6 +170,12 @@ class RunIsLive(Conflict):
     """The run has not ended, so it cannot be deleted."""
 
     code = "run_is_live"
+
+
+class ResultsUnsent(Conflict):
+    """Results of the run are still to be put on a queue, so it cannot be deleted yet."""
+
+    code = "results_unsent"
 
 
 class RunHasEnded(Conflict):
@@ -280,6 +306,18 @@ class WebhookUnavailable(Unavailable):
     """A webhook cannot be served until somebody mends its flow or its secret."""
 
     code = "webhook_unavailable"
+
+
+class QueueUnavailable(Unavailable):
+    """Items cannot be kept now: the spool folder cannot be written, or the broker is away."""
+
+    code = "queue_unavailable"
+
+
+class QueueFull(Unavailable):
+    """As many items wait as the queue takes; nothing was put there. The same call works once some are gone."""
+
+    code = "queue_full"
 
 
 class SettingsError(OctospoolError):

@@ -41,13 +41,14 @@ class Event(StrEnum):
 
     # Of one attempt of a step.
     STARTED = "started"
-    """data: {timeout_seconds?, once?, rerun?, key?}; with `once` the attempt must not silently be made a second time,
-    unless the flow allows it (`rerun`). `key` is what takes its result."""
+    """data: {timeout_seconds?, once?, rerun?, key?, output?}; with `once` the attempt must not silently be made a
+    second time, unless the flow allows it (`rerun`). `key` is what takes its result, `output` where that is sent."""
     WAITING = "waiting"
     """It waits for a moment, a signal or a person. data: see `flow_processor.step.Wait`"""
     SUCCEEDED = "succeeded"
-    """data: {result or result_file, started_at, control?, signal?}; `result_file` names the file that holds a
-    large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took."""
+    """data: {output?, result or result_file, started_at, control?, signal?}; `result_file` names the file that holds a
+    large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took. `output` says that
+    the result is sent, and where: {queue, type, priority}; it stands first (see `OUTPUT_FIRST`)."""
     FAILED = "failed"
     """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
     SKIPPED = "skipped"
@@ -99,6 +100,10 @@ def from_wire(row: Sequence[Any]) -> JournalRow:
     """The row with its data parsed."""
     seq, path, attempt, event, at, data = row
     return JournalRow(seq, path, attempt, Event(event), at, json.loads(data) if data else {})
+
+
+OUTPUT_FIRST = '{"output":'
+"""How the data of a row begins whose result is to be put on a queue: the store must know without parsing each row."""
 
 
 DISPATCH_SPAN = 1_000_000_000

@@ -115,7 +115,7 @@ def open_regular(path: Path, mode: Literal["rb", "ab"], *, below: Path | None = 
     parents are created. Raises PathRefused, or OSError as `open` does.
     """
     flags = os.O_RDONLY if mode == "rb" else os.O_RDWR | os.O_APPEND | os.O_CREAT
-    with _parent(path, below=below, create=mode == "ab") as (folder, name):
+    with open_parent(path, below=below, create=mode == "ab") as (folder, name):
         try:
             descriptor = os.open(name, flags | _FILE_FLAGS, 0o666, dir_fd=folder)
         except OSError as error:
@@ -143,7 +143,7 @@ def write_atomic(
     when the new content lies ready, right before it takes the old one's place; what it raises leaves the old one.
     Raises PathRefused if something other than a file stands there, or OSError.
     """
-    with _parent(path, below=below, create=True) as (folder, name):
+    with open_parent(path, below=below, create=True) as (folder, name):
         known = _permissions(name, folder)
         kept = name if len(os.fsencode(name)) <= 200 else "long"
         temporary = str(Path(name).with_name(f".{Path(kept).name}.{secrets.token_hex(6)}.tmp"))
@@ -173,7 +173,7 @@ def remove_file(path: Path, *, below: Path) -> None:
 
     Raises FileNotFoundError, PathRefused or another OSError.
     """
-    with _parent(path, below=below, create=False) as (folder, name):
+    with open_parent(path, below=below, create=False) as (folder, name):
         try:
             os.unlink(name, dir_fd=folder)
             _sync(Path(name).parent if folder is None else Path(), folder)
@@ -236,8 +236,11 @@ def _sync(place: Path, folder: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _parent(path: Path, *, below: Path | None, create: bool) -> Iterator[tuple[int | None, str]]:
-    """The folder of `path` as an open descriptor, and the name in it; or None and the whole path."""
+def open_parent(path: Path, *, below: Path | None, create: bool) -> Iterator[tuple[int | None, str]]:
+    """The folder of `path` as an open descriptor, and the name in it; or None and the whole path.
+
+    With `below`, `path` must come from `inside(below, …)`, and no symlink is followed. Raises OSError or PathRefused.
+    """
     if below is None or not _WALKS:
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,8 @@ class StepRecord:
     """After a failure: retry, ignore, goto or fail."""
     key: str | None = None
     """The key of the flow data that took the result."""
+    output: dict[str, Any] | None = None
+    """With `once`: where the result is to be sent, {queue, type, priority}."""
     errors: list[dict[str, Any]] = field(default_factory=list)
     """What the attempt added to the flow's `__errors__`."""
     once: bool = False
@@ -198,6 +200,7 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
             record.once = bool(row.data.get("once"))
             record.rerun = bool(row.data.get("rerun"))
             record.key = row.data.get("key")
+            record.output = row.data.get("output")
             record.waiting = record.decision = None
             record.parked = False
         elif row.event is Event.WAITING:

@@ -7,6 +7,10 @@ from itertools import chain
 
 import pytest
 
+from tests.databases import database_url, new_database
+
+__all__ = ["database_url", "new_database"]  # for every test
+
 SLOW = ("acceptance", "cli", "containers", "engine", "faults", "retention", "service")
 """Folders of tests that start daemons, workers or engines."""
 

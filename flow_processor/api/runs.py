@@ -197,7 +197,7 @@ def retry(path: RunPath, body: RetryBody) -> Response:
 @noun.delete(
     "/<run_id>",
     needs=Permission.OPERATE,
-    responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive)},
+    responses={200: Deleted, **error_answers(errors.RunNotFound, errors.RunIsLive, errors.ResultsUnsent)},
 )
 @handler
 def delete_run(path: RunPath) -> Response:

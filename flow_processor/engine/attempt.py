@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from flow_processor.engine.outputs import to_send, where_sent
 from flow_processor.engine.policies import Decision, Then, decide
 from flow_processor.engine.row_text import storable
 from flow_processor.engine.signals import FlowFailed, Orphaned, Stopped
@@ -125,6 +126,8 @@ class Attempt:
                 data["rerun"] = True
             if self._key is not None:  # a person may have to give its result
                 data["key"] = self._key
+            if self._step.output is not None:
+                data["output"] = where_sent(self._step.output)
         self._journal.append(self._path, self._number, Event.STARTED, data)
         if not once:
             self._journal.flush()
@@ -161,7 +164,8 @@ class Attempt:
         # Redacted once, for the journal and for the steps to come: a resumed run must see the same data.
         clean = self._journal.redacted({"result": value, "errors": self._errors})
         control = _as_record(result.control)
-        data: dict[str, Any] = {"result": clean["result"], "started_at": started_at}
+        data = to_send(where_sent(self._step.output), clean["result"])
+        data |= {"result": clean["result"], "started_at": started_at}
         if self._key is not None:
             data["key"] = self._key
         if control is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flow_processor.engine.outputs import to_send
 from flow_processor.engine.run_journal import RunJournal
 from flow_processor.engine.signals import Interrupted
 from flow_processor.journal import Event
@@ -51,7 +52,8 @@ def _settle(journal: RunJournal, record: StepRecord, decision: dict[str, Any]) -
     else:
         said, event, record.status = "gave its result", Event.SUCCEEDED, StepStatus.SUCCEEDED
         # Redacted like any result: a run that goes on from here once more must see the same.
-        record.result = outcome["result"] = journal.redacted({"result": decision["value"]})["result"]
+        record.result = journal.redacted({"result": decision["value"]})["result"]
+        outcome = {**to_send(record.output, record.result), "result": record.result, **outcome}
         if record.key is not None:
             outcome["key"] = record.key
     journal.log(record.path, "warning", f"not run again: a person {said}")

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from flow_processor.engine.parked import must_go_on
 from flow_processor.engine.sizes import size_of
+from flow_processor.engine.worker_claims import check_output
 from flow_processor.errors import StoreUnavailable
 from flow_processor.journal import Event, WireLog, WireRow, from_wire
 from flow_processor.run import RunStatus
 from flow_processor.run_state import fold
 from flow_processor.store import Connection, Store
-from flow_processor.store.journal import history_rows, read_rows
+from flow_processor.store.journal import history_rows, insert_late, read_rows
 from flow_processor.store.runs import count_bytes, move_run
-from flow_processor.store.writer import EntryRefused
+from flow_processor.store.writer import EntryRefused, Rows
 
 logger = logging.getLogger("octospool.engine")
 
@@ -38,7 +39,7 @@ class _Handed:
         if not isinstance(self.run_id, str):
             raise TypeError(f"{self.run_id!r} is not the id of a run")
         for row in self.rows:
-            from_wire(row)
+            check_output(from_wire(row).data)
         for seq, at, *texts in self.logs:
             if type(seq) is not int or not isinstance(at, int | float) or len(texts) != 3:
                 raise ValueError("not a log line")
@@ -71,8 +72,10 @@ class Handovers:
         is_taken = False
         for path, handed in self._files(pattern):
             try:
-                rows = history_rows(handed.run_id, handed.rows, handed.logs)
-                self._store.writer.submit(_recorder(handed), rows=rows, keep=keep).result()
+                values = history_rows(handed.run_id, handed.rows, handed.logs)
+                written = self._store.writer.submit(_recorder(handed, values), keep=keep)
+                self._store.outbox.follow(written, values)
+                written.result()
             except Exception as error:
                 if isinstance(error, StoreUnavailable) and not isinstance(error, EntryRefused):
                     raise
@@ -96,11 +99,12 @@ class Handovers:
             yield path, handed
 
 
-def _recorder(handed: _Handed) -> Callable[[Connection], None]:
-    """What is done in the transaction that inserts the rows: the run's status follows from its journal."""
+def _recorder(handed: _Handed, values: Rows) -> Callable[[Connection], None]:
+    """Inserts the rows; the run's status follows from its journal."""
     run_id, size = handed.run_id, size_of(handed.rows, handed.logs)
 
     def record(connection: Connection) -> None:
+        insert_late(connection, run_id, values)
         count_bytes(connection, run_id, size)
         if not handed.changes_status:
             return

@@ -74,6 +74,7 @@ class Recorder:
         values = history_rows(assignment.run.id, rows, logs)
         written = self._store.writer.submit(operation, rows=values, lazy=lazy, keep=True)
         written.add_done_callback(lambda done: self._check_written(assignment, done))
+        self._store.outbox.follow(written, values)
         return written
 
     def _check_written(self, assignment: Assignment, done: Future[Any]) -> None:

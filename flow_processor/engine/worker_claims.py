@@ -11,6 +11,7 @@ from typing import Any
 
 from flow_processor.journal import DAEMON_SPAN, DISPATCH_SPAN, Event, WireLog, WireRow
 from flow_processor.run import RunStatus
+from flow_processor.spec.output import OutputSpec
 
 # As plain texts: every row of every run is compared with them, and an enumeration's members take their time.
 _STARTED, _FAILED, _PARKED, _ENDED = (
@@ -68,8 +69,15 @@ def _is_readable(event: str, details: dict[str, Any]) -> bool:
     if event == _ENDED:
         error = details.get("error")
         return details.get("status") in END_STATUSES and (error is None or _is_error(error))
+    check_output(details)
     moments = _MOMENTS & details.keys()
     return all(details[name] is None or _is_moment(details[name]) for name in moments)
+
+
+def check_output(details: dict[str, Any]) -> None:
+    """Raises ValueError if a row's data say that its result is sent to what is no queue: that may be a folder."""
+    if "output" in details:
+        OutputSpec.model_validate(details["output"])
 
 
 def check_lines(lines: Sequence[WireLog], *, dispatch: int) -> None:

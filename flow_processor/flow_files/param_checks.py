@@ -22,14 +22,18 @@ Loc = tuple[str | int, ...]
 PARAMS_KEY = "params"
 """Key of the flow data that holds the values."""
 
+_STARTERS = {"webhook": "webhook", "queue": "queue", "files": "file"}
+"""Keys under `on`, and what each starts the flow by."""
+
 
 def check_params(spec: FlowSpec, steps: list[tuple[Loc, StepSpec]], document: Document) -> Iterator[Problem]:
     """The problems of a flow's parameters; `steps` are all of its steps with their places."""
     declared = _declared(spec, document)
     yield from _check_schedule(spec, declared, document)
-    if spec.webhook is not None:
-        place: Loc = ("on", "webhook")
-        yield from _check_given(spec, spec.webhook.params, declared, document, place=place, who="webhook")
+    for key, who in _STARTERS.items():
+        starter = getattr(spec.on, key, None)
+        if starter is not None:
+            yield from _check_given(spec, starter.params, declared, document, place=("on", key), who=who)
     if not declared:
         return
     for loc, step in steps:
@@ -96,8 +100,8 @@ def _check_given(
     place: Loc,
     who: str,
 ) -> Iterator[Problem]:
-    """What is wrong with the values that the flow's schedule or webhook, which stands at `place`, gives."""
-    under = place if who == "webhook" else ("schedule",)
+    """What is wrong with the values that the flow's schedule gives, or what stands at `place` under `on`."""
+    under = ("schedule",) if who == "schedule" else place
     for name, value in params.items():
         if _has_template(value):
             message = f"a {who} renders no templates; give a value"

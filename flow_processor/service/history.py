@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from flow_processor.clock import Clock, from_epoch
-from flow_processor.errors import InvalidRequest, RunIsLive, RunNotFound
+from flow_processor.errors import InvalidRequest, ResultsUnsent, RunIsLive, RunNotFound
 from flow_processor.flow_data import fold_data
 from flow_processor.journal import WireRow, from_wire
 from flow_processor.result_files import ResultFiles, ResultLost
@@ -188,9 +188,13 @@ class History:
         )
 
     def delete(self, run_id: str) -> None:
-        """Delete one run that has ended. Raises RunNotFound, RunIsLive."""
+        """Delete one run that has ended. Raises RunNotFound, RunIsLive, ResultsUnsent."""
         row = self.row(run_id)
         if self._store.writer.run(lambda connection: delete_ended(connection, [run_id])) == 0:
+            queues = self._store.outbox.of_run(run_id)
+            if queues and row.status.is_terminal:
+                message = f"results of run {run_id} are still to be put on a queue ({', '.join(queues)})"
+                raise ResultsUnsent(message, details={"run_id": run_id, "queues": queues})
             parent = self._store.children.live_parent_of(run_id)
             if parent is not None and row.status.is_terminal:
                 message = f"run {run_id} is part of run {parent}, which has not ended and needs its result"

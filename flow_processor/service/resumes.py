@@ -9,7 +9,8 @@ from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
-from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StoreUnavailable
+from flow_processor.engine.outputs import to_send
+from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StepError, StoreUnavailable
 from flow_processor.journal import from_wire
 from flow_processor.run import RunStatus
 from flow_processor.run_state import StepRecord, fold
@@ -75,6 +76,8 @@ class Resumes:
         bundle = self._flows.bundle(run.flow, run.flow_hash)
         doubtful = fold(from_wire(wire) for wire in wires).in_doubt()
         chosen = _chosen(doubtful, mode=mode, step=step)
+        if mode is ResumeMode.VALUE:
+            _check_output(chosen[0], value)
         if not self._live.is_freed(run_id, RECORD_SECONDS):
             raise StoreUnavailable(f"run {run_id} has only just ended; try again in a moment")
         self._turns.set_rule(run.flow, bundle.spec.concurrency)
@@ -128,6 +131,14 @@ def _chosen(doubtful: list[StepRecord], *, mode: ResumeMode | None, step: str | 
     if mode is ResumeMode.VALUE and len(chosen) > 1:
         raise InvalidRequest(f"mode value is for one step: say 'step', one of {named}")
     return chosen
+
+
+def _check_output(record: StepRecord, value: Any) -> None:
+    """Raises InvalidRequest for a result that the step could not send to its queue."""
+    try:
+        to_send(record.output, value)
+    except StepError as error:
+        raise InvalidRequest(f"'value' cannot be the result of '{record.path}': {error.message}") from error
 
 
 def step_name(path: str) -> str:

@@ -155,7 +155,7 @@ class RunVerbs(Parts):
         return self.history.summary(self.retries.retry(run_id, wish, Cause(trigger, by)))
 
     def delete_run(self, run_id: str) -> None:
-        """Delete a run that has ended. Raises RunNotFound, RunIsLive."""
+        """Delete a run that has ended. Raises RunNotFound, RunIsLive, ResultsUnsent."""
         self.history.delete(run_id)
 
     def delete_runs(self, *, older_than_days: float | None, status: Sequence[RunStatus]) -> int:

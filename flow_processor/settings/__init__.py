@@ -25,6 +25,7 @@ from flow_processor.settings.sources import Sources
 from flow_processor.settings.tokens import NamedToken, Role, named_tokens, token_problems
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 from flow_processor.spec.docker import DEFAULT_HOST, DockerSettings, engine_host
+from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.spec.retention import RetentionSettings
 
 __all__ = [
@@ -84,6 +85,8 @@ class Settings:
     """May flows run programs? From config.yml only."""
     docker: DockerSettings
     """May flows run containers, and which? From config.yml only."""
+    queues: QueuesSettings
+    """How much queues take, and how fast; from config.yml only."""
     autostart: tuple[AutostartEntry, ...]
     """From config.yml only."""
     autostart_problems: tuple[Problem, ...]
@@ -113,6 +116,7 @@ class Settings:
             own_code=sources.own_code,
             shell=sources.shell,
             docker=sources.docker,
+            queues=sources.queues,
             autostart=sources.autostart,
             autostart_problems=sources.autostart_problems,
             environment=dict(environ),

@@ -12,9 +12,10 @@ from flow_processor.documents import Document, problem_at, validate
 from flow_processor.errors import Problem, SpecError
 from flow_processor.settings.tokens import TokenSpec
 from flow_processor.settings.variables import VARIABLES
-from flow_processor.spec.base import RelativePath, Seconds, Spec
+from flow_processor.spec.base import QueueName, RelativePath, Seconds, Spec
 from flow_processor.spec.cron import CronRule
 from flow_processor.spec.docker import DockerSettings
+from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.spec.retention import RetentionSettings, bytes_of
 
 
@@ -122,11 +123,13 @@ class _Base(Spec):
     """May flows run programs?"""
     docker: DockerSettings | None = None
     """May flows run containers?"""
+    queues: dict[QueueName, QueueSettings] | None = None
+    """How much queues take and how fast they are worked off: by name, and `defaults` for all."""
 
 
 ConfigFile: type[Any] = create_model("ConfigFile", __base__=_Base, __doc__=_Base.__doc__, **_FROM_TABLE)
 """The spec of config.yml: all variables in lower case, `autostart`, `api`, `retention`,
-`own_code`, `shell` and `docker`."""
+`own_code`, `shell`, `docker` and `queues`."""
 
 
 def read_config(document: Document) -> Any:

@@ -21,6 +21,7 @@ from flow_processor.settings.config_file import (
 )
 from flow_processor.settings.variables import BY_KEY, VARIABLES, PathText, Variable
 from flow_processor.spec.docker import DockerSettings
+from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.spec.retention import RetentionSettings
 
 _NOTHING = Document("config.yml", None)
@@ -42,6 +43,7 @@ class Sources:
         self.own_code = OwnCodeSettings()
         self.shell = ShellSettings()
         self.docker = DockerSettings()
+        self.queues = QueuesSettings()
         self.autostart: tuple[AutostartEntry, ...] = ()
         self.autostart_problems: tuple[Problem, ...] = ()
         for key in self._overrides.keys() - BY_KEY.keys():
@@ -111,6 +113,7 @@ class Sources:
             self.own_code = self._config.own_code or self.own_code
             self.shell = self._config.shell or self.shell
             self.docker = self._config.docker or self.docker
+            self.queues = QueuesSettings(by_name=self._config.queues or {})
         except SpecError as error:
             self.problems += error.problems
 

@@ -55,3 +55,6 @@ def _relative(value: str) -> str:
 
 RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_relative)]
 """A path inside a folder that is named by the field's description; `/` separates on every system."""
+
+QueueName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""What a queue is called: it is also a folder, and part of an address."""

@@ -8,11 +8,14 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from flow_processor.spec.base import Seconds, Spec
+from flow_processor.spec.files import FilesSpec
+from flow_processor.spec.on import OnSpec
 from flow_processor.spec.params import Params
+from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.spec.schedule import ScheduleSpec
 from flow_processor.spec.step import StepSpec
-from flow_processor.spec.webhook import OnSpec, WebhookSpec
+from flow_processor.spec.webhook import WebhookSpec
 
 GOTO_MARKS = ("__start__", "__end__", "__exit__")
 """Targets of goto and on_error_goto that are no steps: first step, after the last step, end as `exited`."""
@@ -62,7 +65,7 @@ class FlowSpec(Spec):
     schedule: ScheduleSpec | None = None
     """When the flow runs by itself, once it is added or in `autostart`."""
     on: OnSpec | None = None
-    """What else starts the flow: a webhook."""
+    """What else starts the flow: a webhook, the items of a queue, files."""
     timeout_seconds: Seconds | None = None
     """Time limit of a run, in seconds; default: FLOW_TIMEOUT_SECONDS."""
     concurrency: ConcurrencySpec = ConcurrencySpec()
@@ -118,3 +121,13 @@ class FlowSpec(Spec):
     def webhook(self) -> WebhookSpec | None:
         """The call from outside that starts the flow."""
         return None if self.on is None else self.on.webhook
+
+    @property
+    def queue(self) -> QueueSpec | None:
+        """The queue whose items start the flow."""
+        return None if self.on is None else self.on.queue
+
+    @property
+    def files(self) -> FilesSpec | None:
+        """The files that start the flow."""
+        return None if self.on is None else self.on.files

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field
 
 from flow_processor.spec.base import Seconds, Spec, Texts
+from flow_processor.spec.output import Output
 
 STEP_NAME_PATTERN = r"^[^/\[\]#\x00-\x1f]+$"
 
@@ -82,6 +83,8 @@ class StepSpec(Spec):
     """Time limit of one attempt, in seconds; the attempt is ended when it is over."""
     on_interrupt: OnInterrupt = OnInterrupt.FAIL
     """For a step that must not silently run twice: what to do if its worker died while it was under way."""
+    output: Output | None = None
+    """The queue that gets the result once the step has succeeded: its name, or more about it."""
 
     @property
     def key(self) -> str:

@@ -84,10 +84,3 @@ class WebhookSpec(Spec):
     def proof_header(self) -> str:
         """The header with the signature or token."""
         return self.header or PROOF_HEADERS[self.scheme]
-
-
-class OnSpec(Spec):
-    """What else starts the flow, beside a launch and its schedule."""
-
-    webhook: WebhookSpec
-    """A call from outside."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Integer, Text, cast, update
 from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
 from flow_processor.store.journal import JournalReader
+from flow_processor.store.outbox import Outbox
 from flow_processor.store.removals import RemovalReader
 from flow_processor.store.run_lists import RunLists
 from flow_processor.store.run_stats import RunStatsReader
@@ -37,6 +38,7 @@ class Store:
         self.journal = JournalReader(self.engine)
         self.children = ChildRunReader(self.engine)
         self.removals = RemovalReader(self.engine)
+        self.outbox = Outbox(self.engine)
 
     def check(self, seconds: float) -> None:
         """Commit something. Raises StoreUnavailable, or TimeoutError if that takes longer than `seconds`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,18 +31,22 @@ from flow_processor.store import tables
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version that this program writes and reads."""
 
 
 def open_database(url: str) -> Engine:
     """An engine over `url`, its schema brought up to date. Raises StoreUnavailable."""
-    engine = create_engine(url, pool_size=20, max_overflow=20)
-    if engine.dialect.name == "sqlite":
+    if make_url(url).get_backend_name() == "postgresql":
+        from flow_processor.store import postgresql  # here, because few stores are one
+
+        engine = postgresql.engine_for(make_url(url))
+    else:
+        engine = create_engine(url, pool_size=20, max_overflow=20)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     try:
-        with engine.begin() as connection:
+        with writing(engine) as connection:
             _migrate(connection)
     except DBAPIError as error:
         engine.dispose()
@@ -51,6 +55,27 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def writing(engine: Engine) -> AbstractContextManager[Connection]:
+    """A transaction that writes. Of one store there is one at a time: the writer's, and on PostgreSQL all daemons'.
+
+    Raises CommitUnknown where it is not known whether it took place.
+    """
+    if engine.dialect.name != "postgresql":
+        return engine.begin()
+    from flow_processor.store import postgresql
+
+    return postgresql.alone(engine)
+
+
+class CommitUnknown(Exception):
+    """The connection broke while a transaction was being committed: whether it took place is not known yet."""
+
+    def __init__(self, took_place: Callable[[], bool]) -> None:
+        """`took_place` asks the database; it raises what the driver raises where that cannot be asked."""
+        super().__init__("the connection broke while a transaction was being committed")
+        self.took_place = took_place
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -125,12 +150,57 @@ def _to_version_4(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX flow_edits_unsettled ON flow_edits (flow) WHERE is_settled = 0")
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_version_2, 3: _to_version_3, 4: _to_version_4}
-"""What brings the store to each version from the one before. Written as they were then: `tables` goes on changing."""
+def _to_version_5(connection: Connection) -> None:
+    """Items of queues and what became of them, results on their way to a queue; several daemons on one store."""
+    for column in ("item TEXT", "daemon TEXT"):
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column}")
+    connection.exec_driver_sql("CREATE INDEX runs_by_item ON runs (item) WHERE item IS NOT NULL")
+    connection.exec_driver_sql(
+        "CREATE TABLE items (queue TEXT NOT NULL, item TEXT NOT NULL, flow TEXT NOT NULL, state TEXT NOT NULL, "
+        "attempt INTEGER NOT NULL, run_id TEXT, name TEXT, put_at FLOAT NOT NULL, "
+        "priority INTEGER NOT NULL DEFAULT 0, next_at FLOAT, error TEXT, ended_at FLOAT, daemon TEXT, "
+        "PRIMARY KEY (queue, item, flow))"
+    )
+    connection.exec_driver_sql("CREATE INDEX items_by_state ON items (queue, state, ended_at)")
+    connection.exec_driver_sql("CREATE INDEX items_by_run ON items (run_id) WHERE run_id IS NOT NULL")
+    connection.exec_driver_sql(
+        "CREATE INDEX items_due ON items (queue, flow, priority DESC, next_at) WHERE next_at IS NOT NULL"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE outbox (run_id TEXT NOT NULL, seq INTEGER NOT NULL, queue TEXT NOT NULL, at FLOAT NOT NULL, "
+        "PRIMARY KEY (run_id, seq))"
+    )
+    connection.exec_driver_sql("CREATE INDEX outbox_by_queue ON outbox (queue, at)")
+    connection.exec_driver_sql(
+        'CREATE TABLE queue_states (queue TEXT NOT NULL, is_paused INTEGER NOT NULL, "by" TEXT, at FLOAT NOT NULL, '
+        "PRIMARY KEY (queue))"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE daemons (id TEXT NOT NULL, name TEXT NOT NULL, url TEXT, seen_at FLOAT NOT NULL, "
+        "PRIMARY KEY (id))"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE flow_locks (flow TEXT NOT NULL, run_id TEXT NOT NULL, daemon TEXT NOT NULL, at FLOAT NOT NULL, "
+        "PRIMARY KEY (flow, run_id))"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    2: _to_version_2,
+    3: _to_version_3,
+    4: _to_version_4,
+    5: _to_version_5,
+}
+"""What brings the store to each version from the one before. Written as they were then: `tables` goes on changing.
+Up to version 5 there were stores on SQLite only; later ones have to suit PostgreSQL too."""
 
 
 def _migrate(connection: Connection) -> None:
     if not inspect(connection).has_table("meta"):
+        if connection.dialect.name == "postgresql":
+            from flow_processor.store import postgresql
+
+            postgresql.fit(connection, tables.metadata)
         tables.metadata.create_all(connection)
         connection.execute(insert(tables.meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
         return
@@ -161,7 +231,8 @@ def _insert_or_ignore(dialect: str, table: Table) -> sqlite.Insert | postgresql.
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # here, because few stores are one
 
-        return postgresql.insert(table).on_conflict_do_nothing()
+        # How many rows went in is asked of it; of an INSERT that is not kept unless it is said.
+        return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
@@ -171,7 +242,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
-    except (DatabaseError, PoolTimeout) as error:
+    except (DBAPIError, PoolTimeout) as error:
         if not refuses(error):
             raise
         raise store_error(error, database_file(engine.url)) from error
@@ -180,7 +251,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def refuses(error: Exception) -> bool:
     """Is it the database that cannot, not the statement or its values that are wrong?"""
     # The driver says of a damaged file that it is a DatabaseError and no more.
-    return isinstance(error, OperationalError | PoolTimeout | OSError) or type(error) is DatabaseError
+    if isinstance(error, OperationalError | PoolTimeout | OSError) or type(error) is DatabaseError:
+        return True
+    # PostgreSQL's says so of a broken connection, and of a server that became a read-only copy of another.
+    is_broken = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_broken or getattr(getattr(error, "orig", None), "sqlstate", None) == "25006"
 
 
 def database_file(url: str | URL) -> Path | None:

@@ -9,13 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select
 
 from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, dispatch_of
-from flow_processor.store.database import reading
-from flow_processor.store.tables import journal, logs
+from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.outbox import notes_of
+from flow_processor.store.tables import journal, logs, outbox
 from flow_processor.store.writer import Rows
 
 
 def history_rows(run_id: str, rows: Iterable[Sequence[Any]], lines: Iterable[Sequence[Any]] = ()) -> Rows:
-    """Journal rows and log lines of a run as the writer takes them. Those that are there already stay."""
+    """Journal rows and log lines of a run as the writer takes them, and notes of results that are to be sent. Those
+    that are there already stay."""
+    rows = list(rows)
     return {
         journal: [
             {
@@ -33,7 +36,21 @@ def history_rows(run_id: str, rows: Iterable[Sequence[Any]], lines: Iterable[Seq
             {"run_id": run_id, "seq": seq, "at": at, "level": level, "step": step, "message": message}
             for seq, at, level, step, message in lines
         ],
+        outbox: notes_of(run_id, rows),
     }
+
+
+def insert_late(connection: Connection, run_id: str, values: Rows) -> None:
+    """Rows of which the store may have some: what those have to send was noted then, and may be sent by now."""
+    ours = journal.c.run_id == run_id
+    seqs = [note["seq"] for note in values[outbox]]
+    known = (
+        set(connection.scalars(select(journal.c.seq).where(ours, journal.c.seq.in_(seqs)))) if seqs else set()
+    )
+    for table, rows in values.items():
+        new = [row for row in rows if table is not outbox or row["seq"] not in known]
+        if new:
+            connection.execute(insert_or_ignore(connection, table), new)
 
 
 def insert_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:

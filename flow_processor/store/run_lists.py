@@ -8,7 +8,6 @@ fewer runs than asked for, and tell where to go on.
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from flow_processor.run import RunFilter
 from flow_processor.store.database import reading
 from flow_processor.store.run_plans import Where, plan_of
 from flow_processor.store.runs import LISTED, ListedRun, to_listed
+from flow_processor.store.spelling import spelling_of
 
 LOOKED_AT = 3_000
 """So many runs are looked at for one page where no index has what is wanted: about 10 ms."""
@@ -25,7 +25,7 @@ COUNTED = 10_000
 """Runs are counted up to here."""
 
 # A run's input may have a megabyte: lists show none, so none is read.
-_ROWS = f"SELECT {', '.join(LISTED)} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY "  # noqa: S608
+_ROWS = f"SELECT {', '.join(LISTED)} FROM runs"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class RunLists:
         """At most `limit` runs behind `after_id`. `now`, in seconds since 1970, is the end of those that have none."""
         order = "id" if wanted.oldest_first else "id DESC"
         with reading(self._engine) as connection:
+            spelling = spelling_of(connection)
             plan = plan_of(connection, wanted, now)
             bounds = plan.bounds if after_id is None else plan.bounds.and_(_behind(after_id, wanted))
             left = LOOKED_AT
@@ -63,12 +64,13 @@ class RunLists:
                         there = there.and_(Where(f"id {'<=' if wanted.oldest_first else '>='} ?", (end,)))
                 where = there.and_(plan.rest)
                 query = f"SELECT id FROM runs WHERE {where.sql} ORDER BY {order} LIMIT ?"  # noqa: S608
-                ids = connection.exec_driver_sql(query, (*where.values, limit + 1)).scalars().all()
+                ids = spelling.execute(connection, query, (*where.values, limit + 1)).scalars().all()
                 found += ids
                 if len(ids) > limit:
                     ends.append(ids[-1])
             shown, next_id = _page(found, ends, limit=limit, oldest_first=wanted.oldest_first)
-            rows = connection.exec_driver_sql(_ROWS + order, (json.dumps(shown),)).all()
+            has_id, ids_shown = spelling.has_id(shown)
+            rows = spelling.execute(connection, f"{_ROWS} WHERE {has_id} ORDER BY {order}", ids_shown).all()
         return FoundRuns([to_listed(row) for row in rows], next_id)
 
     def count(self, wanted: RunFilter) -> tuple[int, bool] | None:
@@ -80,9 +82,9 @@ class RunLists:
                 return None
             for stream in plan.streams:
                 where = stream.and_(plan.bounds)
-                query = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE {where.sql} LIMIT ?)"  # noqa: S608
+                query = f"SELECT count(*) FROM (SELECT 1 FROM runs WHERE {where.sql} LIMIT ?) AS found"  # noqa: S608
                 values = (*where.values, COUNTED + 1 - counted)
-                counted += connection.exec_driver_sql(query, values).scalar_one()
+                counted += spelling_of(connection).execute(connection, query, values).scalar_one()
                 if counted > COUNTED:
                     return COUNTED, False
         return counted, True
@@ -92,8 +94,8 @@ def _reach(connection: Connection, where: Where, share: int, *, oldest_first: bo
     """(how many of the next `share` runs there are, the id of the last of them)."""
     order, last = ("id", "max") if oldest_first else ("id DESC", "min")
     ids = f"SELECT id FROM runs WHERE {where.sql} ORDER BY {order} LIMIT ?"  # noqa: S608
-    query = f"SELECT count(*), {last}(id) FROM ({ids})"  # noqa: S608
-    count, end = connection.exec_driver_sql(query, (*where.values, share)).one()
+    query = f"SELECT count(*), {last}(id) FROM ({ids}) AS reached"  # noqa: S608
+    count, end = spelling_of(connection).execute(connection, query, (*where.values, share)).one()
     return count, end or ""
 
 

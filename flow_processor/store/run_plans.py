@@ -5,18 +5,19 @@ The queries are SQL text, for a page may take forty of them: made by SQLAlchemy,
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import product
 from typing import Any
 
 from sqlalchemy import Connection
 
 from flow_processor.clock import from_epoch
-from flow_processor.run import LIVE_STATUSES, ParamValue, RunFilter, RunStatus
+from flow_processor.run import LIVE_STATUSES, RunFilter, RunStatus
+from flow_processor.store.spelling import Spelling, spelling_of
 
 MAX_STREAMS = 40
 """So many streams are read for one page; a pattern that fits more flows is looked for row by row."""
@@ -34,14 +35,14 @@ _ALL = sorted(RunStatus, key=lambda status: status is RunStatus.SUCCEEDED)
 class Where:
     """Conditions that must all hold: SQL with `?`, and the values for these."""
 
-    sql: str = "1"
+    sql: str = "TRUE"
     values: tuple[Any, ...] = ()
 
     def and_(self, *others: Where) -> Where:
         """These and those."""
-        parts = [one for one in (self, *others) if one.sql != "1"]
+        parts = [one for one in (self, *others) if one.sql != "TRUE"]
         values = tuple(value for part in parts for value in part.values)
-        return Where(" AND ".join(part.sql for part in parts) or "1", values)
+        return Where(" AND ".join(part.sql for part in parts) or "TRUE", values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +64,27 @@ class Plan:
 
 def plan_of(connection: Connection, wanted: RunFilter, now: float) -> Plan:
     """How the wanted runs are found; `now`, in seconds since 1970, is the end of those that have none."""
+    spelling = spelling_of(connection)
+    in_ = partial(_in, spelling)
     statuses = _statuses(wanted)
     flows = _flows(connection, wanted)
-    rest = list(_rest(wanted, now))
+    rest = list(_rest(spelling, wanted, now))
     streams: Iterable[Where]
     if wanted.parent is not None or wanted.retry_of is not None:
         # These are few enough to be looked at one by one.
         streams = [_equal(parent=wanted.parent, retry_of=wanted.retry_of)]
-        rest += [*_in("status", statuses), *_in("trigger", wanted.trigger), *_of_flows(wanted)]
+        rest += [*in_("status", statuses), *in_("trigger", wanted.trigger), *_of_flows(spelling, wanted)]
     elif flows is not None:
         # The index goes on with the status.
         streams = (_equal(flow=flow, status=status) for status, flow in product(statuses or _ALL, flows))
-        rest += _in("trigger", wanted.trigger)
+        rest += in_("trigger", wanted.trigger)
     elif wanted.trigger:
         triggers = sorted(set(wanted.trigger))
         streams = (_equal(trigger=one, status=status) for status, one in product(statuses or _ALL, triggers))
-        rest += _of_flows(wanted)
+        rest += _of_flows(spelling, wanted)
     else:
         streams = [_equal(status=status) for status in statuses] or [Where()]
-        rest += _of_flows(wanted)
+        rest += _of_flows(spelling, wanted)
     return Plan(list(streams), Where().and_(*rest), Where().and_(*_bounds(wanted)))
 
 
@@ -101,7 +104,7 @@ def _flows(connection: Connection, wanted: RunFilter) -> list[str] | None:
     """The flows that are meant, if they are few; None: any, or too many to read them side by side."""
     if wanted.flow is None and wanted.schedule is not None:
         query = "SELECT flow FROM schedules WHERE id = ?"
-        flow = connection.exec_driver_sql(query, (wanted.schedule,)).scalar()
+        flow = spelling_of(connection).execute(connection, query, (wanted.schedule,)).scalar()
         return None if flow is None else [flow]
     if wanted.flow_pattern is None:
         return None if wanted.flow is None else [wanted.flow]
@@ -109,10 +112,11 @@ def _flows(connection: Connection, wanted: RunFilter) -> list[str] | None:
     most = MAX_STREAMS // len(_statuses(wanted) or _ALL)
     prefix = wanted.flow_pattern.split("*")[0].split("?")[0].split("[")[0]
     matched: list[str] = []
+    spelling = spelling_of(connection)
     query, after = "SELECT min(flow) FROM runs WHERE flow >= ?", prefix
     # One look into the index for each flow, not one for each run.
     for _ in range(MAX_FLOWS):
-        flow = connection.exec_driver_sql(query, (after,)).scalar()
+        flow = spelling.execute(connection, query, (after,)).scalar()
         if flow is None or not flow.startswith(prefix):
             return matched
         if any(fnmatchcase(flow, pattern) for pattern in patterns):
@@ -127,13 +131,12 @@ def _with_suffix(pattern: str) -> list[str]:
     return [pattern, f"{pattern}.yml", f"{pattern}.yaml"]
 
 
-def _of_flows(wanted: RunFilter) -> list[Where]:
+def _of_flows(spelling: Spelling, wanted: RunFilter) -> list[Where]:
     if wanted.flow is None:
         return []
     if wanted.flow_pattern is None:
-        return _in("flow", [wanted.flow])
-    patterns = _with_suffix(wanted.flow_pattern)
-    return [Where(f"({' OR '.join(['flow GLOB ?'] * len(patterns))})", tuple(patterns))]
+        return _in(spelling, "flow", [wanted.flow])
+    return [Where(*spelling.matches("flow", _with_suffix(wanted.flow_pattern)))]
 
 
 def _equal(**values: str | None) -> Where:
@@ -141,13 +144,14 @@ def _equal(**values: str | None) -> Where:
     return Where(" AND ".join(f"{name} = ?" for name in given), tuple(given.values()))
 
 
-def _in(name: str, values: Collection[str]) -> list[Where]:
-    """One of these values. The plus: no index is to be used for it, the streams say which is."""
+def _in(spelling: Spelling, name: str, values: Collection[str]) -> list[Where]:
+    """One of these values. No index is to be used for it: the streams say which is."""
     given = sorted({str(value) for value in values})
-    return [Where(f"+{name} IN ({', '.join('?' * len(given))})", tuple(given))] if given else []
+    column = spelling.unindexed(name)
+    return [Where(f"{column} IN ({', '.join('?' * len(given))})", tuple(given))] if given else []
 
 
-def _rest(wanted: RunFilter, now: float) -> Iterable[Where]:
+def _rest(spelling: Spelling, wanted: RunFilter, now: float) -> Iterable[Where]:
     """What no index has."""
     one_value = {
         "trigger_by = ?": wanted.by,
@@ -156,7 +160,7 @@ def _rest(wanted: RunFilter, now: float) -> Iterable[Where]:
         "started_at < ?": _seconds(wanted.started_until),
         "ended_at >= ?": _seconds(wanted.ended_since),
         "ended_at < ?": _seconds(wanted.ended_until),
-        "instr(lower(json_extract(error, '$.message')), lower(?)) > 0": wanted.error_text,
+        spelling.contains(spelling.json_text("error", "message")): wanted.error_text,
     }
     yield from (Where(sql, (value,)) for sql, value in one_value.items() if value is not None)
     for sign, bound in ((">", wanted.longer_than), ("<", wanted.shorter_than)):
@@ -164,24 +168,9 @@ def _rest(wanted: RunFilter, now: float) -> Iterable[Where]:
             yield Where(f"coalesce(ended_at, ?) - started_at {sign} ?", (now, bound))
     if wanted.error:
         codes = ", ".join("?" * len(wanted.error))
-        yield Where(f"json_extract(error, '$.code') IN ({codes})", tuple(wanted.error))
+        yield Where(f"{spelling.json_text('error', 'code')} IN ({codes})", tuple(wanted.error))
     for name, value in wanted.params.items():
-        yield _has_param(name, value)
-
-
-def _has_param(name: str, value: ParamValue) -> Where:
-    path = f'$."{name}"'
-    if value is None:
-        return Where("params IS NOT NULL AND json_extract(params, ?) IS NULL", (path,))
-    # SQLite keeps whole numbers of 64 bits; it reads larger ones as floating ones, as it does those of the run.
-    is_large = isinstance(value, int) and not -(2**63) <= value < 2**63
-    spelt: list[Any] = [float(str(value)) if is_large else value]
-    if value in ("true", "false"):
-        spelt.append(value == "true")
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            spelt.append(float(value))
-    return Where(f"json_extract(params, ?) IN ({', '.join('?' * len(spelt))})", (path, *spelt))
+        yield Where(*spelling.has_param(name, value))
 
 
 def _bounds(wanted: RunFilter) -> Iterable[Where]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from flow_processor.run import LIVE_STATUSES, RunStatus
 from flow_processor.store.database import reading
 from flow_processor.store.run_plans import bound_of
+from flow_processor.store.spelling import spelling_of
 
 ADDED_UP = 10_000
 """So many runs, the newest, are added up: that takes a fraction of a second."""
@@ -75,7 +76,8 @@ def _newest(
     query = (
         "SELECT id FROM runs WHERE flow = ? AND status = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?"
     )
-    found = connection.exec_driver_sql(query, (flow, status.value, first, last, ADDED_UP + 1)).scalars()
+    values = (flow, status.value, first, last, ADDED_UP + 1)
+    found = spelling_of(connection).execute(connection, query, values).scalars()
     return [(run_id, status) for run_id in found]
 
 
@@ -83,11 +85,13 @@ def _add_up(
     connection: Connection, stats: RunStats, flow: str, status: RunStatus, ids: Sequence[str]
 ) -> None:
     has_ended = status not in LIVE_STATUSES
+    spelling = spelling_of(connection)
+    code, step = (spelling.json_text("error", key) for key in ("code", "step"))
     query = (
-        "SELECT started_at - created_at, ended_at - started_at, json_extract(error, '$.code'), "
-        "json_extract(error, '$.step') FROM runs WHERE flow = ? AND status = ? AND id >= ? AND id < ?"
+        f"SELECT started_at - created_at, ended_at - started_at, {code}, {step} "  # noqa: S608
+        "FROM runs WHERE flow = ? AND status = ? AND id >= ? AND id < ?"
     )
-    for wait, duration, code, step in connection.exec_driver_sql(query, (flow, status.value, *ids)):
+    for wait, duration, code, step in spelling.execute(connection, query, (flow, status.value, *ids)):
         if wait is not None:
             stats.waits.append(max(0.0, wait))
             if has_ended:

@@ -46,6 +46,8 @@ class ListedRun:
     """The step of that run, or one of its attempts, that it is an element of."""
     parent_index: int | None = None
     """Which element, from 1; None: the step has given it up."""
+    daemon: str | None = None
+    """The daemon that has it, where several share the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class RunRow(ListedRun):
 
     input: Any
     params: dict[str, Any] | None = None
+    item: dict[str, Any] | None = None
+    """What the item that started it has as `__item__`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ def run_values(run: RunRow) -> dict[str, Any]:
         "parent": run.parent,
         "parent_path": run.parent_path,
         "parent_index": run.parent_index,
+        "item": None if run.item is None else json.dumps(run.item),
+        "daemon": run.daemon,
     }
 
 
@@ -184,6 +190,7 @@ def to_row(row: Row[Any]) -> RunRow:
     values = _listed(row)
     values["input"] = json.loads(values["input"])
     values["params"] = None if values["params"] is None else json.loads(values["params"])
+    values["item"] = None if values["item"] is None else json.loads(values["item"])
     return RunRow(**values)
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     text,
 )
+from sqlalchemy import Integer as SomeInteger
+from sqlalchemy import Text as SomeText
+
+Text = SomeText().with_variant(SomeText(collation="C"), "postgresql")
+"""In the order of its characters' numbers, as SQLite and Python have it: ids and paths are compared there too."""
+Integer = SomeInteger().with_variant(BigInteger(), "postgresql")
+"""Of 64 bits, as SQLite has it."""
 
 metadata = MetaData()
 
@@ -59,6 +65,8 @@ runs = Table(
     Column("parent", Text),
     Column("parent_path", Text),
     Column("parent_index", Integer),
+    Column("item", Text),
+    Column("daemon", Text),
     Index("runs_by_status", "status", "id"),
     Index("runs_by_flow", "flow", "status", "id"),
     Index("runs_by_trigger", "trigger", "status", "id"),
@@ -76,12 +84,14 @@ runs = Table(
         unique=True,
         sqlite_where=text("parent IS NOT NULL"),
     ),
+    Index("runs_by_item", "item", sqlite_where=text("item IS NOT NULL")),
 )
 """Every run that was accepted. `status`, `started_at`, `ended_at`, `error` and `wake_at` repeat what the journal
 says, so that lists need not fold it; they are written in one transaction with the journal row they repeat.
 `attempt` counts the tries of one request: a run with `retry_of` tries that run again. `bytes` is about what the run
 takes in the store and in files. A run with a `parent` is element `parent_index` of the step `parent_path` there:
-unique, so that none is launched twice."""
+unique, so that none is launched twice. `item` is what a run that an item started has as `__item__`, a mapping whose
+text begins with its `id`; `daemon` is the daemon that has the run, where several share one store."""
 
 removals = Table(
     "removals",
@@ -180,3 +190,79 @@ flow_edits = Table(
     Index("flow_edits_unsettled", "flow", sqlite_where=text("is_settled = 0")),
 )
 """Versions of flow files that were written over the API. `is_settled` is 0 until the file itself has been changed."""
+
+items = Table(
+    "items",
+    metadata,
+    Column("queue", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("run_id", Text),
+    Column("name", Text),
+    Column("put_at", Float, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("next_at", Float),
+    Column("error", Text),
+    Column("ended_at", Float),
+    Column("daemon", Text),
+    PrimaryKeyConstraint("queue", "item", "flow"),
+    Index("items_by_state", "queue", "state", "ended_at"),
+    Index("items_by_run", "run_id", sqlite_where=text("run_id IS NOT NULL")),
+    Index(
+        "items_due",
+        "queue",
+        "flow",
+        text("priority DESC"),
+        "next_at",
+        sqlite_where=text("next_at IS NOT NULL"),
+    ),
+)
+"""The ledger of items: one row for each item and each flow that it starts; the key makes a second start impossible.
+`run_id` is the newest attempt's run, `next_at` when the next attempt is due, `error` why the newest one failed. A row
+with an empty `flow` tells of an item that was refused before any flow had it. `daemon` took it, where several share
+one store."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("run_id", "seq"),
+    Index("outbox_by_queue", "queue", "at"),
+)
+"""Results of steps that are still to be put on a queue: row `seq` of the run's journal holds each."""
+
+queue_states = Table(
+    "queue_states",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("is_paused", Integer, nullable=False),
+    Column("by", Text),
+    Column("at", Float, nullable=False),
+)
+"""What people have told queues to do, and who."""
+
+daemons = Table(
+    "daemons",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("url", Text),
+    Column("seen_at", Float, nullable=False),
+)
+"""Daemons that share this store, where each listens, and when it was last seen alive."""
+
+flow_locks = Table(
+    "flow_locks",
+    metadata,
+    Column("flow", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("daemon", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("flow", "run_id"),
+)
+"""Locks of flows where several daemons share one store; else lock files are all there is."""

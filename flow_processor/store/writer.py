@@ -17,7 +17,14 @@ from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from flow_processor.errors import StoreUnavailable
-from flow_processor.store.database import database_file, insert_or_ignore, refuses, store_error
+from flow_processor.store.database import (
+    CommitUnknown,
+    database_file,
+    insert_or_ignore,
+    refuses,
+    store_error,
+    writing,
+)
 
 logger = logging.getLogger("octospool.store")
 
@@ -142,16 +149,42 @@ class Writer:
         return []
 
     def _try(self, entries: list[_Entry]) -> Exception | None:
+        results: list[Any] = []
         try:
-            with self._engine.begin() as connection:
+            with writing(self._engine) as connection:
                 self._insert_rows(connection, entries)
                 results = [entry.operation and entry.operation(connection) for entry in entries]
+        except CommitUnknown as unknown:
+            if not self._took_place(unknown):
+                return unknown.__cause__ if isinstance(unknown.__cause__, Exception) else unknown
         except Exception as error:  # noqa: BLE001  any operation's failure: it is that operation's outcome
             return error
         self.problem = None
         for entry, result in zip(entries, results, strict=True):
             entry.future.set_result(result)
         return None
+
+    def _took_place(self, unknown: CommitUnknown) -> bool:
+        """Whether a commit took place of which the answer was lost.
+
+        Asked until the store answers: to do it all again could start a run twice, to give up could lose one.
+        """
+        while True:
+            try:
+                return unknown.took_place()
+            except (SQLAlchemyError, OSError) as error:
+                self.problem = store_error(error, database_file(self._engine.url))
+            with self._wake:
+                self._refuse_waiting(self.problem)
+                if self._wake.wait_for(lambda: self._stopping, RETRY_SECONDS):
+                    return False
+
+    def _refuse_waiting(self, problem: StoreUnavailable) -> None:
+        """Nobody is to wait for a store that is away, but what must not be lost; `_wake` is held."""
+        for entry in self._entries:
+            if not entry.keep:
+                entry.future.set_exception(problem)
+        self._entries = [entry for entry in self._entries if entry.keep]
 
     def _postpone(self, entries: list[_Entry]) -> list[_Entry]:
         for entry in entries:

@@ -57,6 +57,7 @@ def test_every_variable_is_a_field_and_every_field_is_a_variable() -> None:
         "docker",
         "environment",
         "own_code",
+        "queues",
         "retention",
         "shell",
     }
@@ -375,3 +376,46 @@ def test_a_retention_that_would_delete_everything_or_means_nothing_is_refused(
     (problem,) = problems(tmp_path, f"retention: {text}\n")
     assert said in problem
     assert "retention" in problem
+
+
+# Queues.
+
+
+def test_a_queue_says_what_is_other_than_for_all_queues(tmp_path: Path) -> None:
+    config = """
+queues:
+  defaults: {max_items: 10, keep_done: {days: 1, count: 0}}
+  orders: {rate_per_second: 0.5, max_item_bytes: 2 KiB, keep_done: {count: 5}}
+"""
+    queues = load(tmp_path, config).queues
+    orders, others = queues.of("orders"), queues.of("others")
+    assert (orders.max_items, orders.rate_per_second, orders.max_item_bytes) == (10, 0.5, 2048)
+    assert (orders.keep_done.days, orders.keep_done.count) == (1, 5)
+    assert (others.max_items, others.rate_per_second, others.keep_done.count) == (10, None, 0)
+    unsaid = load(tmp_path, "queues:\n").queues.of("orders")
+    assert (unsaid.max_items, unsaid.prefetch, unsaid.keep_done.days) == (100_000, 20, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{orders: {max_itmes: 5}}", "1:19: queues.orders.max_itmes: unknown key 'max_itmes' (did you mean"),
+        ("{orders: {max_items: 0}}", "1:30: queues.orders.max_items: must be at least 1; found 0"),
+        ("{orders: {prefetch: '5'}}", "1:29: queues.orders.prefetch: must be a whole number; found the text"),
+        ("{orders: {rate_per_second: 0}}", "1:36: queues.orders.rate_per_second: must be more than 0"),
+        (
+            "{orders: {max_item_bytes: lots}}",
+            "1:35: queues.orders.max_item_bytes: must be a size up to 1 GiB",
+        ),
+        (
+            "{orders: {keep_done: {days: -1}}}",
+            "1:37: queues.orders.keep_done.days: must be more than 0 or one",
+        ),
+        ("{orders: 5}", "1:18: queues.orders: must be a mapping (key: value); found 5"),
+        ("{../orders: {}}", "1:21: queues.../orders: must be text that matches"),
+        ("[orders]", "1:9: queues: must be a mapping (key: value); found a list"),
+    ],
+)
+def test_settings_of_queues_that_are_wrong_stop_the_start(tmp_path: Path, text: str, problem: str) -> None:
+    (found,) = problems(tmp_path, f"queues: {text}\n")
+    assert found.startswith(f"config.yml:{problem}")

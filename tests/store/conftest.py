@@ -1,9 +1,8 @@
-"""An empty store."""
+"""An empty store, on each database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,8 @@ from flow_processor.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """In a file below tmp_path."""
-    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+def store(database_url: str) -> Iterator[Store]:
+    """Every test with it is run on SQLite (a file below tmp_path) and on PostgreSQL."""
+    opened = Store(database_url)
     yield opened
     opened.close()

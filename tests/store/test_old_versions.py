@@ -121,7 +121,7 @@ def test_a_newer_store_is_refused_and_nothing_is_changed(tmp_path: Path) -> None
     connection.close()
     before = path.read_bytes()
     settings = Settings.load({"DATA_PATH": str(tmp_path / "data")})
-    with pytest.raises(StoreUnavailable, match="schema 99, this program knows 4") as caught:
+    with pytest.raises(StoreUnavailable, match="schema 99, this program knows 5") as caught:
         Service(settings).start()
     assert caught.value.code == "store_too_new"
     with pytest.raises(StoreUnavailable, match="install that version"):

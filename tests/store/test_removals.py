@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,7 +70,7 @@ def test_what_a_deleted_run_leaves_goes_in_small_steps(store: Store) -> None:
     assert [run.id for run in runs if has_history(store, run.id)] == [runs[5].id]
 
 
-def test_clearing_goes_on_after_a_crash(store: Store, tmp_path: Path) -> None:
+def test_clearing_goes_on_after_a_crash(store: Store, database_url: str) -> None:
     """What is still to go is remembered from the moment the run is deleted."""
     run = ended_run()
     insert_all(store, [run])
@@ -79,7 +78,7 @@ def test_clearing_goes_on_after_a_crash(store: Store, tmp_path: Path) -> None:
     remove(store, [run.id])
     store.writer.run(lambda connection: clear(connection, [run.id], rows=10))
     store.close()
-    again = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    again = Store(database_url)
     assert again.removals.count() == 1
     assert sum(clear_all(again, rows=10)) == 21
     assert not has_history(again, run.id)
@@ -132,5 +131,7 @@ def test_a_flow_text_goes_with_its_last_run(store: Store) -> None:
 
 
 def test_a_new_store_gives_free_space_back(store: Store) -> None:
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL sees to that itself")
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2

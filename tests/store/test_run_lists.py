@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -122,9 +122,13 @@ FILTERS: list[tuple[RunFilter, Admits]] = [
 LIMITS = itertools.cycle([11, 50, 400])
 
 
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'octospool.db'}")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'octospool.db'}"
+    else:
+        url = request.getfixturevalue("new_database")()
+    store = Store(url)
     insert_all(store, RUNS)
     yield store
     store.close()

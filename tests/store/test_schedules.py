@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, select
@@ -21,13 +19,6 @@ from flow_processor.store.tables import slots
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOURLY = ScheduleSpec(cron="@hourly", timezone="Europe/Berlin")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -87,7 +78,7 @@ def test_a_slot_is_taken_once(store: Store, schedules: ScheduleStore) -> None:
     added = add(schedules)
     assert claim(store, added.id, NOON + MINUTE)
     assert not claim(store, added.id, NOON + MINUTE, run_id="run-2")
-    assert not schedules.record_skipped(added.id, NOON + MINUTE, reason="late", at=NOON)
+    assert not schedules.record_skipped(added.id, NOON + MINUTE, reason="late", at=NOON).result()
     (row,) = schedules.handled(added.id)
     assert (row.slot, row.outcome, row.run_id, row.reason) == (NOON + MINUTE, "started", "run-1", None)
     (found,) = schedules.active()
@@ -101,7 +92,9 @@ def test_a_slot_is_taken_once(store: Store, schedules: ScheduleStore) -> None:
 def test_a_skipped_slot_moves_on_but_is_no_run(store: Store, schedules: ScheduleStore) -> None:
     added = add(schedules)
     claim(store, added.id, NOON + MINUTE)
-    assert schedules.record_skipped(added.id, NOON + 2 * MINUTE, reason="missed", at=NOON + 3 * MINUTE)
+    assert schedules.record_skipped(
+        added.id, NOON + 2 * MINUTE, reason="missed", at=NOON + 3 * MINUTE
+    ).result()
     (found,) = schedules.active()
     assert (found.last_slot, found.last_run_id) == (NOON + 2 * MINUTE, "run-1")
     newest = schedules.handled(added.id, limit=1)[0]
@@ -161,11 +154,11 @@ def test_forgotten_autostart_entries_go_and_others_stay(schedules: ScheduleStore
     assert [row.flow for row in schedules.active()] == ["api.yml", "kept.yml"]
 
 
-def test_of_many_that_claim_at_once_one_gets_the_slot(tmp_path: Path, store: Store) -> None:
+def test_of_many_that_claim_at_once_one_gets_the_slot(database_url: str, store: Store) -> None:
     """Two stores on one database, as two processes have them; each slot is won once."""
     schedules = ScheduleStore(store.writer, store.engine)
     added = add(schedules)
-    other = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
+    other = Store(database_url)
     won: list[tuple[str, int]] = []
     together = threading.Barrier(2)
 

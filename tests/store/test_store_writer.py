@@ -22,13 +22,6 @@ from flow_processor.store.tables import meta
 WAIT_SECONDS = 10.0
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'octospool.db'}")
-    yield opened
-    opened.close()
-
-
 def put(key: str, value: str = "") -> object:
     """An operation that keeps a value."""
 
@@ -179,7 +172,12 @@ class SmallDisk:
         event.listen(store.engine, "begin", self._limit)
 
     def _limit(self, connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if self.is_full else 1_000_000}")
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if self.is_full else 1_000_000}")
+        elif self.is_full:
+            connection.exec_driver_sql(
+                "DO $$ BEGIN RAISE SQLSTATE '53100' USING MESSAGE = 'disk full'; END $$"
+            )
 
 
 PAGES = "x" * 50_000

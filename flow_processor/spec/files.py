@@ -1,0 +1,59 @@
+"""When a flow is started by files that come into a folder or change there."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from flow_processor.errors import PathRefused
+from flow_processor.paths import components
+from flow_processor.spec.base import Pause
+from flow_processor.spec.queue import AttemptsSpec
+
+WILDCARDS = "*?["
+"""Characters that make a name in a pattern stand for many."""
+
+
+class After(StrEnum):
+    """What becomes of a file when its run has ended."""
+
+    KEEP = "keep"
+    MOVE = "move"
+    DELETE = "delete"
+
+
+def _pattern(value: str) -> str:
+    if value.endswith(("/", "\\")):
+        raise ValueError("names a folder; its files are 'FOLDER/*', those of its folders too 'FOLDER/**'")
+    try:
+        parts = components(value, what="path")
+    except PathRefused as error:
+        raise ValueError(f"must be a path inside the data folder: {error.message}") from None
+    for part in parts:
+        if "**" in part and part != "**":
+            raise ValueError(f"'**' stands alone between slashes, not in a name like {part!r}")
+        if part.startswith(".") and not set(part) & set(WILDCARDS):
+            raise ValueError(f"{part!r} is hidden: hidden files and folders start nothing")
+    return "/".join([*parts, "*"] if parts[-1] == "**" else parts)
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_pattern)]
+"""A path below the data folder in which names may have wildcards, in its one spelling."""
+
+
+class FilesSpec(AttemptsSpec):
+    """Each new or changed file that the pattern names starts the flow; short: `files: PATTERN`. What is said of items
+    goes for files."""
+
+    path: FilePath
+    """Which files, below the data folder: `input/*.csv`. `*` stands for any characters of a name, `?` for one, `[ab]`
+    for one of these, and `**` between slashes for any folders, or none. None of them stands for what begins with a
+    dot, for folders called `done` or `failed`, or for what is private to the spooler."""
+    settle_seconds: Pause = 1
+    """A file is taken when it has not changed for so long, in seconds, and nobody has it open for writing."""
+    after: After = After.KEEP
+    """What becomes of the file when its run has ended. `keep`: it stays, and starts nothing again until it changes.
+    `move`: it goes to `done/` beside it, or to `failed/` with a file that tells why. `delete`: it is deleted, or goes
+    to `failed/`. Where several flows watch it: when all of their runs have ended."""
