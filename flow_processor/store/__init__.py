@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Integer, Text, cast, update
 
 from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
+from flow_processor.store.items import ItemLedger
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.outbox import Outbox
 from flow_processor.store.removals import RemovalReader
@@ -38,6 +39,7 @@ class Store:
         self.journal = JournalReader(self.engine)
         self.children = ChildRunReader(self.engine)
         self.removals = RemovalReader(self.engine)
+        self.items = ItemLedger(self.engine)
         self.outbox = Outbox(self.engine)
 
     def check(self, seconds: float) -> None:
