@@ -265,9 +265,12 @@ def test_the_document_of_the_api_tells_of_the_body(api: Api) -> None:
 
 
 def test_only_post_and_only_one_name(api: Api) -> None:
-    """Every other address and method needs the API's token, as everywhere."""
+    """Every other address needs the API's token, as everywhere; that of hooks is open, so it says what it takes, of a
+    hook that there is and of one that there is not."""
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
-        assert api.call(method, "/hooks/push", token=False, headers=signed(b"")).status_code == 401
+        for name in ("push", "nothing"):
+            answer = api.call(method, f"/hooks/{name}", token=False, headers=signed(b""))
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     for path in ("/hooks", "/hooks/", "/hooks/push/", "/hooks/push/x", "/hooks//push"):
         assert api.post(path, token=False, headers=signed(b"")).status_code == 401
 
