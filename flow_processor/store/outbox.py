@@ -22,8 +22,6 @@ from flow_processor.store.writer import Rows
 
 _SUCCEEDED = Event.SUCCEEDED.value
 
-_decode = json.JSONDecoder().raw_decode
-
 
 def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
     """Those of the journal rows whose result is to be sent, as rows of the table.
@@ -31,15 +29,10 @@ def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]
     Rows before the first dispatch are none of them: they are kept from another run, which has sent theirs.
     """
     return [
-        {"run_id": run_id, "seq": seq, "queue": _queue_in(data), "at": at}
+        {"run_id": run_id, "seq": seq, "queue": json.loads(data)["output"]["queue"], "at": at}
         for seq, _path, _attempt, event, at, data in rows
         if event == _SUCCEEDED and data and data.startswith(OUTPUT_FIRST) and seq >= DISPATCH_SPAN
     ]
-
-
-def _queue_in(data: str) -> str:
-    output, _end = _decode(data, len(OUTPUT_FIRST))
-    return str(output["queue"])
 
 
 def forget_notes(connection: Connection, notes: Collection[Note]) -> None:
