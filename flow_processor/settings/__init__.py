@@ -22,6 +22,7 @@ from flow_processor.settings.config_file import (
     ShellSettings,
 )
 from flow_processor.settings.sources import Sources
+from flow_processor.settings.store_address import address_problem
 from flow_processor.settings.tokens import NamedToken, Role, named_tokens, token_problems
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 from flow_processor.spec.docker import DEFAULT_HOST, DockerSettings, engine_host
@@ -185,7 +186,7 @@ class Settings:
         keys = (self.tls_cert, self.tls_key)
         own = (
             *("workers", "handover", "results", "daemon.json", "daemon.lock", "containers.id"),
-            *("before-restore", "restore-unfinished"),
+            *("before-restore", "restore-unfinished", "daemon.id"),
         )
         return (
             self.flows_path,
@@ -274,9 +275,8 @@ def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
     if settings.engine == "celery":
         hint = "leave it out, or set it to local"
         problems.append(sources.problem("engine", "celery is not available yet in this version", hint=hint))
-    if not settings.database_url.startswith("sqlite:///"):
-        message = "only sqlite:/// is available in this version"
-        problems.append(sources.problem("database_url", message, hint="leave it out for the default"))
+    if (wrong := address_problem(settings.database_url)) is not None:
+        problems.append(sources.problem("database_url", wrong[0], hint=wrong[1]))
     if settings.broker_url is not None:
         message = "a message broker is not available yet in this version"
         problems.append(sources.problem("broker_url", message, hint="leave it out"))

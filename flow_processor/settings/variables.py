@@ -190,7 +190,7 @@ VARIABLES: tuple[Variable, ...] = (
         Annotated[str, Field(min_length=1)],
         None,
         "URL",
-        "The history; `sqlite:///` and a path. Other databases are not available yet.",
+        "The store: `sqlite:///` and a path, or `postgresql://user:password@host/database`.",
         is_secret=True,
     ),
     Variable(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select
 
 from flow_processor.journal import DISPATCH_SPAN, OUTPUT_FIRST, Event
 from flow_processor.store.database import reading
+from flow_processor.store.mine import mine
 from flow_processor.store.tables import journal, outbox, runs
 from flow_processor.store.writer import Rows
 
@@ -87,8 +88,11 @@ class Success:
 class Outbox:
     """Reads what is to be sent; every call uses a connection of its own."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, daemon: str | None = None):
+        """`daemon`: see `Store`; each sends what its own runs have made, for the files of large results are there."""
         self._engine = engine
+        own = select(runs.c.id).where(*mine(runs.c.daemon, daemon))
+        self._mine = () if daemon is None else (outbox.c.run_id.in_(own),)
         self.has_more = threading.Event()
         """Set after the commit of notes (`follow`); whoever sends them clears it."""
 
@@ -102,7 +106,7 @@ class Outbox:
         found: list[str] = []
         with reading(self._engine) as connection:
             # One look into the index for each queue, not one for each note.
-            first = select(func.min(outbox.c.queue))
+            first = select(func.min(outbox.c.queue)).where(*self._mine)
             while (
                 queue := connection.scalar(first.where(outbox.c.queue > found[-1]) if found else first)
             ) is not None:
@@ -112,7 +116,8 @@ class Outbox:
     def oldest(self, queue: str, count: int) -> list[Note]:
         """The first `count` notes of a queue, oldest first."""
         with reading(self._engine) as connection:
-            return [Note(*row) for row in connection.execute(_OLDEST, {"of_queue": queue, "count": count})]
+            query = _OLDEST.where(*self._mine) if self._mine else _OLDEST
+            return [Note(*row) for row in connection.execute(query, {"of_queue": queue, "count": count})]
 
     def success(self, note: Note) -> Success | None:
         """What the note is about; None if it is gone."""
@@ -122,7 +127,7 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """For each queue how many results are still to be sent to it; queues without any are left out."""
-        query = select(outbox.c.queue, func.count()).group_by(outbox.c.queue)
+        query = select(outbox.c.queue, func.count()).where(*self._mine).group_by(outbox.c.queue)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 

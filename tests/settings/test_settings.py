@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.errors import SettingsError
-from flow_processor.settings import VARIABLES, Settings
+from flow_processor.settings import VARIABLES, Settings, store_address
 
 TOKEN = "0123456789abcdef"
 
@@ -180,7 +180,11 @@ def test_a_broken_config_stops_the_start_with_its_place(tmp_path: Path, config: 
         ("LOG_FORMAT", "jsn", "must be one of text, json; found the text 'jsn' (did you mean 'json'?)"),
         ("MAX_WORKERS", "0", "must be at least 1"),
         ("FLOW_TIMEOUT_SECONDS", "-1", "must be more than 0"),
-        ("DATABASE_URL", "postgresql://u:secret@h/d", "only sqlite:/// is available in this version"),
+        ("DATABASE_URL", "mysql://u:secret@h/d", "is neither sqlite:/// nor postgresql://"),
+        ("DATABASE_URL", "secret", "is neither sqlite:/// nor postgresql://"),
+        ("DATABASE_URL", "postgresql://u:secret@/d", "names no host or no database"),
+        ("DATABASE_URL", "postgresql://u:secret@h", "names no host or no database"),
+        ("DATABASE_URL", "postgresql://u:p@secret@h:x/d", "is no address"),
         ("ENGINE", "celery", "celery is not available yet"),
         ("BROKER_URL", "amqp://u:secret@h", "a message broker is not available yet"),
         ("TLS_CERT", "/nowhere.pem", "stands alone; TLS_KEY is missing"),
@@ -190,6 +194,17 @@ def test_a_wrong_variable_is_named(tmp_path: Path, name: str, text: str, problem
     found = problems(tmp_path, **{name: text})
     assert found[0].startswith(f"environment: {name}: {problem}")
     assert "secret" not in "".join(found)
+
+
+def test_a_store_on_postgresql_without_its_driver_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql+psycopg://u:secret@h:5432/d"
+    assert load(tmp_path, DATABASE_URL=url).database_url == url
+    monkeypatch.setattr(store_address, "find_spec", lambda name: None)
+    (found,) = problems(tmp_path, DATABASE_URL=url)
+    assert "pip install 'octospool[postgresql]'" in found
+    assert "secret" not in found
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
