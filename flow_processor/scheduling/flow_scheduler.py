@@ -20,7 +20,7 @@ from flow_processor.errors import ScheduleNotFound
 from flow_processor.scheduling.agenda import Agenda, Entry
 from flow_processor.scheduling.changes import Changes
 from flow_processor.scheduling.given import GivenSchedules
-from flow_processor.scheduling.hand_over import THREADS, HandOver, ScheduledLaunch
+from flow_processor.scheduling.hand_over import THREADS, HandOver, Launch
 from flow_processor.scheduling.rule_book import RuleBook, counts_anew, values_of
 from flow_processor.scheduling.slots import ON_TIME_SECONDS
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
@@ -67,7 +67,7 @@ class FlowScheduler:
         schedules: ScheduleStore,
         given: GivenScheduleStore,
         *,
-        launch: Callable[[ScheduledLaunch], object],
+        launch: Launch,
         rule_of: Callable[[str], ScheduleSpec | None],
         check_params: Callable[[str, Mapping[str, Any]], None] = lambda flow, params: None,
         clock: Clock,
@@ -77,8 +77,8 @@ class FlowScheduler:
         """What it is given:
 
         launch: claims the slot and inserts the run in one transaction (`ScheduleStore.claim`); makes no run if
-            the claim fails. Raises Unavailable to be called again later; any other error is recorded as the
-            slot's reason.
+            the claim fails. Its future is done when that is durable. Raises Unavailable (or its future does) to be
+            called again later; any other error is recorded as the slot's reason.
         rule_of: a flow file's own schedule, None if it has none; raises OctospoolError where the file is bad.
         check_params: raises OctospoolError where the flow does not take these values for its parameters.
         zone: where `cron` is read unless the schedule names a zone.

@@ -14,6 +14,12 @@ __all__ = ["Service"]
 
 logger = logging.getLogger("octospool.service")
 
+DAEMON_SEND_SECONDS = 3.0
+"""A daemon that stops puts results on queues for so long; the next start goes on with the rest."""
+
+RUN_SEND_SECONDS = 300.0
+"""Who runs one flow and leaves does so for so long: nobody knows when the next start will be."""
+
 
 class Service(RunVerbs, EditVerbs):
     """The product over one data folder. Not started it can read history and flow files; nothing else."""
@@ -37,10 +43,12 @@ class Service(RunVerbs, EditVerbs):
             self.live.start()
             self.edits.settle()
             self.engine.start()
+            self.launcher.start()
             self._is_started = True
             self._recovery.start()
             self._retention.start()
             self.lost_runs.start()
+            self.publisher.start()
             self._container_sweep.start()
             if schedule:
                 self.added.start()
@@ -68,8 +76,11 @@ class Service(RunVerbs, EditVerbs):
         if "lost_runs" in built:
             self.lost_runs.stop()
         if "engine" in built:
+            self.launcher.stop()
             self.engine.stop(grace)
             self.live.stop()
+        if "publisher" in built:
+            self.publisher.stop(DAEMON_SEND_SECONDS if self._has_schedule else RUN_SEND_SECONDS)
         if "_container_sweep" in built:
             self._container_sweep.stop()
         self.own_code.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -130,13 +131,13 @@ class ScheduleStore:
 
     def record_skipped(
         self, schedule_id: str, slot: datetime, *, reason: str, at: datetime, revision: int | None = None
-    ) -> bool:
+    ) -> Future[bool]:
         """Record that a slot (and the missed ones before it that `reason` tells of) did not start.
 
-        False, and nothing is written: see `claim_slot`.
+        The future is done when that is durable. False, and nothing is written: see `claim_slot`.
         """
         skipped = SlotOutcome.SKIPPED
-        return self._writer.run(
+        return self._writer.submit(
             lambda connection: claim_slot(
                 connection, schedule_id, slot, outcome=skipped, reason=reason, at=at, revision=revision
             )
