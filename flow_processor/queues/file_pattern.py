@@ -58,13 +58,6 @@ class FilePattern:
         root = os.path.realpath(folder)
         self._private = {os.path.relpath(os.path.realpath(path), root).replace("\\", "/") for path in private}
 
-    @property
-    def base(self) -> str:
-        """The folder up to the first wildcard, `""` for the folder itself."""
-        folders = [part.text for part in self._parts[:-1]]
-        plain = next((at for at, text in enumerate(folders) if set(text) & set(WILDCARDS)), len(folders))
-        return "/".join(folders[:plain])
-
     def look(self, refuse: Refuse) -> Iterator[SeenFile]:
         """The files that are there now, in no order."""
         yield from self._below("", self._closed({0}), refuse)
