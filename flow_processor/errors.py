@@ -191,7 +191,7 @@ class RunNotInterrupted(Conflict):
 
 
 class RunInDoubt(Conflict):
-    """Steps of the run are in doubt: it is resumed once a person has decided on them, not tried again."""
+    """Steps of the run are in doubt: a person has to say what came of them before it goes on, or is tried again."""
 
     code = "run_in_doubt"
 
