@@ -161,6 +161,8 @@ class FlowLibrary:
                 problems=(*problems, *taken),
                 last_good_in_force=bool(problems) and (in_force is not None and name in self._usable(name)),
                 webhook=webhook.name if webhook else None,
+                queue=shown.spec.queue.name if shown and shown.spec.queue else None,
+                files=shown.spec.files.path if shown and shown.spec.files else None,
             )
 
     def files(self) -> list[FileStatus]:

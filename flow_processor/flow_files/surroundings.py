@@ -65,9 +65,11 @@ class Surroundings:
             )
 
     def _of_files(self, flow: FlowSpec) -> Iterator[_Found]:
-        folder = "" if flow.files is None else flow.files.folder
-        if folder:
-            yield from self._file(("on", "files", "path"), folder)
+        loc, folder = ("on", "files", "path"), "" if flow.files is None else flow.files.folder
+        if folder.split("/")[0] == "spool":
+            yield loc, "path_refused", "spool/ holds the items of queues; say 'on: {queue: NAME}'"
+        elif folder:
+            yield from self._file(loc, folder)
 
     def _of_step(self, loc: Loc, step: Any) -> Iterator[_Found]:
         options = step.options

@@ -34,60 +34,58 @@ class FileEnds:
     def put_away(self, files: Mapping[str, str]) -> dict[str, str]:
         """Put files away whose runs have ended, paths by item; by path why that does not work yet.
 
-        What is put away is forgotten: if it is put back it starts the flow again.
+        What is put away is forgotten: if it is put back it starts the flow again. What is not there is remembered: its
+        disk may be away for a while.
         """
         held_up: dict[str, str] = {}
         gone: list[str] = []
         changed: set[Path] = set()
         for item, path in files.items():
             try:
-                why = self._put_away(item, path, changed)
+                if item_of(path, FileVersion.of((self._folder / path).lstat())) != item:
+                    gone.append(item)  # a newer one has taken its name
+                elif (why := self._why_not_yet(item, path)) is not None:
+                    held_up[path] = why
+                else:
+                    changed |= self._put_one_away(item, path)
+                    gone.append(item)
+            except FileNotFoundError:
+                continue
             except (OSError, PathRefused) as error:
-                why = f"cannot be put away: {getattr(error, 'strerror', None) or error}"
-            if why is None:
-                gone.append(item)
-            else:
-                held_up[path] = why
+                held_up[path] = f"cannot be put away: {getattr(error, 'strerror', None) or error}"
         for folder in changed:
             sync_folder(folder)
         self._ledger.forget(gone)
         return held_up
 
-    def _put_away(self, item: str, path: str, changed: set[Path]) -> str | None:
-        """Put one file away; why that is not to be yet, if so. `changed` gets the folders that are to be synced."""
+    def _why_not_yet(self, item: str, path: str) -> str | None:
+        """Who or what must come first."""
+        rows = self._ledger.of(item)
+        if others := sorted({*self._watchers_of(path)} - {row.flow for row in rows if row.has_ended}):
+            return f"stays until {', '.join(others)} has ended with it"
+        runs = [row.run_id for row in rows if row.run_id is not None and row.state is ItemState.FAILED]
+        if doubtful := [run for run in runs if self._ledger.is_interrupted(run)]:
+            return f"stays, for it was interrupted: resume {', '.join(doubtful)}, or write the file anew"
+        return None
+
+    def _put_one_away(self, item: str, path: str) -> set[Path]:
+        """Put a file away, unless a newer one has taken its name; the folders that are to be synced.
+
+        Raises FileNotFoundError where it is not there, OSError or PathRefused.
+        """
         file = self._folder / path
 
         def is_meant(found: os.stat_result) -> bool:
             return item_of(path, FileVersion.of(found)) == item
 
-        try:
-            if not is_meant(file.lstat()):
-                return None
-        except FileNotFoundError:
-            return None
-        rows = self._ledger.of(item)
-        if others := sorted({*self._watchers_of(path)} - {row.flow for row in rows if row.has_ended}):
-            return f"stays until {', '.join(others)} has ended with it"
-        failed = [row for row in rows if row.state is ItemState.FAILED]
-        doubtful = [run for row in failed if (run := row.run_id) and self._ledger.is_interrupted(run)]
-        if doubtful:
-            return f"stays, for it was interrupted: resume {', '.join(doubtful)}, or write the file anew"
-        try:
-            if failed:
-                moved = move_beside(
-                    file, "failed", below=self._folder, is_meant=is_meant, reason=_reason(path, item, failed)
-                )
-            elif self._after is After.MOVE:
-                moved = move_beside(file, "done", below=self._folder, is_meant=is_meant)
-            else:
-                moved = None
-                if delete(file, below=self._folder, is_meant=is_meant):
-                    changed.add(file.parent)
-        except FileNotFoundError:  # its folder is gone
-            return None
-        if moved is not None:
-            changed |= {file.parent, moved.parent}
-        return None
+        failed = [row for row in self._ledger.of(item) if row.state is ItemState.FAILED]
+        if not failed and self._after is After.DELETE:
+            delete(file, below=self._folder, is_meant=is_meant)
+            return {file.parent}
+        reason = _reason(path, item, failed) if failed else None
+        target = "failed" if failed else "done"
+        moved = move_beside(file, target, below=self._folder, is_meant=is_meant, reason=reason)
+        return {file.parent} if moved is None else {file.parent, moved.parent}
 
 
 def _reason(path: str, item: str, failed: Iterable[ItemRow]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ LATER_SECONDS = 5.0
 FORGET_EVERY_SECONDS = 3600.0
 
 FORGET_SECONDS = 7 * 86_400.0
-"""So long a kept file is remembered that is not there: a disk may be away for a while."""
+"""So long a file is remembered that is not there: a disk may be away for a while."""
 
 STOP_SECONDS = 5.0
 """So long a stop waits for a look or a move that is under way: a disk may never answer."""
@@ -195,14 +195,14 @@ class FileWatcher:
         self._is_missing = not (self._folder / self.spec.folder).is_dir()
         now = self._clock.monotonic()
         self._look_at = now + min(max(LOOK_SHARE * (now - begun), LOOK_SECONDS), LONGEST_LOOK_SECONDS)
-        if self.spec.after is After.KEEP and now >= self._forget_at:
+        if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_SECONDS
             self._forget_absent()
 
     def _forget_absent(self) -> None:
         """Forget files that were not there at two such moments. Where nothing is there at all a disk may be away."""
-        there = self._look.handled_items()
-        if there:
+        there = self._look.handled_items() | self._to_put_away.keys()
+        if there or self.spec.after is not After.KEEP:
             old = self._clock.now().timestamp() - FORGET_SECONDS
             absent = self._ledger.ended_ids(self.flow, before=old) - there
             self._ledger.forget(absent & self._absent, flow=self.flow)
