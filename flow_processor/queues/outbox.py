@@ -10,9 +10,8 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from flow_processor.clock import Clock
 from flow_processor.errors import InvalidRequest, OctospoolError, QueueFull, StoreUnavailable
@@ -43,12 +42,8 @@ STORE_REST_SECONDS = 1.0
 """Pause before the store is asked again that could not be read."""
 
 
-class Puts(Protocol):
-    """As much of a queues' backend as is needed here."""
-
-    def put(self, queue: str, items: list[Item]) -> None:
-        """Put items on a queue: durable when this returns."""
-        ...
+Put = Callable[[str, Sequence[Item]], None]
+"""`Backend.put`."""
 
 
 @dataclass(slots=True)
@@ -62,7 +57,7 @@ class _Part:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Target:
     """The way to one queue."""
 
     queue: str
@@ -78,15 +73,15 @@ class _Lane:
     problem: str | None = None
 
 
-class Publisher:
+class ResultPublisher:
     """One thread, which begins with what is left from before."""
 
-    def __init__(self, store: Store, results: ResultFiles, backend: Puts, *, clock: Clock) -> None:
+    def __init__(self, store: Store, results: ResultFiles, put: Put, *, clock: Clock) -> None:
         self._store = store
         self._results = results
-        self._backend = backend
+        self._put = put
         self._clock = clock
-        self._lanes: dict[str, _Lane] = {}
+        self._targets: dict[str, _Target] = {}
         self._give_up_at: float | None = None
         """Once it is to stop: until then (monotonic seconds) it sends what can be sent."""
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
@@ -103,9 +98,12 @@ class Publisher:
             # A little more: it may be in the middle of a batch.
             self._thread.join(seconds + MAX_REST_SECONDS)
 
-    def problems(self) -> dict[str, str]:
-        """For each queue that takes nothing now: why."""
-        return {lane.queue: lane.problem for lane in list(self._lanes.values()) if lane.problem is not None}
+    def problems(self) -> list[str]:
+        """Queues that take nothing now, each with the reason, for people; what is for them is kept."""
+        targets = [target for target in self._targets.values() if target.problem is not None]
+        return [
+            f"results wait to be put on the queue '{target.queue}': {target.problem}" for target in targets
+        ]
 
     def _work(self) -> None:
         while True:
@@ -124,40 +122,42 @@ class Publisher:
     def _round(self) -> float:
         """Send a batch to each queue for which there is something; how long it may rest then, in seconds."""
         queues = self._store.outbox.queues()
-        self._lanes = {queue: self._lanes.get(queue) or _Lane(queue) for queue in queues}
-        for lane in self._lanes.values():
-            if lane.rests_until <= self._clock.monotonic():
-                self._try(lane)
+        self._targets = {queue: self._targets.get(queue) or _Target(queue) for queue in queues}
+        for target in self._targets.values():
+            if target.rests_until <= self._clock.monotonic():
+                self._try(target)
         now = self._clock.monotonic()
-        return min((max(0.0, lane.rests_until - now) for lane in self._lanes.values()), default=math.inf)
+        return min(
+            (max(0.0, target.rests_until - now) for target in self._targets.values()), default=math.inf
+        )
 
-    def _try(self, lane: _Lane) -> None:
+    def _try(self, target: _Target) -> None:
         try:
-            self._send(lane)
+            self._send(target)
         except StoreUnavailable:
             raise
         except (OctospoolError, OSError) as error:
-            self._rest(lane, str(error))
+            self._rest(target, str(error))
         except Exception as defect:  # around one queue: the others must go on
-            logger.exception("results cannot be put on the queue '%s'", lane.queue)
-            self._rest(lane, f"{type(defect).__name__}: {defect}")
+            logger.exception("results cannot be put on the queue '%s'", target.queue)
+            self._rest(target, f"{type(defect).__name__}: {defect}")
 
-    def _send(self, lane: _Lane) -> None:
+    def _send(self, target: _Target) -> None:
         """Put the next batch there. Raises what the queue says to it."""
-        self._fill(lane)
-        parts = [lane.parts[index] for index in range(min(lane.most, len(lane.parts)))]
+        self._fill(target)
+        parts = [target.parts[index] for index in range(min(target.most, len(target.parts)))]
         items = [part.outgoing.item for part in parts if part.outgoing is not None]
         try:
             if items:
-                self._backend.put(lane.queue, items)
+                self._put(target.queue, items)
         except (QueueFull, InvalidRequest):
             if len(items) == 1:
                 raise
-            lane.most = len(items) // 2
+            target.most = len(items) // 2
             return
-        if lane.problem is not None:
-            logger.info("queue '%s' takes results again", lane.queue)
-        lane.failures, lane.problem, lane.most = 0, None, min(lane.most * 2, BATCH_ITEMS)
+        if target.problem is not None:
+            logger.info("queue '%s' takes results again", target.queue)
+        target.failures, target.problem, target.most = 0, None, min(target.most * 2, BATCH_ITEMS)
         sent = [part.ends for part in parts if part.ends is not None]
         if sent:
             forget = self._store.writer.submit(
@@ -165,28 +165,28 @@ class Publisher:
             )
             forget.result()  # before what comes next is looked up
         for _part in parts:
-            lane.parts.popleft()
+            target.parts.popleft()
 
-    def _rest(self, lane: _Lane, why: str) -> None:
+    def _rest(self, target: _Target, why: str) -> None:
         """The queue takes nothing now."""
-        if lane.problem is None:
-            logger.warning("queue '%s' takes no results now, they are kept: %s", lane.queue, why)
-        lane.problem = why
-        seconds = min(FIRST_REST_SECONDS * 2.0 ** min(lane.failures, 32), MAX_REST_SECONDS)
-        lane.failures += 1
-        lane.rests_until = self._clock.monotonic() + seconds
+        if target.problem is None:
+            logger.warning("queue '%s' takes no results now, they are kept: %s", target.queue, why)
+        target.problem = why
+        seconds = min(FIRST_REST_SECONDS * 2.0 ** min(target.failures, 32), MAX_REST_SECONDS)
+        target.failures += 1
+        target.rests_until = self._clock.monotonic() + seconds
 
-    def _fill(self, lane: _Lane) -> None:
+    def _fill(self, target: _Target) -> None:
         """Look up what comes next, as much as goes at once."""
-        if lane.source is None and not lane.parts:
-            lane.source = self._parts(lane.queue)
-        size = sum(part.outgoing.size for part in lane.parts if part.outgoing is not None)
-        while lane.source is not None and len(lane.parts) < lane.most and size < BATCH_BYTES:
-            part = next(lane.source, None)
+        if target.source is None and not target.parts:
+            target.source = self._parts(target.queue)
+        size = sum(part.outgoing.size for part in target.parts if part.outgoing is not None)
+        while target.source is not None and len(target.parts) < target.most and size < BATCH_BYTES:
+            part = next(target.source, None)
             if part is None:
-                lane.source = None
+                target.source = None
                 return
-            lane.parts.append(part)
+            target.parts.append(part)
             size += 0 if part.outgoing is None else part.outgoing.size
 
     def _parts(self, queue: str) -> Iterator[_Part]:

@@ -98,6 +98,12 @@ def check_autostart(problems: Sequence[str]) -> Check:
     return Check(name="autostart", ok=not problems, message=message)
 
 
+def check_outbox(problems: Sequence[str]) -> Check:
+    """Do queues take the results of steps that are sent there?"""
+    message = "; ".join(problems) or "all results are put on their queues"
+    return Check(name="outbox", ok=not problems, message=message)
+
+
 def check_webhooks(problems: Sequence[str]) -> Check:
     """Can all webhooks be called?"""
     message = "; ".join(problems) or "all can be called"
