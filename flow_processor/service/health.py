@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from pathlib import Path
@@ -96,6 +96,13 @@ def check_autostart(problems: Sequence[str]) -> Check:
     """Are all entries of autostart in force?"""
     message = "; ".join(problems) or "all entries in force"
     return Check(name="autostart", ok=not problems, message=message)
+
+
+def check_queues(stuck: Sequence[str], paused: Collection[str]) -> Check:
+    """Are queues worked off, as far as nobody has paused them?"""
+    standing = [f"'{queue}' is paused" for queue in sorted(paused)]
+    message = "; ".join([*stuck, *standing]) or "all are worked off"
+    return Check(name="queues", ok=not stuck, message=message)
 
 
 def check_outbox(problems: Sequence[str]) -> Check:

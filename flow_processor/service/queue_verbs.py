@@ -34,6 +34,8 @@ from flow_processor.store import Store
 from flow_processor.store.item_counts import ended_count, listener_counts
 from flow_processor.store.queue_states import QueueState, read_queue_states, set_queue_state
 
+STUCK_SECONDS = 300.0
+"""Items that wait so long, although flows listen and none of them is at work, are told by readiness."""
 RATE_SECONDS = 60.0
 """Over how long a queue's speed is taken."""
 
@@ -175,6 +177,27 @@ class QueueVerbs:
         self._store.writer.run(lambda connection: set_queue_state(connection, queue, state))
         self._pause(self.paused())
         return self.one(queue)
+
+    def stuck(self) -> list[str]:
+        """What keeps queues that flows listen to from being worked off, for people. One that is paused is none."""
+        listening, paused = self._listeners_by_queue(), self.paused()
+        found = []
+        for queue, listeners in sorted(listening.items()):
+            found += [f"queue '{queue}': {problem}" for problem in self._backend.problems(queue)]
+            if queue not in paused and self._waits_in_vain(queue):
+                who = f"{' and '.join(sorted(listeners))} listen{'s' if len(listeners) == 1 else ''}"
+                found.append(
+                    f"queue '{queue}': items wait, {who}, and none was taken for {STUCK_SECONDS:g} s"
+                )
+        return found
+
+    def _waits_in_vain(self, queue: str) -> bool:
+        counts, now = self._backend.counts(queue), self._clock.now().timestamp()
+        rate = self._settings.of(queue).rate_per_second or 1.0
+        since = now - max(STUCK_SECONDS, 2 / rate)
+        if counts.oldest_at is None or counts.oldest_at > since or counts.in_work:
+            return False
+        return not ended_count(self._store.engine, queue, since=since)
 
     def paused(self) -> frozenset[str]:
         """The queues that stand still because somebody said so."""

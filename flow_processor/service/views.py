@@ -293,7 +293,8 @@ class Check(View):
     """One thing that readiness looks at."""
 
     name: str
-    """accepting, store, data, scheduler, workers, autostart or webhooks."""
+    """accepting, store, data, scheduler, workers; and what is told, but does not count: autostart, webhooks, runs,
+    queues, outbox."""
     ok: bool
     """False: see `message`."""
     message: str
@@ -304,7 +305,7 @@ class Readiness(View):
     """Can the daemon do its work?"""
 
     ready: bool
-    """True when every check is ok (autostart and webhooks are told, but do not count)."""
+    """True when every check is ok (but those that are only told)."""
     checks: list[Check]
     """What was looked at."""
 
