@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import islice
 
-from sqlalchemy import ColumnElement, and_, delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from flow_processor.run import RunStatus
 from flow_processor.store import Connection, Store
 from flow_processor.store.database import reading
-from flow_processor.store.items import OPEN_STATES, ItemLedger, ItemRow
+from flow_processor.store.items import OPEN_STATES, ItemRow
+from flow_processor.store.mine import mine
 from flow_processor.store.tables import items
 
 FILES = "files:"
@@ -25,15 +26,13 @@ _IS_OPEN = items.c.state.in_([state.value for state in OPEN_STATES])
 class FileItems:
     """Reads and forgets rows. Thread safe."""
 
-    def __init__(self, store: Store, *, daemon: str | None = None) -> None:
-        """`daemon`: whose files, where several share the store."""
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._ledger = ItemLedger(store.engine)
-        self._mine = and_(items.c.queue == FILES, items.c.daemon == daemon)
+        self._mine = (items.c.queue == FILES, *mine(items.c.daemon, store.daemon))
 
     def of(self, item: str) -> list[ItemRow]:
         """What the flows have come to with an item, by their paths."""
-        rows = self._ledger.of_items(FILES, [item]).get(item, [])
+        rows = self._store.items.of_items(FILES, [item]).get(item, [])
         return sorted(rows, key=lambda row: row.flow)
 
     def is_interrupted(self, run_id: str) -> bool:
@@ -51,7 +50,7 @@ class FileItems:
 
     def ended_ids(self, flow: str, *, before: float | None = None) -> set[str]:
         """The items that the flow has ended, before that moment (seconds since 1970)."""
-        query = select(items.c.item).where(self._mine, items.c.flow == flow, ~_IS_OPEN)
+        query = select(items.c.item).where(*self._mine, items.c.flow == flow, ~_IS_OPEN)
         if before is not None:
             query = query.where(items.c.ended_at < before)
         with reading(self._store.engine) as connection:
@@ -72,6 +71,6 @@ class FileItems:
             self._store.writer.run(work)
 
     def _paths(self, flow: str, which: ColumnElement[bool]) -> dict[str, str]:
-        query = select(items.c.item, items.c.name).where(self._mine, items.c.flow == flow, which)
+        query = select(items.c.item, items.c.name).where(*self._mine, items.c.flow == flow, which)
         with reading(self._store.engine) as connection:
             return {row.item: row.name for row in connection.execute(query)}
