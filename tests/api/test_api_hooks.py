@@ -539,3 +539,16 @@ def test_the_calls_that_the_page_shows_start_the_flow_that_it_shows(
             assert run.data["noted"] == f"{event} to refs/heads/main"
     finally:
         service.stop(0)
+
+
+def test_strangers_who_call_very_often_do_not_fill_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What they call is logged by so many lines a minute; that hides nothing of a hook that there is."""
+    for number in range(70):
+        assert call(api, f"stranger-{number}").status_code == 401
+    refused = [line for line in caplog.messages if "refused: no flow has it" in line]
+    assert len(refused) <= 60  # 30 lines a minute; the minute may end in between
+    call(api, "timed", b"1")
+    assert "webhook 'timed': refused" in caplog.text
+    assert call(api, "push", b"{}", signed(b"{}")).status_code == 202
