@@ -218,8 +218,11 @@ class Attempt:
         }
         if control is not None:
             data["control"] = control
-        if self._key is not None and error.details.get("outcome") == "unknown":
-            data["key"] = self._key  # a person may have to give its result
+        if error.details.get("outcome") == "unknown":  # a person may have to give its result
+            if self._key is not None:
+                data["key"] = self._key
+            if self._step.output is not None:
+                data["output"] = where_sent(self._step.output)
         if self._context is not None and self._context.signal is not None:
             data["signal"] = self._context.signal
         self._journal.append(self._path, self._number, Event.FAILED, data)

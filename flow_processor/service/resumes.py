@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class Resumes:
         doubtful = fold(from_wire(wire) for wire in wires).in_doubt()
         chosen = chosen_of(doubtful, mode=mode, step=step)
         if mode is ResumeMode.VALUE:
-            _check_output(chosen[0], value)
+            check_output(chosen[0].path, chosen[0].output, value)
         if not self._live.is_freed(run_id, RECORD_SECONDS):
             raise StoreUnavailable(f"run {run_id} has only just ended; try again in a moment")
         self._turns.set_rule(run.flow, bundle.spec.concurrency)
@@ -136,12 +136,12 @@ def chosen_of(doubtful: Sequence[Placed], *, mode: ResumeMode | None, step: str 
     return chosen
 
 
-def _check_output(record: StepRecord, value: Any) -> None:
-    """Raises InvalidRequest for a result that the step could not send to its queue."""
+def check_output(path: str, output: Mapping[str, Any] | None, value: Any) -> None:
+    """Raises InvalidRequest for a result that a step could not send where its `output` says."""
     try:
-        to_send(record.output, value)
+        to_send(output, value)
     except StepError as error:
-        raise InvalidRequest(f"'value' cannot be the result of '{record.path}': {error.message}") from error
+        raise InvalidRequest(f"'value' cannot be the result of '{path}': {error.message}") from error
 
 
 def step_name(path: str) -> str:

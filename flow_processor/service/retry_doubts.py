@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flow_processor.engine.outputs import to_send
 from flow_processor.errors import InvalidRequest, RunInDoubt
 from flow_processor.journal import Event, JournalRow
 from flow_processor.run_state import RunState
 from flow_processor.service.kept_rows import Kept
-from flow_processor.service.resumes import ResumeMode, chosen_of
+from flow_processor.service.resumes import ResumeMode, check_output, chosen_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def settled(
     if not doubtful:  # the flow went on behind them all the same
         doubtful = _innermost(row for row in journal if _is_unclear(row) and _top(row) not in handlers)
     chosen = chosen_of(doubtful, mode=answer.mode, step=answer.step)
+    if answer.mode is ResumeMode.VALUE:
+        check_output(chosen[0].path, chosen[0].data.get("output"), answer.value)
     kept = keep(_decided(journal, chosen, answer), [row.seq for row in doubtful if row not in chosen])
     if answer.mode is ResumeMode.RERUN:
         return replace(kept, begun=[]) if answer.step is None else kept
@@ -156,4 +159,5 @@ def _said_of(row: JournalRow, answer: Answer) -> JournalRow:
         return replace(row, event=Event.SKIPPED, data=data)
     if "key" in row.data:
         data["key"] = row.data["key"]
-    return replace(row, event=Event.SUCCEEDED, data={**data, "result": answer.value})
+    data = {**to_send(row.data.get("output"), answer.value), **data, "result": answer.value}
+    return replace(row, event=Event.SUCCEEDED, data=data)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select
 
-from flow_processor.journal import DISPATCH_SPAN, OUTPUT_FIRST, Event
+from flow_processor.journal import OUTPUT_FIRST, Event
 from flow_processor.store.database import reading
 from flow_processor.store.mine import mine
 from flow_processor.store.tables import journal, outbox, runs
@@ -25,14 +25,11 @@ _SUCCEEDED = Event.SUCCEEDED.value
 
 
 def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Those of the journal rows whose result is to be sent, as rows of the table.
-
-    Rows before the first dispatch are none of them: they are kept from another run, which has sent theirs.
-    """
+    """Those of the journal rows whose result is to be sent, as rows of the table."""
     return [
         {"run_id": run_id, "seq": seq, "queue": json.loads(data)["output"]["queue"], "at": at}
         for seq, _path, _attempt, event, at, data in rows
-        if event == _SUCCEEDED and data and data.startswith(OUTPUT_FIRST) and seq >= DISPATCH_SPAN
+        if event == _SUCCEEDED and data and data.startswith(OUTPUT_FIRST)
     ]
 
 

@@ -15,6 +15,7 @@ from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
+from flow_processor.service.retry_doubts import Answer
 from flow_processor.store.tables import outbox
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, until
@@ -174,6 +175,36 @@ def test_a_result_that_a_person_gives_is_sent(world: World, server: CountingServ
     world.service.resume_run(run_id, mode=ResumeMode.VALUE, value=[7, 8], by="ann")
     assert world.wait(run_id).status is RunStatus.SUCCEEDED
     assert sent(world, "given") == [7, 8]
+
+
+def test_a_result_that_a_person_gives_to_a_retry_is_sent_once(world: World, server: CountingServer) -> None:
+    """The step failed, and nobody knows whether it took effect. A retry of the retry keeps the result."""
+    callers = world.data / "callers"
+    callers.mkdir(exist_ok=True)
+    (callers / "unclear.py").write_text(
+        "from flow_processor.errors import StepError\n"
+        "from flow_processor.own_code import caller\n\n"
+        "@caller\n"
+        "def unclear():\n"
+        "    raise StepError('broke', code='order_unclear', details={'outcome': 'unknown'})\n"
+    )
+    until(lambda: world.service.own_code.state().functions, "the caller is noticed")
+    step = "  - {name: s, type: python, python: {call: unclear}, output: {queue: told, type: multiple}}\n"
+    server.statuses["/later"] = [500]
+    failed = world.run("steps:\n" + gives("0", "told", name="before") + step + posts(server, "/later"))
+    assert error_code(failed) == "order_unclear"
+    wish = RetryWish(answer=Answer(ResumeMode.VALUE, value="text"))
+    with pytest.raises(InvalidRequest, match="needs a list"):
+        world.service.retry_run(failed.run_id, wish, by="ann")
+    wish = RetryWish(answer=Answer(ResumeMode.VALUE, value=[1, 2]))
+    again = world.wait(world.service.retry_run(failed.run_id, wish, by="ann").run_id)
+    assert again.status is RunStatus.FAILED
+    world.service.store.outbox.has_more.set()  # else it looks again within some seconds
+    assert sent(world, "told") == [0, 1, 2]
+    last = world.wait(world.service.retry_run(again.run_id, RetryWish(), by="ann").run_id)
+    assert last.status is RunStatus.SUCCEEDED, last.error
+    world.service.store.outbox.has_more.set()
+    assert sent(world, "told") == [0, 1, 2]
 
 
 def test_what_cannot_be_sent_is_kept_and_holds_nothing_else_up(make_world: Callable[..., World]) -> None:
