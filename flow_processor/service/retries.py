@@ -92,7 +92,7 @@ class Retries:
         self._live.is_freed(old.id, RECORD_SECONDS)
         launched = self._flows.bundle(old.flow, old.flow_hash)
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
-        journal = [from_wire(wire) for wire in wires]
+        journal = [_sent(from_wire(wire)) for wire in wires]
         state = fold(journal)
         check_not_interrupted(old.id, old.flow, state)
         self._check_children(old, wish)
@@ -150,6 +150,7 @@ class Retries:
             created_at=now.timestamp(),
             retry_of=old.id,
             attempt=old.attempt + 1,
+            daemon=self._store.daemon,
         )
 
     def _first_rows(
@@ -177,6 +178,13 @@ class Retries:
                 step = row.path.partition("/")[0].partition("[")[0].partition("#")[0]
                 message = f"the result of step '{row.path}' is lost ({lost.message}); retry from: {step}"
                 raise Conflict(message, code="result_lost", details={"step": row.path}) from lost
+
+
+def _sent(row: JournalRow) -> JournalRow:
+    """The row as a run has it that keeps it: its result was put on its queue by the run that made it."""
+    if row.event is not Event.SUCCEEDED or "output" not in row.data:
+        return row
+    return replace(row, data={key: value for key, value in row.data.items() if key != "output"})
 
 
 def _check(old: RunRow) -> None:
