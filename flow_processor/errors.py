@@ -9,7 +9,7 @@ OctospoolError            code, message, details
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
 │                         ScheduleNotFound SecretNotFound VersionNotFound
 │                         QueueNotFound ItemNotFound                         404
-├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
+├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded RunElsewhere
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
 │                         ScheduleFinished ResultsUnsent                     409
@@ -176,6 +176,12 @@ class ResultsUnsent(Conflict):
     """Results of the run are still to be put on a queue, so it cannot be deleted yet."""
 
     code = "results_unsent"
+
+
+class RunElsewhere(Conflict):
+    """Another daemon on the same store has the run, and only that one can do this."""
+
+    code = "run_elsewhere"
 
 
 class RunHasEnded(Conflict):

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -111,6 +111,21 @@ class FlowScheduler:
         for row in self._schedules.active(with_last_run=False):
             self._agenda.put(self._rules.remembered(row, now=now))
         self._changes.note([entry for entry in self._agenda.entries() if not entry.is_checked])
+
+    def take_in(self) -> None:
+        """Take over what other daemons have changed in the store since `load`. Raises StoreUnavailable."""
+        now = self._clock.now()
+        with self._lock:
+            rows = {row.id: row for row in self._schedules.active(with_last_run=False)}
+            known = {entry.row.id: entry for entry in self._agenda.entries()}
+            for schedule_id in known.keys() - rows.keys():
+                self._agenda.drop(schedule_id)
+            changed = [row for row in rows.values() if not _is_same(known.get(row.id), row)]
+            entries = [self._rules.remembered(row, now=now) for row in changed]
+            for entry in entries:
+                self._agenda.put(entry)
+        self._changes.note([entry for entry in entries if not entry.is_checked])
+        self._ticker.wake()
 
     def start(self) -> None:
         """Begin to fire, in a thread."""
@@ -262,3 +277,8 @@ class FlowScheduler:
                 continue
             entry.handled_until = min(entry.handled_until, now)
             self._agenda.plan(entry, entry.next_slot())
+
+
+def _is_same(entry: Entry | None, row: ScheduleRow) -> bool:
+    """Is a schedule planned as its row says? Which of its slots were handled each daemon finds out by itself."""
+    return entry is not None and replace(entry.row, last_slot=None) == replace(row, last_slot=None)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from flow_processor.service.shared_locks import HeldElsewhere
 from flow_processor.store.runs import RunRow
 
 
@@ -22,6 +23,8 @@ class Acceptance:
     """What follows the commit."""
     take_back: Callable[[], None] = lambda: None
     """What follows where there was none: gives back what was taken for the run."""
+    overlap: Callable[[str], Acceptance] | None = None
+    """What follows where a run of another daemon, whose id it is given, holds the flow's lock."""
     accepted: Future[RunRow | None] = field(default_factory=Future)
     """For who does not wait: the outcome of `finish`."""
 
@@ -30,6 +33,10 @@ class Acceptance:
         is_recorded = False
         try:
             is_recorded = self.recorded.result()
+        except HeldElsewhere as held:
+            if self.overlap is None:
+                raise
+            return self.overlap(held.holder).finish()
         finally:
             if not is_recorded:
                 self.take_back()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from flow_processor.clock import Clock
 from flow_processor.errors import DataFolderInUse, OctospoolError, StoreUnavailable
 from flow_processor.locks import DataFolderLock, LockFile
-from flow_processor.service.daemon_id import daemon_id
 from flow_processor.service.container_findings import in_engine
+from flow_processor.service.daemon_id import daemon_id
 from flow_processor.service.findings import Finding, Patient, in_folder, in_store
 from flow_processor.settings import Settings
 from flow_processor.store import database_file

@@ -92,6 +92,12 @@ def check_runs(lost: LostRuns) -> Check:
     return Check(name="runs", ok=not lost.found, message=message)
 
 
+def check_daemons(told: Sequence[str]) -> Check:
+    """Is every daemon there that runs wait for?"""
+    message = "; ".join(told) or "no run waits for another daemon that is away"
+    return Check(name="daemons", ok=not told, message=message)
+
+
 def check_autostart(problems: Sequence[str]) -> Check:
     """Are all entries of autostart in force?"""
     message = "; ".join(problems) or "all entries in force"

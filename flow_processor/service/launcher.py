@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -140,7 +141,7 @@ class Launcher:
         lines_up = cause.waits_its_turn or rule.on_conflict in (OnConflict.QUEUE, OnConflict.REPLACE)
         if lines_up and rule.on_conflict is not OnConflict.PARALLEL:
             return self._begin_to_line_up(run, bundle, cause, rows)
-        holder = self._turns.take(run.flow, run.id)
+        holder = self._turns.take_here(run.flow, run.id)
         if holder is None:
             return self._begin_to_start(run, bundle, cause, rows)
         return self._overlap(run, bundle, cause, holder)
@@ -175,15 +176,27 @@ class Launcher:
             created_at=now.timestamp(),
             schedule_id=cause.schedule_id,
             slot=cause.slot,
+            item=None if cause.item is None else dict(cause.item),
+            daemon=self._store.daemon,
         )
 
     def _record(
-        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow] = ()
+        self,
+        run: RunRow,
+        bundle: Bundle,
+        cause: Cause,
+        rows: Sequence[WireRow] = (),
+        *,
+        has_lock: bool = False,
     ) -> Future[bool]:
-        """Make the run durable. False where `cause.claim` refused it."""
-        is_new_version = bundle.hash not in self.known_versions
+        """Make the run durable. False where `cause.claim` refused it; HeldElsewhere where it has the flow's lock here
+        but another daemon's run has it too."""
+        # Another daemon may have pruned the text meanwhile.
+        is_new_version = bundle.hash not in self.known_versions or self._store.daemon is not None
 
         def record(connection: Connection) -> bool:
+            if has_lock:
+                self._turns.claim(connection, run)
             if cause.claim is not None and not cause.claim(connection, run):
                 return False
             if is_new_version:
@@ -211,7 +224,8 @@ class Launcher:
             self._turns.give_back(run)
 
         try:
-            return Acceptance(run, self._record(run, bundle, cause, rows), go_on, take_back)
+            recorded = self._record(run, bundle, cause, rows, has_lock=True)
+            return Acceptance(run, recorded, go_on, take_back, partial(self._overlap, run, bundle, cause))
         except StoreUnavailable:  # it is closed
             take_back()
             raise

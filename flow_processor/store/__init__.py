@@ -32,7 +32,7 @@ class Store:
 
     def __init__(self, url: str, *, daemon: str | None = None):
         """`daemon`: which of those that share the store this is; None: it has the store for itself."""
-        self.engine = open_database(url)
+        self.engine = open_database(url, daemon)
         self.daemon = daemon
         """What rows that are this daemon's say; None: all are."""
         self.writer = Writer(self.engine)
@@ -42,7 +42,7 @@ class Store:
         self.journal = JournalReader(self.engine)
         self.children = ChildRunReader(self.engine, daemon)
         self.removals = RemovalReader(self.engine)
-        self.items = ItemLedger(self.engine)
+        self.items = ItemLedger(self.engine, daemon)
         self.outbox = Outbox(self.engine, daemon)
 
     def check(self, seconds: float) -> None:

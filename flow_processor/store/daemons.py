@@ -7,8 +7,6 @@ the network hides from its peers, is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from flow_processor.run import LIVE_STATUSES, RunStatus, Trigger
@@ -21,62 +19,26 @@ LEASE_SECONDS = 15.0
 LIVING = 0x0C71
 """The first number of the lock that a living daemon holds; the second one stands for its id."""
 
+DECLARED_DEAD = -1.0
+"""When a daemon was seen from which another one has taken runs over."""
+
 _ANYWHERE = (Trigger.API, Trigger.SCHEDULE, Trigger.WEBHOOK)
 """Runs with these triggers need nothing of the data folder in which they were accepted."""
 
 _LIVE = [status.value for status in LIVE_STATUSES]
-_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonRow:
-    """One of the daemons."""
-
-    id: str
-    name: str
-    url: str | None
-    """Where its API listens."""
-    silent_seconds: float
-    """How long ago it was seen, by the database's clock."""
-
-    def __str__(self) -> str:
-        where = f" at {self.url}" if self.url else ""
-        return f"the daemon {self.name}{where} (seen {self.silent_seconds:.0f} s ago)"
-
-
-def hold(connection: Connection, daemon: str) -> bool:
-    """Hold the lock of a living daemon for as long as this connection lasts. False: somebody else has it."""
-    query = f"SELECT pg_try_advisory_lock({LIVING}, hashtext(%s))"
-    return bool(connection.exec_driver_sql(query, (daemon,)).scalar_one())
-
-
-def say_alive(connection: Connection, daemon: str, *, name: str, url: str | None) -> None:
-    """Write that it lives."""
-    now = connection.exec_driver_sql(_NOW).scalar_one()
-    values = {"name": name, "url": url, "seen_at": now}
-    connection.execute(insert_or_ignore(connection, daemons).values(id=daemon, **values))
-    connection.execute(update(daemons).where(daemons.c.id == daemon).values(values))
-
-
-def others(connection: Connection, daemon: str) -> list[DaemonRow]:
-    """The other daemons, by name."""
-    now = connection.exec_driver_sql(_NOW).scalar_one()
-    query = select(daemons).where(daemons.c.id != daemon).order_by(daemons.c.name)
-    return [
-        DaemonRow(row.id, row.name, row.url, max(0.0, now - row.seen_at)) for row in connection.execute(query)
-    ]
-
-
-def take_over(connection: Connection, dead: str, daemon: str) -> list[str]:
+def take_over(connection: Connection, dead: str, daemon: str) -> list[str] | None:
     """Make the runs that a dead daemon accepted and never began this one's; their ids, oldest first.
 
-    None if it is not dead. What has begun waits for it, and so does what needs its data folder.
+    None if it is not dead after all. What has begun waits for it, and so does what needs its data folder. From then
+    on it writes nothing more: if it should live after all, it ends.
     """
     is_dead = connection.exec_driver_sql(
         f"SELECT pg_try_advisory_xact_lock({LIVING}, hashtext(%s))", (dead,)
     ).scalar_one()
     if not is_dead:
-        return []
+        return None
     never_begun = (
         runs.c.daemon == dead,
         runs.c.status == RunStatus.QUEUED.value,
@@ -87,6 +49,7 @@ def take_over(connection: Connection, dead: str, daemon: str) -> list[str]:
     )
     found = list(connection.scalars(select(runs.c.id).where(*never_begun).order_by(runs.c.id)))
     if found:
+        connection.execute(update(daemons).where(daemons.c.id == dead).values(seen_at=DECLARED_DEAD))
         connection.execute(update(runs).where(runs.c.id.in_(found)).values(daemon=daemon))
         connection.execute(delete(flow_locks).where(flow_locks.c.run_id.in_(found)))
     return found
@@ -96,11 +59,6 @@ def left_by(connection: Connection, daemon: str) -> int:
     """How many runs of a daemon have not ended."""
     query = select(func.count()).where(runs.c.daemon == daemon, runs.c.status.in_(_LIVE))
     return connection.scalar(query) or 0
-
-
-def forget(connection: Connection, daemon: str) -> None:
-    """Delete the row of a daemon that leaves, or that is dead and has left nothing."""
-    connection.execute(delete(daemons).where(daemons.c.id == daemon))
 
 
 def lock_flow(
@@ -141,7 +99,9 @@ def flow_holders(engine: Engine) -> list[tuple[str, str, str, float]]:
     """(flow, run, daemon, since) of every lock that is held."""
     query = select(flow_locks.c.flow, flow_locks.c.run_id, flow_locks.c.daemon, flow_locks.c.at)
     with reading(engine) as connection:
-        return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query.order_by(flow_locks.c.at))]
+        return [
+            (row[0], row[1], row[2], row[3]) for row in connection.execute(query.order_by(flow_locks.c.at))
+        ]
 
 
 _SCHEDULES = "schedules_changed"
