@@ -57,6 +57,10 @@ class Intake(Protocol):
         hears of it (`Backend.has_room`) when it becomes more than none."""
         ...
 
+    def problems(self, queue: str) -> list[str]:
+        """Why flows take nothing of the queue, for people."""
+        ...
+
     def again(self, item: Item, flow: str) -> Future[Offer]:
         """As `offer`, for an item that the flow has given up: it begins as if the flow had never had it."""
         ...

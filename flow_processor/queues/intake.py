@@ -15,12 +15,13 @@ from flow_processor.errors import OctospoolError
 from flow_processor.queues.backend import Offer, Source
 from flow_processor.queues.endings import Endings
 from flow_processor.queues.item import Item
-from flow_processor.queues.lane import FILES, Delivery, Lane, item_of, spec_of
+from flow_processor.queues.lane import Delivery, Lane, item_of, spec_of
 from flow_processor.queues.rate import RateLimits
 from flow_processor.run import Trigger
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.store import Connection, Store
+from flow_processor.store.file_items import FILES
 from flow_processor.store.items import ItemRow, begin_again, begin_first, begin_next
 from flow_processor.store.runs import RunRow
 
@@ -62,21 +63,18 @@ class ItemIntake:
         source: Callable[[str], Source],
         settings_of: Callable[[str], QueueSettings],
         clock: Clock,
-        daemon: str | None = None,
     ) -> None:
         """What it is given:
 
         launch: starts a run that waits its turn; the future is done when it is durable, None where the claim refused.
             Raises OctospoolError where nothing of that flow can be launched now. It does not wait.
         source: where the items of a queue come from.
-        daemon: which daemon this is, where several share the store.
         """
         self._store = store
         self._launch = launch
         self._source = source
         self._settings_of = settings_of
         self._clock = clock
-        self._daemon = daemon
         self._rates = RateLimits(settings_of, clock=clock)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._live: dict[str, Delivery] = {}
@@ -111,13 +109,13 @@ class ItemIntake:
     def load(self) -> None:
         """Take over what the ledger says is under way: before any of these runs goes on. Raises StoreUnavailable."""
         with self._lock:
-            for row in self._store.items.running(daemon=self._daemon):
+            for row in self._store.items.running():
                 lane = self._lane(row.queue, row.flow)
                 lane.in_work += 1
                 self._live[str(row.run_id)] = Delivery(lane, item_of(row), row.attempt, row.run_id)
             for queue, flow in self._store.items.due_flows():
                 self._lane(queue, flow).next_due = self._store.items.next_due(queue, flow)
-        for row in self._store.items.missed_ends(daemon=self._daemon):
+        for row in self._store.items.missed_ends():
             self._end_missed(row)
 
     def start(self) -> None:
@@ -196,7 +194,7 @@ class ItemIntake:
         delivery = Delivery(lane, item, attempt)
 
         def claim(connection: Connection, run: RunRow) -> bool:
-            if not begin(connection, delivery.row(run.id, self._daemon)):
+            if not begin(connection, delivery.row(run.id, self._store.daemon)):
                 return False
             delivery.run_id = run.id
             self._live[run.id] = delivery  # before anybody can tell of its end
@@ -339,7 +337,7 @@ class ItemIntake:
     def _look(self) -> None:
         """Are there runs that have ended, and nobody told? Two looks in a row must say so."""
         self._looked_at = self._clock.monotonic()
-        rows = self._store.items.missed_ends(daemon=self._daemon)
+        rows = self._store.items.missed_ends()
         for row in rows:
             if row.run_id in self._missed:
                 logger.warning("the end of a run was not told; noted now", extra={"run": row.run_id})

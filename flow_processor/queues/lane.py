@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from flow_processor.queues.item import Item
 from flow_processor.spec.flow import ConcurrencySpec, FlowSpec, OnConflict
 from flow_processor.spec.queue import AttemptsSpec
+from flow_processor.store.file_items import FILES
 from flow_processor.store.items import ItemRow, ItemState
-
-FILES = "files:"
-"""Stands in the ledger for a queue where files start flows (`on: {files: …}`); no queue has such a name."""
 
 IN_LINE = 2
 """For each run that a flow's `concurrency` admits, so many items are in work: the next one stands in line already, so

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select, upda
 
 from flow_processor.run import TERMINAL_STATUSES
 from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.mine import mine
 from flow_processor.store.tables import items, runs
+from flow_processor.store.writer import Rows
 
 
 class ItemState(StrEnum):
@@ -112,6 +114,16 @@ _END = (
         ended_at=bindparam("new_end"),
     )
 )
+_FAIL_DUE = (
+    update(items)
+    .where(*_is(), items.c.state == ItemState.DUE.value)
+    .values(
+        state=ItemState.FAILED.value,
+        next_at=None,
+        error=bindparam("new_error"),
+        ended_at=bindparam("new_end"),
+    )
+)
 _FORGET_FAILED = delete(items).where(*_is(), items.c.state == ItemState.FAILED.value)
 
 
@@ -168,6 +180,13 @@ def record_ends(connection: Connection, ends: Sequence[ItemEnd]) -> None:
     )
 
 
+def fail_due(connection: Connection, rows: Sequence[ItemRow], *, error: str, at: float) -> None:
+    """Note that items which wait for an attempt get none."""
+    values = {"new_error": error, "new_end": at}
+    keys = [{"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow} for row in rows]
+    connection.execute(_FAIL_DUE, [{**key, **values} for key in keys])
+
+
 def forget_items(connection: Connection, queue: str, item_ids: Collection[str], *states: ItemState) -> int:
     """Delete the rows of these items that have one of the states; how many went."""
     if not item_ids:
@@ -195,16 +214,27 @@ def _values(row: ItemRow) -> dict[str, Any]:
     return {**asdict(row), "state": row.state.value}
 
 
+def ledger_rows(rows: Iterable[ItemRow]) -> Rows:
+    """Rows for the store's writer; those whose key is there already are left alone."""
+    return {items: [_values(row) for row in rows]}
+
+
 class ItemLedger:
     """Reads the ledger; every call uses a connection of its own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, daemon: str | None = None) -> None:
         self._engine = engine
+        self._mine = mine(items.c.daemon, daemon)
 
     def get(self, queue: str, item_id: str, flow: str) -> ItemRow | None:
         """One row."""
         found = self._rows(items.c.queue == queue, items.c.item == item_id, items.c.flow == flow)
         return found[0] if found else None
+
+    def attempts(self, queue: str, item_id: str, flow: str) -> int:
+        """How many runs of a flow the item has had."""
+        row = self.get(queue, item_id, flow)
+        return 0 if row is None else row.attempt
 
     def of_items(self, queue: str, item_ids: Collection[str]) -> dict[str, list[ItemRow]]:
         """All rows of some items of a queue, by item; items without any are left out."""
@@ -219,11 +249,11 @@ class ItemLedger:
         found = self._rows(items.c.run_id == run_id)
         return found[0] if found else None
 
-    def running(self, *, daemon: str | None) -> list[ItemRow]:
+    def running(self) -> list[ItemRow]:
         """Rows that this daemon has under way."""
-        return self._rows(items.c.state == ItemState.RUNNING.value, _of_daemon(daemon))
+        return self._rows(items.c.state == ItemState.RUNNING.value, *self._mine)
 
-    def missed_ends(self, *, daemon: str | None) -> list[ItemRow]:
+    def missed_ends(self) -> list[ItemRow]:
         """Rows that are under way although their run has ended, or is gone."""
         ended = [status.value for status in TERMINAL_STATUSES]
         joined = items.outerjoin(runs, runs.c.id == items.c.run_id)
@@ -232,7 +262,7 @@ class ItemLedger:
             .select_from(joined)
             .where(
                 items.c.state == ItemState.RUNNING.value,
-                _of_daemon(daemon),
+                *self._mine,
                 runs.c.id.is_(None) | runs.c.status.in_(ended),
             )
         )
@@ -248,6 +278,7 @@ class ItemLedger:
                 items.c.next_at <= now,
                 items.c.attempt == 0 if is_first else items.c.attempt > 0,
                 items.c.state == ItemState.DUE.value,
+                *self._mine,
             )
             .order_by(items.c.priority.desc(), items.c.next_at)
             .limit(limit)
@@ -262,6 +293,7 @@ class ItemLedger:
             items.c.next_at.is_not(None),
             items.c.attempt > 0,
             items.c.state == ItemState.DUE.value,
+            *self._mine,
         )
         with reading(self._engine) as connection:
             moment: float | None = connection.scalar(query)
@@ -269,7 +301,9 @@ class ItemLedger:
 
     def due_flows(self) -> list[tuple[str, str]]:
         """(queue, flow) of all rows that wait for an attempt."""
-        query = select(items.c.queue, items.c.flow).where(items.c.next_at.is_not(None)).distinct()
+        query = (
+            select(items.c.queue, items.c.flow).where(items.c.next_at.is_not(None), *self._mine).distinct()
+        )
         with reading(self._engine) as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
@@ -285,16 +319,13 @@ class ItemLedger:
             for item, rows in sorted(found.items())
         }
 
-    def counts(self, queue: str) -> dict[ItemState, int]:
-        """How many items of a queue have a row in each state that is open or failed."""
-        counted = [state.value for state in (*OPEN_STATES, ItemState.FAILED)]
-        query = (
-            select(items.c.state, func.count(items.c.item.distinct()))
-            .where(items.c.queue == queue, items.c.state.in_(counted))
-            .group_by(items.c.state)
-        )
-        with reading(self._engine) as connection:
-            return {ItemState(state): number for state, number in connection.execute(query)}
+    def open_count(self, queue: str) -> int:
+        """How many items of a queue wait for an attempt, or are under way."""
+        return self._count(queue, *OPEN_STATES)
+
+    def failed_count(self, queue: str) -> int:
+        """How many items of a queue some flow has given up, or were refused."""
+        return self._count(queue, ItemState.FAILED)
 
     def queues(self) -> set[str]:
         """Queues of which there are rows."""
@@ -308,16 +339,18 @@ class ItemLedger:
                 found.add(queue)
         return found
 
+    def _count(self, queue: str, *states: ItemState) -> int:
+        wanted = [state.value for state in states]
+        counted = select(func.count(items.c.item.distinct()))
+        with reading(self._engine) as connection:
+            return connection.scalar(counted.where(items.c.queue == queue, items.c.state.in_(wanted))) or 0
+
     def _rows(self, *where: Any) -> list[ItemRow]:
         return self._read(_ROW.where(*where))
 
     def _read(self, query: Any) -> list[ItemRow]:
         with reading(self._engine) as connection:
             return [_row(values) for values in connection.execute(query)]
-
-
-def _of_daemon(daemon: str | None) -> Any:
-    return items.c.daemon.is_(None) if daemon is None else items.c.daemon == daemon
 
 
 def _row(values: Iterable[Any]) -> ItemRow:
