@@ -68,7 +68,7 @@ class FileLook:
                     done_before and item_of(seen.path, seen.version) in done_before
                 ):
                     still[seen.path] = seen.version
-                elif seen.path not in busy and not is_unfinished(Path(seen.path).name):
+                elif seen.path not in busy and not is_unfinished(seen.path.rpartition("/")[2]):
                     yield seen
 
         count = BATCH + len(self._unsettled)

@@ -25,8 +25,8 @@ logger = logging.getLogger("octospool.files")
 LOOK_SECONDS = 0.5
 """Pause between two looks at the files, at least."""
 
-LOOK_SHARE = 20
-"""The pause is so many times as long as a look takes: many kept files cost a twentieth of a processor at most."""
+LOOK_SHARE = 10
+"""The pause is so many times as long as a look takes: many kept files cost a tenth of a processor at most."""
 
 LONGEST_LOOK_SECONDS = 60.0
 
