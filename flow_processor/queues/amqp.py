@@ -23,10 +23,11 @@ from flow_processor.queues.amqp_dead_letters import DeadLetters
 from flow_processor.queues.amqp_depths import Depths
 from flow_processor.queues.amqp_failed import letter_of, refusal_of
 from flow_processor.queues.amqp_known import KnownListeners
-from flow_processor.queues.amqp_link import Link, Outgoing, Publisher, Unroutable
+from flow_processor.queues.amqp_link import Link
 from flow_processor.queues.amqp_listening import Listening
 from flow_processor.queues.amqp_messages import body_of, properties_of
 from flow_processor.queues.amqp_names import declare, exchange_of, failed_queue, waiting_queue
+from flow_processor.queues.amqp_publisher import Outgoing, Publisher, Unroutable
 from flow_processor.queues.amqp_waiting import bring_in
 from flow_processor.queues.backend import Intake, Listeners, Purged
 from flow_processor.queues.bounds import check_bounds
@@ -49,13 +50,15 @@ class AmqpBackend:
         *,
         state_file: Path,
         in_work: Callable[[str], int],
+        attempts: Callable[[str, str, str], int],
         settings_of: Callable[[str], QueueSettings],
         clock: Clock,
     ) -> None:
         """`state_file` remembers the flows for which there are queues at the broker; `in_work` counts the items of a
-        queue of which not every run has ended."""
+        queue of which not every run has ended; `attempts` those of an item (queue, id, flow)."""
         self._address = address
         self._in_work = in_work
+        self._attempts = attempts
         self._settings_of = settings_of
         self._clock = clock
         self._publisher = Publisher(address, name="octospool publisher", clock=clock)
@@ -94,9 +97,12 @@ class AmqpBackend:
         listening.start()
 
     def stop(self) -> None:
-        """Offer nothing more, and let go of the broker."""
+        """Offer nothing more."""
         if self._listening is not None:
             self._listening.stop()
+
+    def close(self) -> None:
+        """Let go of the broker."""
         self._ends.shutdown(wait=True, cancel_futures=True)
         self._publisher.close()
         self._control.close()
@@ -120,8 +126,7 @@ class AmqpBackend:
 
     def give_up(self, item: Item, reason: Reason) -> Future[None]:
         """Make the item a dead letter."""
-        letter = letter_of(item, reason, at=self._clock.now().timestamp())
-        return self._ends.submit(self._publish, item.queue, [letter])
+        return self._ends.submit(self._give_up, item, reason)
 
     def has_ended(self, queue: str, item_id: str, flow: str) -> None:
         """Nothing is left to do: the message was acknowledged when the ledger had it."""
@@ -198,7 +203,7 @@ class AmqpBackend:
             except FutureTimeoutError:
                 raise QueueUnavailable(f"the message broker {self._address} does not answer") from None
         rest = self._depths.purge(queue, self._listeners_of(queue))
-        return consumed + rest
+        return max(consumed, rest)  # each listener has its own copy of an item
 
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off."""
@@ -227,6 +232,11 @@ class AmqpBackend:
             self._declared.discard(queue)
             self._publisher.do(partial(self._made, queue))
             self._publisher.publish(messages)
+
+    def _give_up(self, item: Item, reason: Reason) -> None:
+        attempts = self._attempts(item.queue, item.id, reason.flow or "")
+        letter = letter_of(item, reason, attempts=attempts, at=self._clock.now().timestamp())
+        self._publish(item.queue, [letter])
 
     def _refuse(self, queue: str, flow: str, message: Any, why: ContentRefused) -> None:
         logger.warning("queue '%s': a message is refused: %s", queue, why.message, extra={"flow": flow})

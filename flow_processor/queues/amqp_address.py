@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 OPTIONS = ("ca_file", "cert_file", "key_file", "verify")
 """What may stand behind the `?`."""
+
+_FORM = (
+    "must be amqp://user:password@host:port/virtual-host, special characters of the password quoted (@ %40, / %2F,"
+    " # %23, : %3A, ? %3F)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,33 +42,30 @@ class BrokerAddress:
 
 
 def broker_address(url: str) -> BrokerAddress:
-    """BROKER_URL as an address. Raises ValueError, which repeats nothing of the URL but option names."""
-    parts = urlsplit(url)  # its own ValueError, of an IPv6 address without `]`, repeats nothing
-    if parts.scheme not in PORTS:
-        raise ValueError("it must begin with amqp:// or amqps://")
-    if not parts.hostname or parts.fragment:
-        raise ValueError(
-            "it must be amqp://user:password@host:port/virtual-host; quote special characters (%40)"
-        )
+    """BROKER_URL as an address. Raises ValueError, which repeats nothing of the URL: a password with special characters
+    in it may be anywhere."""
     try:
-        port = parts.port or PORTS[parts.scheme]
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
     except ValueError:
-        raise ValueError(
-            "its port is no number up to 65535; quote special characters of a password (%3A)"
-        ) from None
+        raise ValueError(_FORM) from None
+    if parts.scheme not in PORTS:
+        raise ValueError("must begin with amqp:// or amqps://")
+    if not host or parts.fragment or "@" in parts.path + parts.query:
+        raise ValueError(_FORM)
     options = _options(parts.query, tls=parts.scheme == "amqps")
     verify = options.pop("verify", "yes")
     if verify not in ("yes", "no"):
-        raise ValueError("verify must be yes or no")
+        raise ValueError("has a verify that is neither yes nor no")
     files = {name: Path(value) for name, value in options.items()}
     if ("key_file" in files) != ("cert_file" in files):
-        raise ValueError("cert_file and key_file belong together")
+        raise ValueError("has only one of cert_file and key_file")
     for name, path in files.items():
         if not path.is_file():
-            raise ValueError(f"{name} names no file")
+            raise ValueError(f"has a {name} that is no file")
     return BrokerAddress(
-        host=parts.hostname,
-        port=port,
+        host=host,
+        port=port or PORTS[parts.scheme],
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password or "guest"),
         virtual_host=unquote(parts.path.removeprefix("/")) or "/",
@@ -74,9 +77,15 @@ def broker_address(url: str) -> BrokerAddress:
 
 def _options(query: str, *, tls: bool) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
-    for name in options:
-        if name not in OPTIONS:
-            raise ValueError(f"there is no option '{name[:40]}'; there are: {', '.join(OPTIONS)}")
+    if any(name not in OPTIONS for name in options):
+        raise ValueError(f"has an unknown option; there are: {', '.join(OPTIONS)}")
     if options and not tls:
-        raise ValueError(f"{', '.join(options)}: only with amqps://")
+        raise ValueError(f"has {' and '.join(options)}, which only count with amqps://")
     return options
+
+
+def missing_package() -> str | None:
+    """What to do about the AMQP library if it is not there, in a sentence. Imports nothing."""
+    if find_spec("amqp") is not None:
+        return None
+    return "the package amqp is not installed: pip install 'octospool[rabbitmq]'"

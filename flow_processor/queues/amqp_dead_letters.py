@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from flow_processor.errors import ItemNotFound, QueueUnavailable
 from flow_processor.queues.amqp_failed import Letter, failed_items, letters
-from flow_processor.queues.amqp_link import Outgoing, Publisher
 from flow_processor.queues.amqp_messages import raw_body
 from flow_processor.queues.amqp_names import listener_queue
+from flow_processor.queues.amqp_publisher import Outgoing, Publisher
 from flow_processor.queues.backend import Intake, Offer
 from flow_processor.queues.item import FailedItem
 

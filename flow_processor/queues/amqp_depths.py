@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flow_processor.clock import Clock
-from flow_processor.queues.amqp_link import Publisher, depth
+from flow_processor.queues.amqp_link import depth
 from flow_processor.queues.amqp_messages import told_of
 from flow_processor.queues.amqp_names import failed_queue, listener_queue, waiting_queue
+from flow_processor.queues.amqp_publisher import Publisher
 from flow_processor.queues.item import Counts
 
 FRESH_SECONDS = 1.0

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow_processor.queues.amqp_link import Outgoing
 from flow_processor.queues.amqp_messages import body_of, id_of, properties_of, raw_body, told_of
 from flow_processor.queues.amqp_names import failed_queue
+from flow_processor.queues.amqp_publisher import Outgoing
 from flow_processor.queues.item import FailedItem, Item, Reason
 
 MAX_LETTERS = 10_000
 """Letters of a queue that are looked through, the oldest; nobody reads more."""
 
-FLOW, RUN, CODE, MESSAGE, DETAILS, FAILED_AT, REFUSED = (
-    f"octospool-{name}" for name in ("flow", "run", "code", "message", "details", "failed-at", "refused")
+FLOW, RUN, CODE, MESSAGE, DETAILS, ATTEMPTS, FAILED_AT, REFUSED = (
+    f"octospool-{name}"
+    for name in ("flow", "run", "code", "message", "details", "attempts", "failed-at", "refused")
 )
 """Headers of a dead letter. `failed-at` is in milliseconds; `refused` is there where no flow could have it."""
 
@@ -69,14 +70,14 @@ class Letter:
 
     def original(self) -> dict[str, Any]:
         """The properties that the message had before it became a letter."""
-        ours = (FLOW, RUN, CODE, MESSAGE, DETAILS, FAILED_AT, REFUSED)
+        ours = (FLOW, RUN, CODE, MESSAGE, DETAILS, ATTEMPTS, FAILED_AT, REFUSED)
         headers = {name: value for name, value in self.headers.items() if name not in ours}
         return {**self.message.properties, "application_headers": headers}
 
 
-def letter_of(item: Item, reason: Reason, *, at: float) -> Outgoing:
+def letter_of(item: Item, reason: Reason, *, attempts: int, at: float) -> Outgoing:
     """What is published when a flow gives an item up; `at` is in seconds since 1970."""
-    return _letter(item.queue, body_of(item), properties_of(item), reason, at=at)
+    return _letter(item.queue, body_of(item), properties_of(item), reason, at=at, **{ATTEMPTS: attempts})
 
 
 def refusal_of(queue: str, message: Any, reason: Reason, *, at: float) -> Outgoing:
@@ -146,4 +147,5 @@ def _reason(letter: Letter) -> Reason:
 
 
 def _attempts(letter: Letter) -> int:
-    return 0 if letter.is_refused else int(letter.details.get("attempts", 1))
+    said = letter.headers.get(ATTEMPTS)
+    return said if isinstance(said, int) else 0

@@ -21,8 +21,8 @@ class KnownListeners:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._flows = self._read()
-        self._left: dict[str, dict[str, int]] = {}
-        """Queue -> flow that listens no more -> how many messages wait for it."""
+        self._left: dict[str, list[str]] = {}
+        """Queue -> flows that listen no more and have a queue at the broker."""
 
     def _read(self) -> dict[str, list[str]]:
         try:
@@ -46,11 +46,10 @@ class KnownListeners:
         """These listen now. Looks what became of the queues of others."""
         before = {(queue, flow) for queue, flows in self._flows.items() for flow in flows}
         current = {(queue, flow) for queue, flows in listeners.items() for flow in flows}
-        left: dict[str, dict[str, int]] = {}
+        left: dict[str, list[str]] = {}
         for queue, flow in sorted(before - current):
-            waiting = depth(channel, listener_queue(queue, flow))
-            if waiting is not None:
-                left.setdefault(queue, {})[flow] = waiting
+            if depth(channel, listener_queue(queue, flow)) is not None:
+                left.setdefault(queue, []).append(flow)
         self._left = left
         known: dict[str, list[str]] = {}
         for queue, flow in sorted({*current, *((queue, flow) for queue, of in left.items() for flow in of)}):
@@ -64,8 +63,7 @@ class KnownListeners:
     def problems(self, queue: str) -> list[str]:
         """What is said of queues that nobody empties."""
         return [
-            f"flow '{flow}' listens to the queue '{queue}' no more, but its queue at the broker gets every item"
-            f" ({waiting} wait): let it listen again, or delete it: rabbitmqctl delete_queue"
-            f" '{listener_queue(queue, flow)}'"
-            for flow, waiting in self._left.get(queue, {}).items()
+            f"flow '{flow}' listens to the queue '{queue}' no more, but its queue at the broker gets every"
+            f" item: let it listen again, or delete it: rabbitmqctl delete_queue '{listener_queue(queue, flow)}'"
+            for flow in self._left.get(queue, ())
         ]

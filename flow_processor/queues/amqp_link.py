@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import select
 import ssl
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
-from flow_processor.clock import Clock
 from flow_processor.errors import QueueUnavailable
-from flow_processor.queues.amqp_address import BrokerAddress
-
-T = TypeVar("T")
+from flow_processor.queues.amqp_address import BrokerAddress, missing_package
 
 CONNECT_SECONDS = 5.0
 """A broker that does not answer by then is away."""
@@ -24,35 +17,10 @@ CONNECT_SECONDS = 5.0
 CONFIRM_SECONDS = 15.0
 """A broker that has not confirmed by then (it is out of memory or disk, say) is as good as away."""
 
-REFUSE_SECONDS = 1.0
-"""Who could not connect does not try again so soon: a call waits for an absent broker once, not each time."""
-
 WINDOW = 500
 """So many messages are on their way before their confirmations are waited for."""
 
 HEARTBEAT_SECONDS = 30
-
-
-class Unroutable(QueueUnavailable):
-    """The broker has a message and no queue for it: somebody deleted a queue there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to be published."""
-
-    exchange: str
-    """Empty: straight to the queue `routing_key`."""
-    body: bytes = field(repr=False)
-    properties: dict[str, Any] = field(repr=False)
-    routing_key: str = ""
-
-
-def missing_package() -> str | None:
-    """What to do about the AMQP library if it is not there, in a sentence. Imports nothing."""
-    if importlib.util.find_spec("amqp") is not None:
-        return None
-    return f'the package amqp is not installed; install it: {sys.executable} -m pip install "octospool[rabbitmq]"'
 
 
 @contextlib.contextmanager
@@ -194,122 +162,63 @@ def depth(channel: Any, name: str) -> int | None:
     return int(found.message_count)
 
 
-class Publisher:
-    """Publishes, and does other things that need an answer at once. Thread safe: one thing at a time.
-
-    It connects when it is needed, and anew where the connection was lost since.
-    """
-
-    def __init__(self, address: BrokerAddress, *, name: str, clock: Clock) -> None:
-        """`name` is what the broker shows of it."""
-        self._address = address
-        self._name = name
-        self._clock = clock
-        self._link: Link | None = None
-        self._lock = threading.Lock()
-        self._refused: tuple[float, QueueUnavailable] | None = None
-        """When it could last not connect (monotonic clock), and why."""
-
-    def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Return once the broker has confirmed them all: they are in queues, on its disk.
-
-        Raises Unroutable, QueueUnavailable; then some of them may be there.
-        """
-        self.do(lambda channel: _publish(channel, self._drain, messages))
-
-    def do(self, work: Callable[[Any], T]) -> T:
-        """What `work` comes to with a channel of its own. Once more where a connection that stood idle is gone.
-
-        Raises QueueUnavailable, and what `work` raises that has nothing to do with the broker.
-        """
-        with self._lock:
-            is_fresh = self._link is None
-            try:
-                return self._once(work)
-            except QueueUnavailable as error:
-                if is_fresh or not _is_lost(error.__cause__):
-                    raise
-            return self._once(work)
-
-    def _once(self, work: Callable[[Any], T]) -> T:
-        link = self._link = self._link or self._connected()
-        try:
-            with speaking(self._address):
-                channel = link.channel()
-                result = work(channel)
-                channel.close()
-                return result
-        except BaseException:
-            self._drop()
-            raise
-
-    def _connected(self) -> Link:
-        now = self._clock.monotonic()
-        if self._refused is not None and now - self._refused[0] < REFUSE_SECONDS:
-            raise QueueUnavailable(self._refused[1].message, details=self._refused[1].details)
-        try:
-            link = Link(self._address, name=self._name, heartbeat=False)
-        except QueueUnavailable as error:
-            self._refused = (self._clock.monotonic(), error)
-            raise
-        self._refused = None
-        return link
-
-    def _drain(self, seconds: float) -> None:
-        assert self._link is not None  # noqa: S101
-        self._link.drain(seconds)
-        if self._link.is_blocked:
-            message = f"the message broker {self._address} takes nothing now: it is short of memory or disk"
-            raise QueueUnavailable(message, details={"broker": str(self._address)})
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-
-def _is_lost(error: BaseException | None) -> bool:
-    """Did the connection go, rather than the broker refuse?"""
+def was_lost(error: BaseException | None) -> bool:
+    """Did the connection go, rather than the broker refuse or keep silent?"""
     import amqp
 
     lost = (OSError, amqp.exceptions.RecoverableConnectionError)
     return isinstance(error, lost) and not isinstance(error, TimeoutError)
 
 
-def _publish(channel: Any, drain: Callable[[float], None], messages: Sequence[Outgoing]) -> None:
-    import amqp
+class Confirmed:
+    """A channel on which the broker confirms what it has taken."""
 
-    returned: list[str] = []
-    open_tags: dict[int, None] = {}
+    def __init__(self, link: Link) -> None:
+        import amqp
 
-    def confirmed(tag: int, multiple: bool) -> None:
-        if not multiple:
-            open_tags.pop(tag, None)
-            return
-        for known in [known for known in open_tags if known <= tag]:
-            del open_tags[known]
+        self._link = link
+        self._message = amqp.Message
+        self._refusal = amqp.exceptions.MessageNacked
+        self._channel = link.channel()
+        self._count = 0
+        self._open: dict[int, None] = {}
+        """Numbers of messages that are not confirmed."""
+        self._returned: list[str] = []
+        """Where nobody was for the messages that came back."""
+        self._channel.events["basic_ack"].add(self._confirmed)
+        self._channel.events["basic_nack"].add(self._refused)
+        self._channel.events["basic_return"].add(self._came_back)
+        self._channel.confirm_select()
 
-    def refused(tag: int, multiple: bool) -> None:
-        raise amqp.exceptions.MessageNacked("it refuses a message (a queue is at its limit?)")
+    def publish(self, exchange: str, routing_key: str, body: bytes, properties: dict[str, Any]) -> None:
+        """Send a message; waits for confirmations only where too many are open."""
+        self._count += 1
+        self._open[self._count] = None
+        message = self._message(body, **properties)
+        self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_SECONDS)
+        self._settle(WINDOW - 1)
 
-    channel.events["basic_ack"].add(confirmed)
-    channel.events["basic_nack"].add(refused)
-    channel.events["basic_return"].add(lambda error, exchange, key, message: returned.append(exchange or key))
-    channel.confirm_select()
-    for tag, message in enumerate(messages, 1):
-        open_tags[tag] = None
-        body = amqp.Message(message.body, **message.properties)
-        channel.basic_publish(
-            body, message.exchange, message.routing_key, mandatory=True, timeout=CONFIRM_SECONDS
-        )
-        while len(open_tags) >= WINDOW:
-            drain(CONFIRM_SECONDS)
-    while open_tags:
-        drain(CONFIRM_SECONDS)
-    if returned:
-        raise Unroutable(f"the message broker has no queue behind '{returned[0]}'")
+    def settle(self) -> list[str]:
+        """Return once everything is confirmed; where (exchange or queue) there was nobody for a message."""
+        self._settle(0)
+        returned, self._returned = self._returned, []
+        return returned
+
+    def _settle(self, most: int) -> None:
+        while len(self._open) > most:
+            self._link.drain(CONFIRM_SECONDS)
+            if self._link.is_blocked:
+                raise QueueUnavailable(
+                    f"the message broker {self._link.address} takes nothing now: it is short of memory or disk",
+                    details={"broker": str(self._link.address)},
+                )
+
+    def _confirmed(self, number: int, multiple: bool) -> None:
+        for known in [known for known in self._open if known <= number] if multiple else [number]:
+            self._open.pop(known, None)
+
+    def _refused(self, number: int, multiple: bool) -> None:
+        raise self._refusal("it refuses a message (a queue is at its limit?)")
+
+    def _came_back(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        self._returned.append(exchange or routing_key)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flow_processor.clock import Clock
-from flow_processor.queues.amqp_link import Outgoing
 from flow_processor.queues.amqp_messages import id_of, named, raw_body
 from flow_processor.queues.amqp_names import exchange_of, waiting_queue
+from flow_processor.queues.amqp_publisher import Outgoing
 
 BATCH = 200
 """So many messages are moved at once."""

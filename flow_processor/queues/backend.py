@@ -99,6 +99,10 @@ class Backend(Source, Protocol):
         """Offer nothing more; returns when no thread of it is at work. Nothing that was accepted gets lost."""
         ...
 
+    def close(self) -> None:
+        """Let go of everything: the last call, after the last `give_up` and `put`."""
+        ...
+
     def listen(self, listeners: Listeners) -> None:
         """From now on these flows get the items of these queues: called at start and whenever flow files change.
 

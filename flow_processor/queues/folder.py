@@ -75,6 +75,9 @@ class FolderBackend:
         if self._thread.is_alive():
             self._thread.join()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def listen(self, listeners: Listeners) -> None:
         """From now on these flows get the items of these queues."""
         with self._lock:

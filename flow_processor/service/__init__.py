@@ -96,6 +96,8 @@ class Service(RunVerbs, EditVerbs):
             self.listening.stop()
         if "publisher" in built:
             self.publisher.stop(DAEMON_SEND_SECONDS if self._has_schedule else RUN_SEND_SECONDS)
+        if "queue_backend" in built:
+            self.queue_backend.close()
         if "_container_sweep" in built:
             self._container_sweep.stop()
         self.own_code.close()

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from flow_processor.errors import Problem, SettingsError
 from flow_processor.own_code.folders import CODE_FOLDERS
+from flow_processor.queues.amqp_address import broker_address, missing_package
 from flow_processor.settings.config_file import (
     ApiSettings,
     AutostartEntry,
@@ -230,6 +231,7 @@ def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
         *_named_token_problems(settings, sources),
         *_tls_problems(settings, sources),
         *_docker_problems(settings),
+        *_broker_problems(settings, sources),
         *_not_yet(settings, sources),
     ]
 
@@ -277,10 +279,18 @@ def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
         problems.append(sources.problem("engine", "celery is not available yet in this version", hint=hint))
     if (wrong := address_problem(settings.database_url)) is not None:
         problems.append(sources.problem("database_url", wrong[0], hint=wrong[1]))
-    if settings.broker_url is not None:
-        message = "a message broker is not available yet in this version"
-        problems.append(sources.problem("broker_url", message, hint="leave it out"))
     return problems
+
+
+def _broker_problems(settings: Settings, sources: Sources) -> list[Problem]:
+    if settings.broker_url is None:
+        return []
+    try:
+        broker_address(settings.broker_url)
+    except ValueError as error:
+        return [sources.problem("broker_url", str(error), hint="or leave it out: queues are folders then")]
+    missing = missing_package()
+    return [] if missing is None else [sources.problem("broker_url", missing, code="package_missing")]
 
 
 def _docker_problems(settings: Settings) -> list[Problem]:

@@ -201,7 +201,8 @@ VARIABLES: tuple[Variable, ...] = (
         Annotated[str, Field(min_length=1)],
         None,
         "URL",
-        "The message broker of ENGINE=celery. Not available yet.",
+        "Queues are at this message broker (RabbitMQ): `amqp://user:password@host:port/virtual-host`, or `amqps://…`;"
+        " see docs/rabbitmq.md. Left out: they are folders.",
         is_secret=True,
     ),
     Variable(
