@@ -9,7 +9,7 @@ OctospoolError            code, message, details
 ├── NotFound              FlowNotFound RunNotFound LockNotFound
 │                         ScheduleNotFound SecretNotFound VersionNotFound
 │                         QueueNotFound ItemNotFound                         404
-├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded
+├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded RunElsewhere
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
 │                         ScheduleFinished ResultsUnsent                     409
@@ -178,6 +178,12 @@ class ResultsUnsent(Conflict):
     code = "results_unsent"
 
 
+class RunElsewhere(Conflict):
+    """Another daemon on the same store has the run, and only that one can do this."""
+
+    code = "run_elsewhere"
+
+
 class RunHasEnded(Conflict):
     """The run has ended, so it cannot be cancelled, and no signal reaches it."""
 
@@ -191,7 +197,7 @@ class RunNotInterrupted(Conflict):
 
 
 class RunInDoubt(Conflict):
-    """Steps of the run are in doubt: it is resumed once a person has decided on them, not tried again."""
+    """Steps of the run are in doubt: a person has to say what came of them before it goes on, or is tried again."""
 
     code = "run_in_doubt"
 

@@ -24,11 +24,12 @@ def first_data(
     payload: Any,
     params: dict[str, Any] | None,
     loop_index: int | None = None,
+    item: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The data of a run's flow before its first step.
 
-    `loop_index` counts the elements of a loop from 1, where the run is one. `timestamp` is
-    YYYYMMDDHHMMSS in the configured zone; `api_url` is where the daemon's own API listens.
+    `item` tells of the item of a queue that started it. `loop_index` counts the elements of a loop from 1, where the
+    run is one. `timestamp` is YYYYMMDDHHMMSS in the configured zone; `api_url` is where the daemon's own API listens.
     """
     data: dict[str, Any] = {
         "__input__": payload,
@@ -39,6 +40,7 @@ def first_data(
         "__job_id__": run_id,
         "__flow_path__": flow,
         "__api_url__": api_url,
+        "__item__": None if item is None else dict(item),
     }
     if params is not None:
         data["params"] = params
@@ -63,4 +65,4 @@ def child_data(
     }
     shared = ("__timestamp__", "__run_id__", "__job_id__", "__api_url__")
     given = {} if params is None else {"params": dict(params)}
-    return {**own, **{key: parent[key] for key in shared}, **given}
+    return {**own, **{key: parent[key] for key in shared}, "__item__": parent.get("__item__"), **given}

@@ -49,13 +49,17 @@ class ResultFiles:
 
     def load(self, run_id: str, name: str) -> Any:
         """The result. Raises ResultLost."""
+        return json.loads(self.text(run_id, name))
+
+    def text(self, run_id: str, name: str) -> str:
+        """The result as JSON text, without blanks between its parts. Raises ResultLost."""
         try:
             content = self._path(run_id, name).read_bytes()
         except OSError as error:
             raise ResultLost(f"the file of a result is gone: {run_id}/{name} ({error.strerror})") from error
         if not name.startswith(hashlib.sha256(content).hexdigest()[:32]):
             raise ResultLost(f"the file of a result was changed: {run_id}/{name}")
-        return json.loads(content)
+        return content.decode()
 
     def adopt(self, run_id: str, name: str, *, source: str) -> None:
         """Keep a file of run `source` for another run too. Raises ResultLost."""

@@ -98,6 +98,10 @@ class RunFilter:
     """Who or what caused it, by name."""
     schedule: str | None = None
     """Id of the schedule that started it."""
+    queue: str | None = None
+    """Only runs that items of this queue started."""
+    item: str | None = None
+    """Only runs that the item with this id started."""
     parent: str | None = None
     """Only runs that are part of this one."""
     retry_of: str | None = None

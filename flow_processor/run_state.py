@@ -117,6 +117,8 @@ class RunState:
     """When a parked run goes on by itself, in seconds since 1970; None: only when it is told something."""
     retry_of: str | None = None
     """The run that this one tries again."""
+    begun: frozenset[str] = frozenset()
+    """Paths of steps that are not repeatable, which that run was cut off in the middle of."""
     until: str | None = None
     """Name of the step of the flow behind which the run is to end."""
 
@@ -240,6 +242,7 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         _fold_resume(state, row)
     elif row.event is Event.RETRIED:
         state.retry_of = row.data["of"]
+        state.begun = frozenset(row.data.get("begun", ()))
     elif row.event is Event.BOUNDED:
         state.until = row.data["until"]
     elif row.event is Event.CANCEL_REQUESTED:

@@ -244,7 +244,8 @@ class StepContext(Protocol):
 
     @property
     def begun_before(self) -> bool:
-        """Did an earlier worker die in the middle of this attempt? Then what it does may have been done."""
+        """Of a step that is not repeatable: was this attempt cut off in the middle before, by the death of a worker or,
+        where its run is tried again, by that run's end? Then what it does may have been done."""
 
     def wait_for(self, wait: Wait) -> Signal | None:
         """Wait, at most once in an attempt. The signal that ended it; None when its moment has come.

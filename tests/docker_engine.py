@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import io
 import os
@@ -24,12 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from tests import docker_guard
 from tests.engine.world import until
+from tests.shared_server import alone, cannot, clear_stale, is_held, session_key, start_guard
 
 PREFIX = "octospool-engine-"
 IMAGE = "octospool-test:latest"
@@ -120,13 +120,6 @@ class DockerEngine:
                 os.kill(pid, signal.SIGCONT)
 
 
-def cannot(why: str) -> NoReturn:
-    """Fail in CI, where everything must be there; skip elsewhere."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 def _programs() -> str:
     """Where dockerd is; ends the test if that or something else is missing."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -154,53 +147,15 @@ def engine_for(key: str) -> Iterator[DockerEngine]:
     folder = places / f"{PREFIX}{hashlib.sha256(key.encode()).hexdigest()[:8]}"
     engine = DockerEngine(folder)
     with contextlib.ExitStack() as stack:
-        with _alone(places):
-            _clear_stale(places)
-            until(lambda: _is_held(folder, stack), "the last engine of this name has ended")
+        with alone(places):
+            clear_stale(places, PREFIX, docker_guard.clear)
+            until(lambda: is_held(folder, stack), "the last engine of this name has ended")
             if not (folder / "pid").exists():
-                _start(folder, dockerd)
+                start_guard(docker_guard.__file__, folder, dockerd)
                 until(lambda: _answers(engine), "the Docker engine answers", seconds=START_SECONDS)
                 _make_image(engine)
         stack.callback(engine.close)
         yield engine
-
-
-@contextlib.contextmanager
-def _alone(places: Path) -> Iterator[None]:
-    """One process at a time; the folder itself is locked, so that no lock file is left."""
-    descriptor = os.open(places, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_held(folder: Path, stack: contextlib.ExitStack) -> bool:
-    """Hold the folder until the stack is closed. False if its guard removes it just now."""
-    folder.mkdir(mode=0o755, exist_ok=True)
-    users = stack.enter_context((folder / "users").open("ab"))
-    fcntl.flock(users, fcntl.LOCK_SH)
-    return (folder / "users").exists() and (folder / "users").samefile(f"/proc/self/fd/{users.fileno()}")
-
-
-def _start(folder: Path, dockerd: str) -> None:
-    guard = [sys.executable, "-S", "-E", docker_guard.__file__, str(folder), dockerd]
-    # In a session of its own: Ctrl-C is for the tests; the guard sees that they have ended.
-    nowhere = subprocess.DEVNULL
-    subprocess.run(["setsid", "--fork", *guard], stdin=nowhere, stdout=nowhere, stderr=nowhere, check=True)
-
-
-def _clear_stale(places: Path) -> None:
-    """Engines whose guard was killed have ended; what they left is removed."""
-    for folder in places.glob(f"{PREFIX}*/"):
-        with (folder / "users").open("ab") as users:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            docker_guard.clear(folder)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answers(engine: DockerEngine) -> bool:
@@ -239,9 +194,7 @@ def _make_image(engine: DockerEngine) -> None:
 @pytest.fixture(scope="session")
 def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
     """The engine of the test session. Others use it at the same time: look at your own labels only."""
-    own = tmp_path_factory.getbasetemp()
-    # The processes of xdist have a folder each, in one of the session.
-    with engine_for(str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)) as engine:
+    with engine_for(session_key(tmp_path_factory)) as engine:
         yield engine
 
 

@@ -18,6 +18,7 @@ from flow_processor.api import (
     health,
     hooks,
     locks,
+    queues,
     runs,
     schedules,
 )
@@ -33,6 +34,7 @@ NOUNS = (
     flow_stats.noun,
     runs.noun,
     schedules.noun,
+    queues.noun,
     locks.noun,
     code.noun,
     hooks.noun,

@@ -12,7 +12,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from flow_processor.api.errors import HostRefused, error_body
 from flow_processor.api.handlers import service
@@ -44,7 +45,7 @@ def protect(app: Flask, nouns: Sequence[Noun], settings: Settings) -> None:
         route = (method, rule.rule if rule is not None else "")
         # An address that is not in the table says nothing of itself, so it is not for everybody.
         needed = needs.get(route, Permission.OPERATE)
-        if needed is None:
+        if needed is None or _is_open_otherwise(needs):
             return None
         scheme, _, credentials = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         basic = route in BROWSER_ROUTES
@@ -56,6 +57,17 @@ def protect(app: Flask, nouns: Sequence[Noun], settings: Settings) -> None:
             found.check(needed)
         g.caller = found
         return None
+
+
+def _is_open_otherwise(needs: Mapping[Route, Permission | None]) -> bool:
+    """Is an address that is open to everybody called with another method than it has? That may be said."""
+    refused = request.routing_exception
+    if not isinstance(refused, MethodNotAllowed):
+        return False
+    address = current_app.url_map.bind("")
+    methods = set(refused.valid_methods or ()) - {"HEAD"}
+    rules = [(one, address.match(request.path, method=one, return_rule=True)[0].rule) for one in methods]
+    return all(needs.get(route, Permission.OPERATE) is None for route in rules)
 
 
 def needs_of(nouns: Sequence[Noun]) -> Mapping[Route, Permission | None]:

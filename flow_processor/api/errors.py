@@ -144,7 +144,10 @@ def install(app: Flask) -> None:
 
 
 def _answer(error: OctospoolError, status: int) -> Response:
-    return Response(error_body(error), status, mimetype="application/json")
+    answer = Response(error_body(error), status, mimetype="application/json")
+    if "retry_after_seconds" in error.details:
+        answer.headers["Retry-After"] = str(error.details["retry_after_seconds"])
+    return answer
 
 
 def _answer_own(error: OctospoolError) -> Response:

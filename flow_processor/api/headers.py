@@ -46,5 +46,5 @@ def install(app: Flask, *, origins: Sequence[str]) -> None:
             origin = request.headers.get("Origin")
             if origin is not None and origin in allowed:
                 answer.headers["Access-Control-Allow-Origin"] = origin
-                answer.headers["Access-Control-Expose-Headers"] = "ETag, Location"
+                answer.headers["Access-Control-Expose-Headers"] = "ETag, Location, Retry-After"
         return answer

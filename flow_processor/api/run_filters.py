@@ -51,6 +51,10 @@ class RunsQuery(Parameters):
     """Only runs that this one caused: a caller's name, a webhook's, a schedule's id."""
     schedule: Name | None = None
     """Only runs that the schedule with this id started."""
+    queue: Name | None = None
+    """Only runs that items of this queue started."""
+    item: Name | None = None
+    """Only runs that the item with this id started: one for each listener and attempt."""
     parent: Name | None = None
     """Only runs that are part of this one: elements of a `flow_loop` with `spread`."""
     retry_of: Name | None = None

@@ -151,6 +151,13 @@ class RetryBody(OptionalBody):
     """All values of the new run's parameters; left out: those of the old run."""
     until: str | None = None
     """The step of the flow to end after; left out: at its end."""
+    mode: Annotated[ResumeMode, Field(strict=False)] | None = None
+    """What is to become of steps that failed without anybody knowing whether they took effect: `rerun` them, `skip`
+    them, or take `value` as the result. Only needed if there are any (409 `run_in_doubt`)."""
+    step: str | None = None
+    """Path or name of the step that `mode` is for; default: every such step. Others fail as they did."""
+    value: Any = None
+    """With `mode: value`: the step's result."""
     trigger: Literal["api", "cli"] = "api"
     """Who tries again, for the history: a program, or a person with `octospool`."""
     by: By = "api"

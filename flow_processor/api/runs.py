@@ -23,6 +23,7 @@ from flow_processor.api.run_queries import (
 from flow_processor.api.waiting import waiting_room
 from flow_processor.run import Trigger
 from flow_processor.service.retries import RetryWish
+from flow_processor.service.retry_doubts import answer_of
 from flow_processor.service.views import LogPage, RunDetail, RunPage, RunSummary, View
 
 noun = Noun("runs", "/api/runs", "The history of runs, and the runs under way.")
@@ -189,6 +190,7 @@ def retry(path: RunPath, body: RetryBody) -> Response:
         data=body.data,
         params=body.params,
         until=body.until,
+        answer=answer_of(body.mode, body.step, body.value, has_value="value" in body.model_fields_set),
     )
     run = service().retry_run(path.run_id, wish, trigger=Trigger(body.trigger), by=caller().by(body.by))
     return answer(run, 202, headers={"Location": f"/api/runs/{run.run_id}"})

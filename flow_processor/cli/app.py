@@ -19,6 +19,7 @@ COMMANDS = {
     "graph": "Draw the steps of a flow: text, Mermaid, SVG.",
     "flows": "List flow files and schedules in force, or show one flow.",
     "schedules": "When flows run by themselves: list, look ahead, add, switch off.",
+    "queue": "What waits to start flows: look, put, retry what failed, pause.",
     "runs": "List, show, follow or cancel runs.",
     "locks": "List or remove the locks of running flows.",
     "backup": "Write everything worth keeping to one file.",

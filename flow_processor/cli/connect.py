@@ -19,10 +19,12 @@ from flow_processor.run_state import StepStatus
 from flow_processor.service import Service
 
 if TYPE_CHECKING:
+    from flow_processor.cli.daemon_queues import QueueCalls
     from flow_processor.cli.daemon_schedules import ScheduleCalls
     from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
     from flow_processor.service.flow_edits import Expected
     from flow_processor.service.flow_stats import FlowStats
+    from flow_processor.service.queue_verbs import QueueVerbs
     from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
     from flow_processor.service.schedules import Schedules
@@ -143,6 +145,10 @@ class Spooler(Protocol):
     def schedules(self) -> ScheduleCalls | Schedules:
         """The verbs of schedules."""
 
+    @property
+    def queues(self) -> QueueCalls | QueueVerbs:
+        """The verbs of queues."""
+
 
 def daemon_of(settings: Settings) -> Daemon | None:
     """The daemon that has the data folder; None if none has, or an `octospool run`.
@@ -234,3 +240,5 @@ def _leave(spooler: Daemon | Service | None) -> None:
     elif spooler is not None:
         spooler.stop()
         logs.release()
+        for said in spooler.publisher.problems() if "publisher" in vars(spooler) else ():
+            say(f"{said} (kept for the next start)")

@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from flow_processor import errors
 from flow_processor.cli.daemon_files import FlowFileCalls
+from flow_processor.cli.daemon_queues import QueueCalls
 from flow_processor.cli.daemon_schedules import ScheduleCalls
 from flow_processor.clock import to_text
 from flow_processor.run import RunFilter, Trigger
@@ -59,6 +60,11 @@ class Daemon(FlowFileCalls):
     def schedules(self) -> ScheduleCalls:
         """The verbs of schedules."""
         return ScheduleCalls(self._call)
+
+    @property
+    def queues(self) -> QueueCalls:
+        """The verbs of queues."""
+        return QueueCalls(self._call)
 
     def close(self) -> None:
         """Close the connections."""
@@ -176,6 +182,10 @@ class Daemon(FlowFileCalls):
             body["params"] = wish.params
         if wish.until is not None:
             body["until"] = wish.until
+        if wish.answer is not None:
+            body |= {"mode": wish.answer.mode.value, "step": wish.answer.step}
+            if wish.answer.mode is ResumeMode.VALUE:
+                body["value"] = wish.answer.value
         return self._post_to_run(run_id, "retry", body)
 
     def _post_to_run(self, run_id: str, verb: str, body: dict[str, Any]) -> RunSummary:
@@ -295,6 +305,7 @@ _BY_STATUS: dict[int, type[errors.OctospoolError]] = {
     412: errors.FlowChanged,
     413: errors.InvalidRequest,
     428: errors.PreconditionRequired,
+    429: errors.QueueFull,
     503: errors.Unavailable,
     507: errors.DiskFull,
 }

@@ -93,6 +93,8 @@ def _lines(steps: Sequence[dict[str, Any]], indent: str = "") -> Iterator[str]:
         yield f"{inside}{step['name']}  {step['type']}{skipped}{when}"
         if isinstance(step["options"], dict):
             yield from _value(step["options"], f"{inside}    ")
+        if step["sends"] is not None:
+            yield f"{inside}  would put: {step['sends']}"
         for remark in step["remarks"]:
             yield f"{inside}  remark: {remark}"
         if step["problem"] is not None:

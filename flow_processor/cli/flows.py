@@ -122,6 +122,8 @@ def show(flow: str, effective: bool, data_path: Path | None, as_json: bool) -> N
         "description": file.description,
         "schedule": _rule(file.cron, file.every_seconds),
         "webhook": file.webhook and f"POST /hooks/{file.webhook}",
+        "queue": file.queue,
+        "files": file.files,
         "state": _state(file.valid, len(file.problems), last_good=file.last_good_in_force),
     }
     for name, value in facts.items():

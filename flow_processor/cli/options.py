@@ -191,3 +191,20 @@ def in_zone(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=zone)
+
+
+def doubt_options(command: _Command) -> _Command:
+    """What a person says of steps in doubt."""
+    for option in (
+        click.option("--value", metavar="JSON|@FILE|@-", help="With --mode value: the step's result."),
+        click.option(
+            "--step", metavar="PATH", help="Which step, where several are in doubt; default: all of them."
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["rerun", "skip", "value"]),
+            help="What becomes of the step that was in doubt: done again, left out, or --value is its result.",
+        ),
+    ):
+        command = option(command)
+    return command

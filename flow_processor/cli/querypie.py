@@ -82,8 +82,9 @@ def probe(
       octospool querypie probe --secret querypie --base-url https://querypie.example.com --login-id ada \\
         --connection shop --type MySQL --database orders
     """
+    from flow_processor.querypie.access import Access, Voice
     from flow_processor.querypie.calls import Calls
-    from flow_processor.querypie.client import Access, Client, Voice
+    from flow_processor.querypie.client import Client
     from flow_processor.querypie.errors import QueryPieError
     from flow_processor.querypie.options import ConnectionChoice
     from flow_processor.querypie.probe import Probe
@@ -119,7 +120,7 @@ def probe(
 
 def _token(settings: Settings, name: str, redactor: Redactor) -> str:
     """The token of the named secret. Raises SecretNotFound, SpecError and StepError."""
-    from flow_processor.environment import secret_value
+    from flow_processor.querypie.access import token_of
     from flow_processor.secrets import SecretStore
     from flow_processor.secrets.picking import picked
 
@@ -132,7 +133,7 @@ def _token(settings: Settings, name: str, redactor: Redactor) -> str:
     store.load()
     secret = picked(store.get(name))
     redactor.add_secret(secret)
-    return secret_value(secret, ("token",))
+    return token_of(secret)
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -44,6 +44,8 @@ PAGE = 200
 )
 @click.option("--by", metavar="NAME", help="Caused by this caller, webhook or schedule.")
 @click.option("--schedule", metavar="ID", help="Started by this schedule.")
+@click.option("--queue", metavar="NAME", help="Started by items of this queue.")
+@click.option("--item", metavar="ID", help="Started by this item of a queue.")
 @click.option("--parent", metavar="ID", help="Part of this run (flow_loop with spread).")
 @click.option("--retry-of", metavar="ID", help="Tries of this run.")
 @click.option("--since", type=Since(), help="Accepted since: 90s, 30m, 2h, 7d, or an ISO time.")

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flow_processor.cli.options import data_path_option, existing_settings, json_option, params_options
+from flow_processor.cli.options import (
+    data_path_option,
+    doubt_options,
+    existing_settings,
+    json_option,
+    params_options,
+)
 from flow_processor.cli.output import echo_json, say
 from flow_processor.cli.values import json_value, params_given, typed_pairs
 from flow_processor.errors import Conflict, NotWaiting, RunHasEnded
@@ -178,13 +184,7 @@ def _approval(run: RunDetail, step: str | None) -> str:
 
 @click.command("resume")
 @click.argument("run_id", metavar="ID")
-@click.option(
-    "--mode",
-    type=click.Choice(["rerun", "skip", "value"]),
-    help="What becomes of the step that was in doubt: done again, left out, or --value is its result.",
-)
-@click.option("--step", metavar="PATH", help="Which step, where several are in doubt; default: all of them.")
-@click.option("--value", metavar="JSON|@FILE|@-", help="With --mode value: the step's result.")
+@doubt_options
 @_by_option
 @data_path_option
 @json_option
@@ -226,6 +226,7 @@ def resume(
     "--data", "-d", metavar="JSON|@FILE|@-", help="Another __input__; default: that of the old run."
 )
 @params_options
+@doubt_options
 @_by_option
 @data_path_option
 @json_option
@@ -236,22 +237,35 @@ def retry(
     data: str | None,
     pairs: tuple[str, ...],
     params: str | None,
+    mode: str | None,
+    step: str | None,
+    value: str | None,
     by: str | None,
     data_path: Path | None,
     as_json: bool,
 ) -> None:
     """Try a run again from where it failed: a new run that keeps what succeeded.
 
-    Where a parameter is given, all of them are: the old run's values count only where none is.
+    Where a parameter is given, all of them are: the old run's values count only where none is. A run that failed
+    because nobody knows whether a step took effect needs --mode: look first.
 
     \b
     Example:
       octospool runs retry 20261121T074006123-k7x2m9qa --current-flow
+      octospool runs retry 20261121T074006123-k7x2m9qa --mode value --value '{"workflow_uuid": "…"}'
     """
+    from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
+    from flow_processor.service.retry_doubts import answer_of
 
     payload, given = json_value(data, hint="--data"), params_given(pairs, params)
-    wish = RetryWish(from_step, current_flow, data is not None, payload, given)
+    said = answer_of(
+        None if mode is None else ResumeMode(mode),
+        step,
+        json_value(value, hint="--value"),
+        has_value=value is not None,
+    )
+    wish = RetryWish(from_step, current_flow, data is not None, payload, given, answer=said)
     with _daemon_for(run_id, data_path, "retry") as daemon:
         run = daemon.retry_run(run_id, wish, trigger=Trigger.CLI, by=by or _login_name())
     _tell(run, as_json=as_json, text=f"tries {run_id} again (attempt {run.attempt})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -65,6 +66,11 @@ def to_json_value(value: Any) -> JsonValue:
     """The value as flow data: dates become ISO text, tuples and sets lists, keys text. Raises NotJson for
     bytes, NaN, infinity, lone surrogates, nesting over 100 levels and objects of other kinds."""
     return _convert(value, 0)
+
+
+def json_bytes(value: JsonValue) -> bytes:
+    """The value as compact JSON in UTF-8: what queues keep, and what an item of a queue is measured by."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def json_copy(value: Any) -> Any:

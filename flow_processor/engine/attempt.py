@@ -106,6 +106,15 @@ class Attempt:
             return False
         return not any(other.path.startswith((path + "/", path + "[")) for other in before.steps)
 
+    def _was_begun(self) -> bool:
+        """May it have been done, by an earlier worker or in the run that this one tries again?
+
+        Not if a person has said that it is to be made all the same; then it is not `once` any more.
+        """
+        if self._record is None:
+            return self._number == 1 and self._path in self._journal.before.begun
+        return self._record.once and not self._goes_on
+
     def _announce_again(self, started_at: float) -> None:
         """The daemon must watch over a step that goes on around a wait; over the wait its `waiting` row watches."""
         if self._record is not None and self._record.waiting is None:
@@ -148,7 +157,7 @@ class Attempt:
             data=self._data,
             deadline=self._deadline,
             begun_wait=None if waiting is None else Wait.from_record(waiting),
-            begun_before=self._record is not None and not self._goes_on,
+            begun_before=self._was_begun(),
         )
         self._context = context
         self._errors = context.errors
@@ -164,7 +173,7 @@ class Attempt:
         # Redacted once, for the journal and for the steps to come: a resumed run must see the same data.
         clean = self._journal.redacted({"result": value, "errors": self._errors})
         control = _as_record(result.control)
-        data = to_send(where_sent(self._step.output), clean["result"])
+        data = to_send(where_sent(self._step.output), clean["result"], self._steps.max_item_bytes)
         data |= {"result": clean["result"], "started_at": started_at}
         if self._key is not None:
             data["key"] = self._key
@@ -209,6 +218,11 @@ class Attempt:
         }
         if control is not None:
             data["control"] = control
+        if error.details.get("outcome") == "unknown":  # a person may have to give its result
+            if self._key is not None:
+                data["key"] = self._key
+            if self._step.output is not None:
+                data["output"] = where_sent(self._step.output)
         if self._context is not None and self._context.signal is not None:
             data["signal"] = self._context.signal
         self._journal.append(self._path, self._number, Event.FAILED, data)

@@ -163,7 +163,7 @@ class AttemptContext:
 
     @property
     def begun_before(self) -> bool:
-        """Did an earlier worker die in the middle of this attempt?"""
+        """Was this attempt cut off in the middle before?"""
         return self._begun_before
 
     def wait_for(self, wait: Wait) -> Signal | None:

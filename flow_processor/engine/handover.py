@@ -71,6 +71,10 @@ class Handovers:
     def _take_in(self, pattern: str, *, keep: bool) -> bool:
         is_taken = False
         for path, handed in self._files(pattern):
+            if self._is_elsewhere(handed):
+                logger.error("handover file %s is of a run that another daemon has: set aside", path.name)
+                path.rename(path.with_suffix(".rejected"))
+                continue
             try:
                 values = history_rows(handed.run_id, handed.rows, handed.logs)
                 written = self._store.writer.submit(_recorder(handed, values), keep=keep)
@@ -86,6 +90,13 @@ class Handovers:
             is_taken = True
             path.unlink(missing_ok=True)
         return is_taken
+
+    def _is_elsewhere(self, handed: _Handed) -> bool:
+        """Has another daemon taken the run over, because nothing was known of its begin?"""
+        if self._store.daemon is None:
+            return False
+        run = self._store.runs.get(handed.run_id)
+        return run is not None and run.daemon != self._store.daemon
 
     def _files(self, pattern: str) -> Iterator[tuple[Path, _Handed]]:
         for path in sorted(self._folder.glob(pattern)):

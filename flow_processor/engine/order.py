@@ -65,5 +65,7 @@ class WorkerSettings:
     """Step type -> the key of config.yml that switches it off."""
     docker: Mapping[str, Any] | None = None
     """DockerAccess as JSON values; None: there are no containers."""
+    max_item_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Queue -> the largest item that may be put there, in bytes; DEFAULTS stands for the queues that are not named."""
     cores: Sequence[int] = ()
     """Processor cores to use; none named: those of the daemon."""

@@ -60,6 +60,7 @@ class StepList:
         self.journal: RunJournal = run.journal
         self.clock: Clock = run.tools.clock
         self.templates: Templates = run.tools.templates
+        self.max_item_bytes: Mapping[str, int] = run.tools.max_item_bytes
         self.lines: Lines = run.lines
         self.steps = steps
         self.prefix = prefix

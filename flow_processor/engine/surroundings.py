@@ -30,6 +30,8 @@ class Tools:
     """The own code that the run takes along."""
     switched_off: Mapping[str, str] = field(default_factory=dict)
     """Step type -> the key of config.yml that switches it off."""
+    max_item_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Queue -> the largest item that may be put there, in bytes; DEFAULTS stands for the queues that are not named."""
     docker: DockerAccess | None = None
     """None: there are no containers."""
 

@@ -91,6 +91,7 @@ class Worker:
             self._clock,
             ZoneInfo(settings.timezone),
             switched_off=settings.switched_off,
+            max_item_bytes=settings.max_item_bytes,
             docker=None if settings.docker is None else DockerAccess.from_json(settings.docker),
         )
         self._modules = Modules()

@@ -16,10 +16,11 @@ from flow_processor.flow_files.code_use import NO_CODE, CodeUse
 from flow_processor.flow_files.defaults import Defaults
 from flow_processor.flow_files.defaults_file import DefaultsFile
 from flow_processor.flow_files.folder import FlowFolder, Stamp
+from flow_processor.flow_files.on_book import OnBook
 from flow_processor.flow_files.parsing import LoadedFlow, load_text
 from flow_processor.flow_files.status import FileStatus
 from flow_processor.flow_files.versions import FileVersions
-from flow_processor.flow_files.webhooks import WebhookBook, taken_webhook
+from flow_processor.flow_files.webhooks import taken_webhook
 from flow_processor.own_code.library import OwnCodeState
 
 
@@ -63,7 +64,7 @@ class FlowLibrary:
         self._bundles: dict[str, _Kept] = {}
         self._scanned: dict[str, Stamp] | None = None
         self._settling: set[str] = set()
-        self._webhooks = WebhookBook(
+        self._on = OnBook(
             self._folder, in_force=self._in_force, is_settling=lambda name: self._of(name).is_settling
         )
 
@@ -114,15 +115,19 @@ class FlowLibrary:
 
     def webhooks(self) -> dict[str, LoadedFlow]:
         """Flows with a webhook, by path, as they are in force now."""
+        return {path: flow for path, flow in self.listening().items() if flow.spec.webhook is not None}
+
+    def listening(self) -> dict[str, LoadedFlow]:
+        """Flows that say `on`, by path, as they are in force now."""
         self._renew()
         # Not under the lock: strangers call webhooks too, and launches need not wait for that.
         found = self._folder.scan()
         with self._lock:
-            return dict(self._webhooks.flows(found))
+            return dict(self._on.flows(found))
 
     def status(self, path: str) -> FileStatus:
         """How the file stands. Raises FlowNotFound, InvalidRequest."""
-        return self._status(path, lambda: self._webhooks.flows(self._folder.scan()))
+        return self._status(path, lambda: self._on.flows(self._folder.scan()))
 
     def _status(self, path: str, webhooks: Callable[[], Mapping[str, LoadedFlow]]) -> FileStatus:
         self._renew()
@@ -156,6 +161,8 @@ class FlowLibrary:
                 problems=(*problems, *taken),
                 last_good_in_force=bool(problems) and (in_force is not None and name in self._usable(name)),
                 webhook=webhook.name if webhook else None,
+                queue=shown.spec.queue.name if shown and shown.spec.queue else None,
+                files=shown.spec.files.path if shown and shown.spec.files else None,
             )
 
     def files(self) -> list[FileStatus]:

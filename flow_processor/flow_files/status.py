@@ -25,3 +25,7 @@ class FileStatus:
     """True: the file is wrong now, and runs use the version from before."""
     webhook: str | None = None
     """Name of the webhook that starts it."""
+    queue: str | None = None
+    """The queue whose items start it."""
+    files: str | None = None
+    """Pattern of the paths of files that start it."""

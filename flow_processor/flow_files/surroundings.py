@@ -41,7 +41,7 @@ class Surroundings:
     def __call__(self, flow: FlowSpec) -> list[_Found]:
         """(place, code, message) of everything that the flow names and that is not there or not allowed; a package
         once, at the first step that needs it."""
-        found = list(self._of_webhook(flow))
+        found = [*self._of_webhook(flow), *self._of_files(flow)]
         packages: set[str] = set()
         for loc, step in placed_steps(flow):
             for place, code, message in self._of_step(loc, step):
@@ -63,6 +63,13 @@ class Surroundings:
                 "secret_type",
                 f"a webhook needs a secret of type token, and '{name}' is of another type",
             )
+
+    def _of_files(self, flow: FlowSpec) -> Iterator[_Found]:
+        loc, folder = ("on", "files", "path"), "" if flow.files is None else flow.files.folder
+        if folder.split("/")[0] == "spool":
+            yield loc, "path_refused", "spool/ holds the items of queues; say 'on: {queue: NAME}'"
+        elif folder:
+            yield from self._file(loc, folder)
 
     def _of_step(self, loc: Loc, step: Any) -> Iterator[_Found]:
         options = step.options

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.output import OutputType
 from flow_processor.spec.step import StepSpec, is_graph
 
 START, END, EXIT = "__start__", "__end__", "__exit__"
@@ -188,6 +189,9 @@ def _notes(step: StepSpec, *, is_finally: bool) -> Iterator[str]:
         yield f"tried up to {step.retry.attempts + 1} times"
     if step.ignore_errors:
         yield _short("ignores " + " | ".join(step.ignore_errors))
+    if step.output is not None:
+        each = "each element " if step.output.type is OutputType.MULTIPLE else ""
+        yield f"{each}to the queue {step.output.queue}"
     if is_finally:
         yield "whatever happened (finally_step)"
 

@@ -24,6 +24,9 @@ from flow_processor.paths import inside, open_regular
 SETTLE_SECONDS = 1.0
 """An edit counts once the file has been left alone for so long: a half-written file must not be used."""
 
+LOOK_SECONDS = 0.05
+"""How long what was found counts: a burst of launches must not look at the folders for each of them."""
+
 MAX_FILE_BYTES = 1024 * 1024
 KEPT_CHECKS = 4096
 
@@ -127,21 +130,25 @@ class CodeLibrary:
         self._looking = threading.Lock()
         self._reading = threading.Lock()
         self._stamps: dict[str, _Stamp] | None = None
+        self._looked_at = 0.0
         self._checked: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         self._described: dict[tuple[str, str], CodeFile] = {}
         self._state = OwnCodeState()
 
     def current(self) -> OwnCodeState:
-        """What is there now; the same object as before where nothing has changed.
+        """What is there now, or was LOOK_SECONDS ago; the same object as before where nothing has changed.
 
         Whoever finds a change waits until the files are loaded. Others meanwhile get what was there before.
         """
         if not self._looking.acquire(blocking=self._stamps is None):
             return self._state
         try:
-            stamps = self._scan()
-            if stamps != self._stamps:
-                self._look(stamps)
+            now = self._clock.monotonic()
+            if self._stamps is None or now - self._looked_at >= LOOK_SECONDS:
+                stamps = self._scan()
+                if stamps != self._stamps:
+                    self._look(stamps)
+                self._looked_at = now
             return self._state
         finally:
             self._looking.release()

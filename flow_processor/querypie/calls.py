@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from flow_processor.errors import StepError
 from flow_processor.querypie import standing
 from flow_processor.querypie.client import Client
 from flow_processor.querypie.errors import (
@@ -22,6 +23,7 @@ from flow_processor.querypie.selection import Found, list_of, text_of, user_of
 _REMAINING = frozenset(
     {"APPROVAL_1", "APPROVAL_2", "APPROVAL_3", "APPROVAL_4", "EXECUTION", "REVIEW", "DONE"}
 )
+_WAYS_OUT = "Look in QueryPie, then say so: octospool runs retry RUN --mode skip (it took effect) or rerun (it did not)"
 _LOOK_SECONDS = 1.0
 """Pause between two looks at a state that may still change."""
 
@@ -30,7 +32,7 @@ class Calls:
     """One method for each call. Raises QueryPieError."""
 
     def __init__(self, client: Client, *, settle_seconds: float):
-        """`settle_seconds`: so long a change must have shown no effect before it counts as not taken."""
+        """`settle_seconds`: so long the request's state is looked at for signs of a POST that may have arrived."""
         self._client = client
         self._settle_seconds = settle_seconds
 
@@ -63,17 +65,16 @@ class Calls:
 
     def submit(self, body: Found) -> str:
         """Submit a request; its UUID. Nothing tells whether QueryPie has one, so this is never sent again in doubt."""
+        if self._client.voice.begun_before:
+            error = QueryPieError("the submission had been begun before, and was cut off")
+            raise _submission_in_doubt(body, error)
         try:
             answer = self._client.post("workflows", "sql-request", body=body)
             return text_of(answer, "workflowUuid", what="the answer to the submission")
         except QueryPieError as error:
             if not (error.is_unclear or isinstance(error, QueryPieAnswer)):
                 raise
-            message = (
-                f"nobody knows whether QueryPie took the request '{body['title']}': {error.message}. Look for it in "
-                "QueryPie, by its comments; if it is there, go on with it by 'workflow_uuid', else submit again"
-            )
-            raise _in_doubt(message, error) from error
+            raise _submission_in_doubt(body, error) from error
 
     def status(self, workflow: str) -> Found:
         """The details of a request."""
@@ -88,62 +89,100 @@ class Calls:
             standing.check_open(detail, at=at)
             return standing.has_approved(detail, user, step)
 
-        try:
-            post = partial(
-                self._post,
-                ("workflows", workflow, "approve"),
-                {"userUuid": user, "comments": comments},
-                _remaining_in,
-            )
-            remaining: str | None = self._once(workflow, post, is_done, what="the approval")
-            return remaining
-        except (QueryPieApproval, QueryPieInDoubt):
-            raise
-        except QueryPieError as error:
-            details = {**error.details, "cause": error.code}
-            raise QueryPieApproval(f"{at}: {error.message}", details=details) from error
+        post = partial(
+            self._post,
+            ("workflows", workflow, "approve"),
+            {"userUuid": user, "comments": comments},
+            _remaining_in,
+        )
+
+        def failed(error: QueryPieError) -> QueryPieError:
+            return QueryPieApproval(f"{at}: {error.message}", details={**error.details, "cause": error.code})
+
+        remaining: str | None = self._at_most_once(
+            workflow, post, is_done, what="the approval", failed=failed
+        )
+        return remaining
 
     def execute(self, workflow: str, user: str) -> bool:
         """Have the request executed; False if it had been before."""
         path = ("workflows", "sql-request", workflow, "execute")
         post = partial(self._post, path, {"userUuid": user}, _nothing_in)
+
+        def failed(error: QueryPieError) -> QueryPieError:
+            message = f"the request cannot be executed: {error.message}"
+            return QueryPieExecution(message, details={**error.details, "cause": error.code})
+
+        done = standing.has_been_executed
+        return bool(self._at_most_once(workflow, post, done, what="the execution", failed=failed))
+
+    def _at_most_once(
+        self,
+        workflow: str,
+        post: Callable[[], Any],
+        is_done: Callable[[Found], bool],
+        *,
+        what: str,
+        failed: Callable[[QueryPieError], QueryPieError],
+    ) -> Any:
+        """The answer of a POST; None where the request's state shows that it has taken effect before.
+
+        `is_done` reads that from the request's details, and raises what cannot be mended. A POST that may have arrived
+        is never followed by another: what the state does not show of it is in doubt. `failed` says it as an error of
+        approvals or executions.
+        """
+
+        def send(was_begun: bool) -> Any:
+            try:
+                if was_begun:
+                    cut = QueryPieError("it had been begun before, and was cut off")
+                    return self._look_for(cut, workflow, is_done, what=what)
+                return self._send(post, workflow, is_done, what=what)
+            except (QueryPieApproval, QueryPieInDoubt):
+                raise
+            except QueryPieError as error:
+                raise failed(error) from error
+
         try:
-            return bool(self._once(workflow, post, standing.has_been_executed, what="the execution"))
-        except QueryPieInDoubt:
+            if is_done(self.status(workflow)):
+                return None
+        except QueryPieApproval:
             raise
         except QueryPieError as error:
-            details = {**error.details, "cause": error.code}
-            message = f"the request cannot be executed: {error.message}"
-            raise QueryPieExecution(message, details=details) from error
+            raise failed(error) from error
+        return self._client.voice.once(send)
 
-    def _once(
-        self, workflow: str, post: Callable[[], Any], is_done: Callable[[Found], bool], *, what: str
+    def _send(
+        self, post: Callable[[], Any], workflow: str, is_done: Callable[[Found], bool], *, what: str
     ) -> Any:
-        """The answer of a POST that takes effect at most once; None where the request's state shows that it has.
+        try:
+            return post()
+        except QueryPieError as error:
+            if error.is_unclear:
+                return self._look_for(error, workflow, is_done, what=what)
+            if isinstance(error, QueryPieRefused) and is_done(self.status(workflow)):
+                return None  # somebody was faster
+            raise
 
-        `is_done` reads that from the request's details, and raises what cannot be mended. A state that stays
-        untouched for `settle_seconds` after an unclear POST means that it was not taken; then it is sent once more.
-        """
-        if is_done(self.status(workflow)):
-            return None
-        if self._client.voice.begun_before and self._settles(workflow, is_done):
-            return None
-        is_second = False
-        while True:
-            try:
-                return post()
-            except QueryPieError as error:
-                if not error.is_unclear:
-                    if isinstance(error, QueryPieRefused) and is_done(self.status(workflow)):
-                        return None  # somebody was faster
-                    if not is_second:
-                        raise
-                elif self._has_arrived(error, workflow, is_done, what=what):
-                    return None
-                if is_second:  # whatever is said of this one, the first may still take effect
-                    message = f"nobody knows whether {what} took effect: {error.message}"
-                    raise _in_doubt(message, error) from error
-            is_second = True
+    def _look_for(
+        self, unclear: QueryPieError, workflow: str, is_done: Callable[[Found], bool], *, what: str
+    ) -> None:
+        """Return once the state shows that it took effect. Raises QueryPieInDoubt if it does not within the time."""
+        in_doubt = f"nobody knows whether {what} took effect: {unclear.message}"
+        self._client.voice.log(f"unclear: {unclear.message}; looking whether {what} took effect", "warning")
+        try:
+            has_arrived = self._settles(workflow, is_done)
+        except QueryPieApproval:
+            raise
+        except QueryPieError as error:
+            message = f"{in_doubt}; then {error.message}. {_WAYS_OUT}"
+            raise _in_doubt(message, {**unclear.details, **error.details}) from error
+        except StepError as error:  # the run was to end meanwhile
+            error.details.setdefault("outcome", "unknown")
+            raise
+        if not has_arrived:
+            seen = f"its state has shown no sign of it for {self._settle_seconds:g} s"
+            raise _in_doubt(f"{in_doubt}; {seen}. {_WAYS_OUT}", unclear.details) from unclear
 
     def _post(self, path: Sequence[str], body: Found, read: Callable[[Any], Any]) -> Any:
         """What `read` finds in the answer; an answer that it cannot read leaves it unclear what became of the POST."""
@@ -153,18 +192,6 @@ class Calls:
         except QueryPieAnswer as broken:
             broken.is_unclear = True
             raise
-
-    def _has_arrived(
-        self, unclear: QueryPieError, workflow: str, is_done: Callable[[Found], bool], *, what: str
-    ) -> bool:
-        self._client.voice.log(f"unclear: {unclear.message}; looking whether {what} took effect", "warning")
-        try:
-            return self._settles(workflow, is_done)
-        except QueryPieApproval:
-            raise
-        except QueryPieError as error:
-            message = f"nobody knows whether {what} took effect: {unclear.message}; then {error.message}"
-            raise _in_doubt(message, error) from error
 
     def _settles(self, workflow: str, is_done: Callable[[Found], bool]) -> bool:
         """Does the state show within the time that it takes to settle that it was done?"""
@@ -193,8 +220,17 @@ def _remaining_in(answer: Any) -> str:
     return remaining
 
 
-def _in_doubt(message: str, error: QueryPieError) -> QueryPieInDoubt:
-    return QueryPieInDoubt(message, details={**error.details, "outcome": "unknown"})
+def _submission_in_doubt(body: Found, error: QueryPieError) -> QueryPieInDoubt:
+    message = (
+        f"nobody knows whether QueryPie took the request '{body['title']}': {error.message}. Look for it in QueryPie, "
+        'by its comments, then say so: octospool runs retry RUN --mode value --value \'{"workflow_uuid": "…"}\' (it '
+        "is there) or --mode rerun (it is not)"
+    )
+    return _in_doubt(message, error.details)
+
+
+def _in_doubt(message: str, details: Found) -> QueryPieInDoubt:
+    return QueryPieInDoubt(message, details={**details, "outcome": "unknown"})
 
 
 def _mapping(found: Any, what: str) -> Found:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from flow_processor.expressions import patterns
+from flow_processor.querypie.access import Access, Voice
 from flow_processor.querypie.errors import (
     QueryPieAnswer,
     QueryPieError,
@@ -24,12 +24,13 @@ from flow_processor.transport.content import decode
 
 JsonValue = Any
 
-API_PATH = "/api/external/v2"
 MAX_PAGES = 1_000
 """More pages than that are no list any more."""
 _PAGE_SIZE = 50
 _SHOWN = 2_000
 """Characters of an answer that are shown."""
+_SHOWN_OF_ERROR = 1_000
+"""Characters of each text in an error of QueryPie that are kept."""
 _LONGEST_PAUSE = 300.0
 """A server that wants to be left alone for longer is taken as away."""
 _BY_STATUS: dict[int, tuple[type[QueryPieError], str]] = {
@@ -41,42 +42,6 @@ _BY_STATUS: dict[int, tuple[type[QueryPieError], str]] = {
     404: (QueryPieNotFound, "QueryPie does not know it"),
     429: (QueryPieUnavailable, "QueryPie takes no more calls for now"),
 }
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where QueryPie is, and how it is spoken to."""
-
-    base_url: str
-    """With or without `/api/external/v2`."""
-    token: str = field(repr=False)
-    auth_prefix: str = "Bearer"
-    timeout_seconds: float = 30.0
-    """Of one call."""
-    verify: bool | str = True
-    retry: RetrySpec = field(default_factory=RetrySpec)
-    show_response: bool = False
-
-    @property
-    def root(self) -> str:
-        """What the paths of the calls are put behind."""
-        base = self.base_url.rstrip("/")
-        return base if base.endswith(API_PATH) else base + API_PATH
-
-
-@dataclass(frozen=True)
-class Voice:
-    """What a call needs of whoever makes it."""
-
-    log: Callable[[str, str], None]
-    """(message, level)"""
-    wait: Callable[[float], None]
-    """Sleeps so many seconds; raises what ends the step meanwhile."""
-    remaining: Callable[[], float | None]
-    """Seconds left for everything; None: no limit."""
-    redacted: Callable[[str], str]
-    begun_before: bool = False
-    """Did an earlier worker die in the middle of this?"""
 
 
 class Client:
@@ -179,12 +144,14 @@ class Client:
         return value
 
     def _refused(self, answer: Answer, method: str, path: tuple[str, ...]) -> QueryPieError:
-        said = _vendor_error(answer)
-        if said is None:
-            text = self.voice.redacted(answer.body.decode(errors="replace"))[:_SHOWN].strip()
-            said = {"message": text} if text else {}
-        words = ": ".join(str(said[key]) for key in ("code", "message") if said.get(key))
+        said = {key: self._cut(text) for key, text in _vendor_error(answer).items()}
+        words = ": ".join(said[key] for key in ("code", "message") if said.get(key))
+        if said.get("required_key"):
+            words += f" (required: {said['required_key']})"
         kind, reason = _BY_STATUS.get(answer.status, (QueryPieRefused, "QueryPie refuses it"))
+        is_elsewhere = 300 <= answer.status < 400
+        if is_elsewhere:
+            reason = "the address of QueryPie leads elsewhere (look at 'base_url')"
         if answer.status >= 500:
             kind, reason = QueryPieUnavailable, "QueryPie has a defect or is away"
         message = f"{reason}: {_named(method, path)} answers {answer.status}{' ' + words if words else ''}"
@@ -194,12 +161,16 @@ class Client:
         error.retry_after = _retry_after(answer)
         is_unsent = answer.status == 429 or (answer.status == 503 and error.retry_after is not None)
         error.may_repeat = is_unsent or (method == "GET" and answer.status >= 500)
-        error.is_unclear = (
-            method == "POST" and not is_unsent and (answer.status >= 500 or answer.status == 408)
-        )
-        if 300 <= answer.status < 400:
-            error.details["location"] = self.voice.redacted(answer.headers.get("location", ""))
+        # Whoever leads elsewhere may have handed the call on before.
+        may_be_taken = answer.status >= 500 or answer.status == 408 or is_elsewhere
+        error.is_unclear = method == "POST" and not is_unsent and may_be_taken
+        if is_elsewhere:
+            error.details["location"] = self._cut(answer.headers.get("location", ""))
         return error
+
+    def _cut(self, text: str) -> str:
+        shown = self.voice.redacted(text)
+        return f"{shown[:_SHOWN_OF_ERROR]}…" if len(shown) > _SHOWN_OF_ERROR else shown
 
 
 def _pause(retry: RetrySpec, attempt: int) -> float:
@@ -225,16 +196,21 @@ def _unreachable(error: TransportError, method: str, path: tuple[str, ...]) -> Q
     return failed
 
 
-def _vendor_error(answer: Answer) -> dict[str, Any] | None:
-    """`code`, `message`, `path` of `{"error": {…}}`, whatever content type it came with."""
+def _vendor_error(answer: Answer) -> dict[str, str]:
+    """`code`, `message`, `path` of `{"error": {…}, "requiredKey": …}` and `required_key`, whatever content type it came
+    with; of another body all of it as the message."""
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
-        return None
+        found = None
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
-        return None
-    return {key: error[key] for key in ("code", "message", "path") if isinstance(error.get(key), str | int)}
+        text = answer.body.decode(errors="replace").strip()
+        return {"message": text} if text else {}
+    said = {key: error.get(key) for key in ("code", "message", "path")} | {
+        "required_key": found.get("requiredKey")
+    }
+    return {key: str(value) for key, value in said.items() if isinstance(value, str | int)}
 
 
 def _retry_after(answer: Answer) -> float | None:

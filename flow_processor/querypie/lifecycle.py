@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from flow_processor.clock import to_text
-from flow_processor.errors import StepError
 from flow_processor.querypie import standing
 from flow_processor.querypie.calls import Calls
-from flow_processor.querypie.errors import QueryPieApproval, QueryPieExecution
 from flow_processor.querypie.selection import (
     Found,
     approval_steps_of,
@@ -22,10 +21,13 @@ from flow_processor.querypie.selection import (
     connection_of,
     database_of,
     executor_of,
+    executors_of,
+    missed_connection,
     rule_of,
     text_of,
 )
 from flow_processor.querypie.submission import submission
+from flow_processor.querypie.waiting import until_approved, until_executed
 from flow_processor.querypie.wanted import Wanted
 from flow_processor.step import StepContext
 
@@ -35,9 +37,9 @@ Call = Callable[[Calls, StepContext], Any]
 class Do(Protocol):
     """Does one call and journals what it came to; what is in the journal is not done again."""
 
-    def __call__(self, label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
-        """`once`: it must not silently be done twice; `looks_first`: it sees to that itself, and is simply begun
-        again when its worker died."""
+    def __call__(self, label: str, call: Call, *, once: bool = False, outcome: str | None = None) -> Any:
+        """`once`: it must not silently be done twice. `outcome`: what its failures say was done before; with `partial`
+        nobody begins anew by himself, for that would submit another request."""
 
 
 class Lifecycle:
@@ -53,19 +55,21 @@ class Lifecycle:
         chosen = self._go_on() if self._wanted.workflow_uuid is not None else self._begin()
         workflow, rule, steps = chosen["workflow_uuid"], chosen.pop("rule_detail"), chosen.pop("steps")
         executor = executor_of(rule, self._wanted.executor)
-        if self._wanted.options.use_rule_based_approval:
-            approvals, remaining = self._approve(workflow, steps)
-        else:
-            approvals, remaining = [], None
-        if remaining != "EXECUTION":
-            self._do("approved", lambda calls, context: self._approved(calls, context, workflow, remaining))
+        executor = executor_of(rule, self._wanted.executor)
+        options = self._wanted.options
+        approvals = self._approve(workflow, steps) if options.use_rule_based_approval else []
+        if not approvals or approvals[-1]["remaining"] != "EXECUTION":
+            last = approvals[-1] if approvals else None
+            self._do(
+                "approved", lambda calls, context: until_approved(calls, context, options, workflow, last)
+            )
         execution = self._do(
-            "execute",
-            lambda calls, context: _execute(calls, context, workflow, executor),
-            looks_first=True,
+            "execute", lambda calls, context: self._execute(calls, context, workflow, rule, executor)
         )
+        since, by = execution["at"], executor["name"]
         ended = self._do(
-            "executed", lambda calls, context: self._executed(calls, context, workflow, executor)
+            "executed",
+            lambda calls, context: until_executed(calls, context, options, workflow, since=since, by=by),
         )
         times = {
             "submitted": chosen.pop("submitted_at"),
@@ -118,7 +122,7 @@ class Lifecycle:
             return {"workflow_uuid": workflow, "at": to_text(context.now())}
 
         submitted = self._do("submit", submit, once=True)
-        self._do = _behind_submission(self._do)
+        self._do = partial(self._do, outcome="partial")
         return {
             "user": {key: user.get(key) for key in ("uuid", "name", "loginId", "email")},
             "rule": {"uuid": rule.get("uuid"), "name": rule.get("name")},
@@ -155,10 +159,9 @@ class Lifecycle:
             "steps": standing.steps_of(detail),
         }
 
-    def _approve(self, workflow: str, steps: list[Found]) -> tuple[list[Found], str | None]:
-        """What came of each approval, and the step that QueryPie named last."""
+    def _approve(self, workflow: str, steps: list[Found]) -> list[Found]:
+        """What came of each approval, up to the one after which nothing is left to approve."""
         approvals: list[Found] = []
-        remaining = None
         for number, step in enumerate(steps, 1):
             people = approvers_of(step)
             for order, person in enumerate(people, 1):
@@ -167,10 +170,9 @@ class Lifecycle:
                     self._context.pause(self._wanted.options.approval_delay_seconds, since=since)
                 label = f"approve_{number}" if len(people) == 1 else f"approve_{number}_{order}"
                 approvals.append(self._approve_one(label, workflow, number, person))
-                remaining = approvals[-1]["remaining"]
-                if remaining in ("EXECUTION", "REVIEW", "DONE"):
-                    return approvals, remaining
-        return approvals, remaining
+                if approvals[-1]["remaining"] in ("EXECUTION", "REVIEW", "DONE"):
+                    return approvals
+        return approvals
 
     def _approve_one(self, label: str, workflow: str, number: int, person: Found) -> Found:
         def approve(calls: Calls, context: StepContext) -> Found:
@@ -184,52 +186,19 @@ class Lifecycle:
             found = {"step": number, "by": person["name"], "uuid": person["uuid"]}
             return {**found, "remaining": remaining, "at": to_text(context.now())}
 
-        found: Found = self._do(label, approve, looks_first=True)
+        found: Found = self._do(label, approve)
         return found
 
-    def _approved(self, calls: Calls, context: StepContext, workflow: str, remaining: str | None) -> Found:
-        """Wait until the others have approved; or see that nothing is left to approve."""
-        options = self._wanted.options
-        while True:
-            detail = calls.status(workflow)
-            standing.check_open(detail, at="Approval failed")
-            if standing.approval_status(detail) == "APPROVED" or standing.has_been_executed(detail):
-                break
-            if options.use_rule_based_approval:
-                status = standing.approval_status(detail)
-                message = f"Approval failed: every step was approved, and the request is still {status}"
-                raise QueryPieApproval(message, details={"approval_status": status, "remaining": remaining})
-            context.pause(options.poll_seconds, since=None)
-        if remaining in ("REVIEW", "DONE") and not standing.has_been_executed(detail):
-            message = f"QueryPie names {remaining} as the request's next step, so it is not executed"
-            raise QueryPieExecution(message, details={"remaining": remaining})
-        context.log("All approval steps completed!")
-        return {"approval_status": standing.approval_status(detail)}
-
-    def _executed(self, calls: Calls, context: StepContext, workflow: str, executor: Found) -> Found:
-        """Wait until the execution has ended."""
-        while True:
-            detail = calls.status(workflow)
-            if standing.check_execution(detail):
-                context.log(f"Execution completed successfully by {executor['name']}!")
-                return {"status": standing.execution_status(detail), "at": to_text(context.now())}
-            context.pause(self._wanted.options.poll_seconds, since=None)
-
-
-def _behind_submission(do: Do) -> Do:
-    """Failures from here on say that a part was done: who began anew would submit another request."""
-
-    def do_marked(label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
-        def marked(calls: Calls, context: StepContext) -> Any:
-            try:
-                return call(calls, context)
-            except StepError as error:
-                error.details.setdefault("outcome", "partial")
-                raise
-
-        return do(label, marked, once=once, looks_first=looks_first)
-
-    return do_marked
+    def _execute(
+        self, calls: Calls, context: StepContext, workflow: str, rule: Found, executor: Found
+    ) -> Found:
+        names = ", ".join(one["name"] for one in executors_of(rule))
+        context.log(f"Execution assignees from rule: {names}")
+        which = "rule-defined" if self._wanted.executor is None else "preferred"
+        context.log(f"Executing SQL Request. Using {which} executor: {executor['name']}")
+        if not calls.execute(workflow, executor["uuid"]):
+            context.log("The SQL Request had been executed before")
+        return {"at": to_text(context.now())}
 
 
 def _identify(calls: Calls, context: StepContext, login: str) -> Found:
@@ -249,20 +218,12 @@ def _rule(calls: Calls, context: StepContext, chosen: Found) -> Found:
 def _databases(
     calls: Calls, context: StepContext, connection: Found, cluster: Found, user: str, wanted: Wanted
 ) -> list[str]:
-    name, choice = connection.get("name"), wanted.connection
-    is_other = choice.name is not None and name != choice.name
-    context.log(
-        f"Selected Connection: {name} ({connection.get('type')})", level="warning" if is_other else "info"
-    )
+    name, missed = connection.get("name"), missed_connection(connection, wanted.connection)
+    if missed is not None:
+        context.log(f"{missed}; another one is taken", level="warning")
+    context.log(f"Selected Connection: {name} ({connection.get('type')})")
     uuids = text_of(connection, "uuid", what="a connection"), text_of(cluster, "uuid", what="a cluster")
     context.log(f"Connection UUID: {uuids[0]}; Cluster UUID: {uuids[1]}")
     names = calls.databases(*uuids, user)
     context.log(f"Available Databases: {', '.join(names) or 'none'}")
     return names
-
-
-def _execute(calls: Calls, context: StepContext, workflow: str, executor: Found) -> Found:
-    context.log(f"Executing SQL Request with executor: {executor['name']}")
-    if not calls.execute(workflow, executor["uuid"]):
-        context.log("The SQL Request had been executed before")
-    return {"at": to_text(context.now())}

@@ -77,6 +77,14 @@ def connection_of(connections: Sequence[Any], wanted: ConnectionChoice) -> Found
     raise QueryPieSelection(message, code="querypie_no_connection")
 
 
+def missed_connection(taken: Found, wanted: ConnectionChoice) -> str | None:
+    """Says that the connection which was preferred is not there, if this one was taken in its place."""
+    if wanted.name in (None, taken.get("name")) and wanted.type in (None, taken.get("type")):
+        return None
+    preferred = " ".join(part for part in (_quoted(wanted.name), _bracketed(wanted.type)) if part)
+    return f"the preferred connection {preferred} is not among those of the user"
+
+
 def cluster_of(connection: Found, wanted: str | None) -> Found:
     """By UUID, host or `host:port`, else the first."""
     clusters = [one for one in list_of(connection, "clusters") if isinstance(one, dict)]
@@ -124,7 +132,7 @@ def approvers_of(step: Found) -> list[Found]:
 
 def executor_of(rule: Found, wanted: str | None) -> Found:
     """By name, else the first of the rule's executors."""
-    people = [_person(one) for one in list_of(rule, "executionAssignees")]
+    people = executors_of(rule)
     for one in people:
         if wanted is None or wanted in (one["name"], one["uuid"]):
             return one
@@ -133,6 +141,11 @@ def executor_of(rule: Found, wanted: str | None) -> Found:
     )
     message = f"No executor available in approval rule '{rule.get('name')}'{which}"
     raise QueryPieSelection(message, code="querypie_no_executor")
+
+
+def executors_of(rule: Found) -> list[Found]:
+    """`[{uuid, name}]` of those who may execute."""
+    return [_person(one) for one in list_of(rule, "executionAssignees")]
 
 
 def _person(found: Any) -> Found:

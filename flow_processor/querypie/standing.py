@@ -22,8 +22,14 @@ def execution_status(detail: Found) -> str:
 
 
 def has_been_executed(detail: Found) -> bool:
-    """Is there nothing left to execute, whatever came of it?"""
-    return execution_status(detail) not in _NOT_EXECUTED
+    """Has its execution begun, or ended, whatever came of it?
+
+    PENDING says nothing: so a request stands that waits for its executor.
+    """
+    executors = [one for one in list_of(detail, "executionAssignees") if isinstance(one, dict)]
+    return execution_status(detail) not in _NOT_EXECUTED or any(
+        one.get("status") == "EXECUTED" for one in executors
+    )
 
 
 def has_approved(detail: Found, user: str, step: int) -> bool:

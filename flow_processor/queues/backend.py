@@ -7,7 +7,7 @@ The way of an item, whatever keeps it:
    is answered, the ledger has it: the same offer again is `repeated` and starts nothing. The backend may forget what it
    must not offer again (a broker's message is acknowledged).
 3. Its runs, one after the other as far as the flow wants further attempts: that is the intake's and the ledger's.
-4. A flow gives it up: `Backend.give_up`, before the ledger says so. Each end is told: `Backend.has_ended`, after that.
+4. A flow gives it up: `Source.give_up`, before the ledger says so. Each end is told: `Source.has_ended`, after that.
 """
 
 from __future__ import annotations
@@ -57,12 +57,38 @@ class Intake(Protocol):
         hears of it (`Backend.has_room`) when it becomes more than none."""
         ...
 
-    def knows(self, queue: str, item_id: str, flow: str) -> bool:
-        """Has the flow had this item? Reads the ledger, so not for each item of a backlog."""
+    def problems(self, queue: str) -> list[str]:
+        """Why flows take nothing of the queue, for people."""
+        ...
+
+    def again(self, item: Item, flow: str) -> Future[Offer]:
+        """As `offer`, for an item that the flow has given up: it begins as if the flow had never had it."""
         ...
 
 
-class Backend(Protocol):
+class Source(Protocol):
+    """Where items come from, as the intake knows it. Thread safe; called by threads that must not be held up."""
+
+    def has_room(self, queue: str, flow: str) -> None:
+        """`Intake.room` says more than none again. Returns at once."""
+        ...
+
+    def give_up(self, item: Item, reason: Reason) -> Future[None]:
+        """A flow (`reason.flow`) gives the item up: keep it where people find it. Done when that is durable, and the
+        ledger says so afterwards; called again after a crash in between. An exception: it is tried again later."""
+        ...
+
+    def has_ended(self, queue: str, item_id: str, flow: str) -> None:
+        """The ledger says that this flow is done with the item, or has given it up. Returns at once. Not told again
+        after a crash: a source that needs it looks into the ledger at its start."""
+        ...
+
+    def may_try_again(self, item: Item, flow: str) -> str | None:
+        """A further attempt is due: None, or why there is none (then the flow gives the item up)."""
+        ...
+
+
+class Backend(Source, Protocol):
     """Keeps the items of all queues. Thread safe."""
 
     def start(self, intake: Intake) -> None:
@@ -73,6 +99,10 @@ class Backend(Protocol):
         """Offer nothing more; returns when no thread of it is at work. Nothing that was accepted gets lost."""
         ...
 
+    def close(self) -> None:
+        """Let go of everything: the last call, after the last `give_up` and `put`."""
+        ...
+
     def listen(self, listeners: Listeners) -> None:
         """From now on these flows get the items of these queues: called at start and whenever flow files change.
 
@@ -80,22 +110,8 @@ class Backend(Protocol):
         """
         ...
 
-    def has_room(self, queue: str, flow: str) -> None:
-        """`Intake.room` says more than none again. Returns at once."""
-        ...
-
     def set_paused(self, queues: frozenset[str]) -> None:
         """Offer nothing of these queues, and everything of the others again; what is in work goes on."""
-        ...
-
-    def give_up(self, item: Item, reason: Reason) -> Future[None]:
-        """A flow (`reason.flow`) gives the item up: keep it where people find it. Done when that is durable, and the
-        ledger says so afterwards; called again after a crash in between. An exception: it is tried again later."""
-        ...
-
-    def has_ended(self, queue: str, item_id: str, flow: str) -> None:
-        """The ledger says that this flow is done with the item, or has given it up. Returns at once. Not told again
-        after a crash: a backend that needs it looks into the ledger at its start."""
         ...
 
     def put(self, queue: str, items: Sequence[Item]) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,17 @@ IsMeant = Callable[[os.stat_result], bool]
 def move_beside(
     file: Path, folder: str, *, below: Path, is_meant: IsMeant, reason: Mapping[str, Any] | None = None
 ) -> Path | None:
-    """Move a file into the folder of that name beside it; its path there, or None where it is gone.
+    """Move a file into the folder of that name beside it; its path there, or None where another one has its name.
 
-    A name that is taken there gets a number. `reason` is written beside it, as `<file>.reason.json`. `file` must come
-    from `inside(below, …)`. Raises OSError or PathRefused.
+    A name that is taken there gets a number. `reason` is written beside it, as `<file>.reason.json`. `file` must be a
+    path without symlinks below `below`. Raises FileNotFoundError, another OSError or PathRefused.
     """
     away = file.parent / folder / file.name
-    with (
-        open_parent(file, below=below, create=False) as (source, name),
-        open_parent(away, below=below, create=True) as (target, wanted),
-    ):
-        if not _stands(name, source, is_meant):
+    with ExitStack() as stack:
+        source, name = stack.enter_context(open_parent(file, below=below, create=False))
+        if not is_meant(os.stat(name, dir_fd=source, follow_symlinks=False)):
             return None
+        target, wanted = stack.enter_context(open_parent(away, below=below, create=True))
         free = _free(wanted, target)
         moved = away.with_name(Path(free).name)
         if reason is not None:
@@ -47,12 +47,12 @@ def move_beside(
 
 
 def delete(file: Path, *, below: Path, is_meant: IsMeant) -> bool:
-    """Delete a file; False where it is gone. `file` must come from `inside(below, …)`.
+    """Delete a file; False where another one has its name. `file` must be a path without symlinks below `below`.
 
-    Raises OSError or PathRefused.
+    Raises FileNotFoundError, another OSError or PathRefused.
     """
     with open_parent(file, below=below, create=False) as (folder, name):
-        if not _stands(name, folder, is_meant):
+        if not is_meant(os.stat(name, dir_fd=folder, follow_symlinks=False)):
             return False
         aside = str(Path(name).with_name(f".octospool.{secrets.token_hex(6)}.tmp"))
         os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
@@ -62,13 +62,6 @@ def delete(file: Path, *, below: Path, is_meant: IsMeant) -> bool:
         else:  # as above
             os.rename(aside, _free(name, folder), src_dir_fd=folder, dst_dir_fd=folder)
     return is_right
-
-
-def _stands(name: str, folder: int | None, is_meant: IsMeant) -> bool:
-    try:
-        return is_meant(os.stat(name, dir_fd=folder, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 def _free(name: str, folder: int | None) -> str:

@@ -7,9 +7,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flow_processor.errors import PathRefused
 from flow_processor.paths import components
@@ -18,12 +17,13 @@ from flow_processor.spec.files import WILDCARDS
 TARGETS = ("done", "failed")
 """Folders that files are moved to: no wildcard stands for them, or each file would be taken again and again."""
 
+_LINK = "is a symlink, which is not followed"
+
 Refuse = Callable[[str, str], None]
 """Told the path of what is named and cannot be taken, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
+class FileVersion(NamedTuple):
     """What tells one content of a file from another without reading it."""
 
     mtime_ns: int
@@ -37,8 +37,7 @@ class FileVersion:
         return cls(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenFile:
+class SeenFile(NamedTuple):
     """A file that a pattern names, as it was when it was looked at."""
 
     path: str
@@ -58,13 +57,6 @@ class FilePattern:
         root = os.path.realpath(folder)
         self._private = {os.path.relpath(os.path.realpath(path), root).replace("\\", "/") for path in private}
 
-    @property
-    def base(self) -> str:
-        """The folder up to the first wildcard, `""` for the folder itself."""
-        folders = [part.text for part in self._parts[:-1]]
-        plain = next((at for at, text in enumerate(folders) if set(text) & set(WILDCARDS)), len(folders))
-        return "/".join(folders[:plain])
-
     def look(self, refuse: Refuse) -> Iterator[SeenFile]:
         """The files that are there now, in no order."""
         yield from self._below("", self._closed({0}), refuse)
@@ -75,34 +67,50 @@ class FilePattern:
         reached = self._closed({0})
         for folder in folders:
             reached = self._after(reached, folder)
-        return self._is_named(reached, name)
+        return len(self._parts) - 1 in reached and self._parts[-1].fits(name)
 
     def _below(self, prefix: str, reached: frozenset[int], refuse: Refuse) -> Iterator[SeenFile]:
         """Files in the folder `prefix` (with its slash), to which the pattern leads as far as `reached`, and below."""
         folders = []
+        is_end = len(self._parts) - 1 in reached
         try:
             with os.scandir(f"{self._folder}/{prefix}") as entries:
-                for entry in entries:
-                    path = prefix + entry.name
-                    is_named, deeper = self._is_named(reached, entry.name), self._after(reached, entry.name)
-                    if not (is_named or deeper) or path in self._private:
-                        continue
+                for entry in entries:  # perhaps 100,000 of them, twice a second
+                    name = entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append((f"{path}/", deeper))
-                    elif is_named and (seen := _seen(entry, path, refuse)):
-                        yield seen
-                    elif deeper and entry.is_symlink():
-                        refuse(path, "is a symlink, which is not followed")
+                        if deeper := self._after(reached, name):
+                            folders.append((f"{prefix}{name}", deeper))
+                    elif is_end and self._parts[-1].fits(name):
+                        if seen := self._seen(entry, prefix + name, refuse):
+                            yield seen
+                    elif entry.is_symlink() and self._after(reached, name):
+                        refuse(prefix + name, _LINK)
         except FileNotFoundError:
             return
         except OSError as error:
             refuse(prefix.rstrip("/") or ".", f"cannot be looked into: {error.strerror or error}")
         for folder, deeper in folders:
-            if deeper:
-                yield from self._below(folder, deeper, refuse)
+            if folder not in self._private:
+                yield from self._below(f"{folder}/", deeper, refuse)
 
-    def _is_named(self, reached: frozenset[int], name: str) -> bool:
-        return len(self._parts) - 1 in reached and self._parts[-1].fits(name)
+    def _seen(self, entry: os.DirEntry[str], path: str, refuse: Refuse) -> SeenFile | None:
+        """The file; None for what is none, private, or gone already."""
+        if path in self._private:
+            return None
+        try:
+            # On Windows an entry knows no inode.
+            found = entry.stat(follow_symlinks=False) if os.name == "posix" else Path(entry.path).lstat()
+        except FileNotFoundError:
+            return None
+        if stat.S_ISLNK(found.st_mode):
+            refuse(path, _LINK)
+        elif not stat.S_ISREG(found.st_mode):
+            refuse(path, "is not a regular file")
+        elif not _is_plain(entry.name) and (wrong := _wrong_name(path)) is not None:
+            refuse(path.encode("utf-8", "backslashreplace").decode(), wrong)
+        else:
+            return SeenFile(path, FileVersion.of(found), max(found.st_mtime, found.st_ctime))
+        return None
 
     def _after(self, reached: frozenset[int], folder: str) -> frozenset[int]:
         """How far the pattern leads in a folder of that name; empty: not into it."""
@@ -141,25 +149,17 @@ class _Part:
         return self.fits(name) and (self._regex is None or name not in TARGETS)
 
 
-def _seen(entry: os.DirEntry[str], path: str, refuse: Refuse) -> SeenFile | None:
-    """The file; None for what is none, or gone already."""
-    with suppress(FileNotFoundError):
-        found = entry.stat(follow_symlinks=False) if os.name == "posix" else Path(entry.path).lstat()
-        if stat.S_ISLNK(found.st_mode):
-            refuse(path, "is a symlink, which is not followed")
-        elif not stat.S_ISREG(found.st_mode):
-            refuse(path, "is not a regular file")
-        elif (wrong := _wrong_name(path)) is not None:
-            refuse(path.encode("utf-8", "backslashreplace").decode(), wrong)
-        else:
-            return SeenFile(path, FileVersion.of(found), max(found.st_mtime, found.st_ctime))
-    return None
+def _is_plain(name: str) -> bool:
+    """Is the name as most are, so that nothing of it needs a closer look?"""
+    return name.isprintable() and "\\" not in name
 
 
 def _wrong_name(path: str) -> str | None:
     """Why no step could read a file that is called so."""
     try:
         path.encode()
+        if "\\" in path:
+            return "has a backslash in its name, which separates folders in a path"
         components(path, what="file")
     except UnicodeEncodeError:
         return "has a name that is no UTF-8 text"

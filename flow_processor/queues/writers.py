@@ -36,12 +36,13 @@ def is_being_written(path: str | Path, *, folder: int | None = None) -> bool | N
     )
     descriptor = os.open(path, flags, dir_fd=folder)
     try:
-        return _has_writer(descriptor)
+        return has_writer(descriptor)
     finally:
         os.close(descriptor)  # gives the lease back
 
 
-def _has_writer(descriptor: int) -> bool | None:
+def has_writer(descriptor: int) -> bool | None:
+    """As `is_being_written`, of a file that is open for reading."""
     if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
         return None
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from flow_processor.documents import did_you_mean
+from flow_processor.engine.outputs import to_send, where_sent
 from flow_processor.errors import ExpressionError, OctospoolError
 from flow_processor.factory import step_type_of
 from flow_processor.flow_data import child_data
@@ -19,6 +20,7 @@ from flow_processor.graph.drawing import lists_in
 from flow_processor.rehearsal.context import RehearsalContext
 from flow_processor.rehearsal.unknown import Data, NotKnown, Renderer
 from flow_processor.spec.flow import FlowSpec
+from flow_processor.spec.output import OutputType
 from flow_processor.spec.step import StepSpec
 from flow_processor.step import Folders
 
@@ -51,6 +53,8 @@ class Rehearsed:
     result: Any = None
     """With `has_result`: what it comes to."""
     has_result: bool = False
+    sends: str | None = None
+    """What it would put on which queue: `3 items to the queue invoices`; None for nothing."""
     problem: str | None = None
     """Why it would fail."""
     remarks: list[str] = field(default_factory=list)
@@ -91,7 +95,9 @@ class Rehearser:
             told.options = self._options(step, seen)
             told.problem = self._wrong_option(step, seen)
             told.inner = self._inner(step, data, told)
+            told.sends = _sent(step)
             told.result = self._result(step, data)
+            told.sends = _sent_of(step, told.result)
             told.has_result = True
         except NotKnown:
             pass
@@ -192,6 +198,22 @@ class Rehearser:
         found = self.flow(spec, own)
         found[0].title = found[0].title or path
         return found
+
+
+def _sent(step: StepSpec) -> str | None:
+    """What the step would put on a queue, as long as its result is not known."""
+    if step.output is None:
+        return None
+    what = "its result" if step.output.type is OutputType.SINGLE else "each element of its result"
+    return f"{what} to the queue {step.output.queue}"
+
+
+def _sent_of(step: StepSpec, result: Any) -> str | None:
+    """The same of a result that is known. Raises StepError for one that cannot be sent so."""
+    if step.output is None or not to_send(where_sent(step.output), result):
+        return None
+    count = 1 if step.output.type is OutputType.SINGLE else len(result)
+    return f"{count} item{'s' if count != 1 else ''} to the queue {step.output.queue}"
 
 
 def _of_element(step: StepSpec) -> dict[str, str]:

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +20,7 @@ from flow_processor.errors import ScheduleNotFound
 from flow_processor.scheduling.agenda import Agenda, Entry
 from flow_processor.scheduling.changes import Changes
 from flow_processor.scheduling.given import GivenSchedules
-from flow_processor.scheduling.hand_over import THREADS, HandOver, ScheduledLaunch
+from flow_processor.scheduling.hand_over import THREADS, HandOver, Launch
 from flow_processor.scheduling.rule_book import RuleBook, counts_anew, values_of
 from flow_processor.scheduling.slots import ON_TIME_SECONDS
 from flow_processor.scheduling.ticker import LONGEST_PAUSE_SECONDS, Ticker
@@ -67,7 +67,7 @@ class FlowScheduler:
         schedules: ScheduleStore,
         given: GivenScheduleStore,
         *,
-        launch: Callable[[ScheduledLaunch], object],
+        launch: Launch,
         rule_of: Callable[[str], ScheduleSpec | None],
         check_params: Callable[[str, Mapping[str, Any]], None] = lambda flow, params: None,
         clock: Clock,
@@ -77,8 +77,8 @@ class FlowScheduler:
         """What it is given:
 
         launch: claims the slot and inserts the run in one transaction (`ScheduleStore.claim`); makes no run if
-            the claim fails. Raises Unavailable to be called again later; any other error is recorded as the
-            slot's reason.
+            the claim fails. Its future is done when that is durable. Raises Unavailable (or its future does) to be
+            called again later; any other error is recorded as the slot's reason.
         rule_of: a flow file's own schedule, None if it has none; raises OctospoolError where the file is bad.
         check_params: raises OctospoolError where the flow does not take these values for its parameters.
         zone: where `cron` is read unless the schedule names a zone.
@@ -111,6 +111,21 @@ class FlowScheduler:
         for row in self._schedules.active(with_last_run=False):
             self._agenda.put(self._rules.remembered(row, now=now))
         self._changes.note([entry for entry in self._agenda.entries() if not entry.is_checked])
+
+    def take_in(self) -> None:
+        """Take over what other daemons have changed in the store since `load`. Raises StoreUnavailable."""
+        now = self._clock.now()
+        with self._lock:
+            rows = {row.id: row for row in self._schedules.active(with_last_run=False)}
+            known = {entry.row.id: entry for entry in self._agenda.entries()}
+            for schedule_id in known.keys() - rows.keys():
+                self._agenda.drop(schedule_id)
+            changed = [row for row in rows.values() if not _is_same(known.get(row.id), row)]
+            entries = [self._rules.remembered(row, now=now) for row in changed]
+            for entry in entries:
+                self._agenda.put(entry)
+        self._changes.note([entry for entry in entries if not entry.is_checked])
+        self._ticker.wake()
 
     def start(self) -> None:
         """Begin to fire, in a thread."""
@@ -262,3 +277,8 @@ class FlowScheduler:
                 continue
             entry.handled_until = min(entry.handled_until, now)
             self._agenda.plan(entry, entry.next_slot())
+
+
+def _is_same(entry: Entry | None, row: ScheduleRow) -> bool:
+    """Is a schedule planned as its row says? Which of its slots were handled each daemon finds out by itself."""
+    return entry is not None and replace(entry.row, last_slot=None) == replace(row, last_slot=None)

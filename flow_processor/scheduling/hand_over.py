@@ -1,7 +1,7 @@
 """Handing due slots over: each is started, or recorded with the reason why not.
 
-A launch waits for its commit. Slots of one tick are handed over by a few threads, so that they share commits: 500
-that are due in one second would else wait for each other.
+A launch is durable once it is committed, and 500 that are due at one moment must not wait for each other's commit. So
+the launches of a tick are all begun first, and then waited for: they share a few commits.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,11 +23,11 @@ from flow_processor.store.schedules import ScheduleStore
 
 logger = logging.getLogger("octospool.scheduler")
 
-RETRY_SECONDS = 5.0
+RETRY = timedelta(seconds=5)
 """Pause before a slot is tried again that could neither be started nor recorded (a full disk, say)."""
 
 THREADS = 8
-"""Schedules whose slots are handed over at once."""
+"""Schedules that are looked at at once: one of them may have to wait for the check of its flow's expressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,21 @@ class ScheduledLaunch:
     """The schedule as it was looked at; its claim fails if a call has changed it since."""
 
 
+Launch = Callable[[ScheduledLaunch], Future[Any]]
+"""Begins to start a slot; the future is done when that is durable. What it raises may also come by the future."""
+
+
+@dataclass(slots=True)
+class _Begun:
+    """One schedule whose due slots are being handed over."""
+
+    entry: Entry
+    slots: list[tuple[datetime, Future[Any]]] = field(default_factory=list)
+    """What was begun for each, oldest first."""
+    error: Exception | None = None
+    """Why there are not more of them."""
+
+
 class HandOver:
     """Hands over what is due."""
 
@@ -59,7 +74,7 @@ class HandOver:
         agenda: Agenda,
         schedules: ScheduleStore,
         rules: RuleBook,
-        launch: Callable[[ScheduledLaunch], object],
+        launch: Launch,
     ):
         self._agenda = agenda
         self._schedules = schedules
@@ -74,10 +89,11 @@ class HandOver:
 
     def hand_over(self, entries: Sequence[Entry], now: datetime) -> None:
         """Hand over the slots of these schedules that are due; each is planned anew. Returns when all are."""
-        if len(entries) == 1:
-            self._handle(entries[0], now)  # most ticks; another thread would only cost time
-            return
-        for _ in self._threads.map(partial(self._handle, now=now), entries):
+        # Most ticks have one; another thread would only cost time.
+        each = map if len(entries) == 1 else self._threads.map
+        begun = [one for one in each(partial(self._begin, now=now), entries) if one is not None]
+        failed = [one.entry for one in begun if not self._has_finished(one, now)]
+        for _ in self._threads.map(partial(self._give_up, now=now), failed):
             pass
 
     def check(self, entry: Entry, now: datetime) -> bool:
@@ -94,20 +110,42 @@ class HandOver:
         with self._check_lock:
             return not isinstance(self._attempt(entry, work), Unavailable)
 
-    def _handle(self, entry: Entry, now: datetime) -> None:
-        """Hand over the due slots of one schedule. What goes wrong disturbs no other one."""
+    def _begin(self, entry: Entry, now: datetime) -> _Begun | None:
+        """Begin to start the due slots of one schedule. None where there is nothing to finish."""
         if not self._agenda.holds(entry):
-            return
-        retry_at = now + timedelta(seconds=RETRY_SECONDS)
+            return None
         if not entry.is_checked:
             # The one that takes its place is due at once if it is due.
             if not self.check(entry, now):
-                self._agenda.plan(entry, retry_at)
-            return
-        error = self._attempt(entry, lambda: self._start_due(entry, now))
+                self._agenda.plan(entry, now + RETRY)
+            return None
+        begun = _Begun(entry)
+        try:
+            self._begin_due(begun, now)
+        except Exception as error:  # noqa: BLE001  told when those before it are finished
+            begun.error = error
+        return begun
+
+    def _has_finished(self, begun: _Begun, now: datetime) -> bool:
+        """Wait until what was begun is durable, and plan the schedule anew. False if its next slot cannot start."""
+        entry = begun.entry
+        error = self._attempt(entry, lambda: _wait_for(begun))
         if error is not None and not isinstance(error, Unavailable):
-            error = self._attempt(entry, lambda: self._give_up(entry, now))
-        self._agenda.plan(entry, entry.next_slot() if error is None else retry_at)
+            return False
+        self._agenda.plan(entry, entry.next_slot() if error is None else now + RETRY)
+        return True
+
+    def _give_up(self, entry: Entry, now: datetime) -> None:
+        """Record the slot that could not start; those after it are due at the next tick."""
+
+        def work() -> None:
+            slot = entry.next_slot()
+            if slot is not None:
+                self._skip(entry, slot, reason=f"could not start: {entry.problem}", now=now).result()
+                entry.handled_until = slot
+
+        error = self._attempt(entry, work)
+        self._agenda.plan(entry, entry.next_slot() if error is None else now + RETRY)
 
     def _attempt(self, entry: Entry, work: Callable[[], None]) -> Exception | None:
         try:
@@ -122,7 +160,8 @@ class HandOver:
             return error
         return None
 
-    def _start_due(self, entry: Entry, now: datetime) -> None:
+    def _begin_due(self, begun: _Begun, now: datetime) -> None:
+        entry = begun.entry
         if entry.rule is None or entry.spec is None:
             return
         spec, row = entry.spec, entry.row
@@ -134,7 +173,8 @@ class HandOver:
             catchup_max=spec.catchup_max,
         )
         if due.skipped is not None:
-            self._skip(entry, due.skipped.last, reason=due.skipped.reason, now=now)
+            skipped = self._skip(entry, due.skipped.last, reason=due.skipped.reason, now=now)
+            begun.slots.append((due.skipped.last, skipped))
         for slot in due.start:
             if not self._agenda.holds(entry):
                 return
@@ -149,18 +189,26 @@ class HandOver:
                 has_input=row.has_input,
                 revision=row.revision,
             )
-            self._launch(launch)
-            entry.handled_until = slot
-            entry.problem = None
+            begun.slots.append((slot, self._launch(launch)))
 
-    def _skip(self, entry: Entry, slot: datetime, *, reason: str, now: datetime) -> None:
-        revision = entry.row.revision
-        if self._schedules.record_skipped(entry.row.id, slot, reason=reason, at=now, revision=revision):
-            logger.warning("skipped: %s", reason, extra={"flow": entry.row.flow})
+    def _skip(self, entry: Entry, slot: datetime, *, reason: str, now: datetime) -> Future[bool]:
+        row = entry.row
+
+        def tell(done: Future[bool]) -> None:
+            if done.exception() is None and done.result():
+                logger.warning("skipped: %s", reason, extra={"flow": row.flow})
+
+        skipped = self._schedules.record_skipped(row.id, slot, reason=reason, at=now, revision=row.revision)
+        skipped.add_done_callback(tell)
+        return skipped
+
+
+def _wait_for(begun: _Begun) -> None:
+    """Raises what kept a slot from being handed over; those before it are done with then."""
+    entry = begun.entry
+    for slot, done in begun.slots:
+        done.result()
         entry.handled_until = slot
-
-    def _give_up(self, entry: Entry, now: datetime) -> None:
-        """Record the slot that could not start; those after it are due at the next tick."""
-        slot = entry.next_slot()
-        if slot is not None:
-            self._skip(entry, slot, reason=f"could not start: {entry.problem}", now=now)
+        entry.problem = None
+    if begun.error is not None:
+        raise begun.error

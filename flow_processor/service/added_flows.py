@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from flow_processor.clock import from_epoch
@@ -101,7 +102,7 @@ class AddedFlows:
         return AddedFlow(
             flow_id=added.schedule_id,
             path=added.flow,
-            origin="autostart" if added.origin is Origin.AUTOSTART else "api",
+            origin=added.origin.value,
             cron=added.cron,
             every_seconds=added.every_seconds,
             timezone=added.timezone,
@@ -113,7 +114,7 @@ class AddedFlows:
             problem=added.problem,
         )
 
-    def launch(self, due: ScheduledLaunch) -> None:
+    def launch(self, due: ScheduledLaunch) -> Future[RunRow | None]:
         """Start the run of a slot; claim and run are one transaction, so a slot starts at most one."""
 
         def claim(connection: Connection, run: RunRow) -> bool:
@@ -139,4 +140,4 @@ class AddedFlows:
             waits_its_turn=due.is_missed,
         )
         payload = self._given().input_of(due.schedule_id) if due.has_input else None
-        self._launcher.launch(due.flow, payload=payload, params=dict(due.params), cause=cause)
+        return self._launcher.launch_soon(due.flow, payload=payload, params=dict(due.params), cause=cause)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flow_processor.run import Trigger
 from flow_processor.store import Connection
@@ -26,3 +27,5 @@ class Cause:
     """Done in the transaction that inserts the run; False means that somebody else had it: nothing starts."""
     waits_its_turn: bool = False
     """Where the flow is running: wait for the lock, whatever its `on_conflict` (a missed slot that is made up)."""
+    item: Mapping[str, Any] | None = None
+    """What the run has as `__item__`."""

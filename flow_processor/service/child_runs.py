@@ -202,6 +202,7 @@ class ChildRuns:
                 parent=parent.id,
                 parent_path=path,
                 parent_index=int(index),
+                daemon=self._store.daemon,
             )
             for index, payload, params in elements
         ]

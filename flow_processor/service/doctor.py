@@ -11,6 +11,7 @@ from flow_processor.clock import Clock
 from flow_processor.errors import DataFolderInUse, OctospoolError, StoreUnavailable
 from flow_processor.locks import DataFolderLock, LockFile
 from flow_processor.service.container_findings import in_engine
+from flow_processor.service.daemon_id import daemon_id
 from flow_processor.service.findings import Finding, Patient, in_folder, in_store
 from flow_processor.settings import Settings
 from flow_processor.store import database_file
@@ -97,19 +98,15 @@ def _treated(finding: Finding) -> Diagnosis:
 def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator[Finding]:
     free = shutil.disk_usage(settings.data_path).free
     facts.append(f"{free / 1e9:.1f} GB free on the disk of {settings.data_path}")
-    bug = (
-        ""
-        if is_safe_sqlite()
-        else " (has the WAL-reset bug, fixed in 3.51.3; one writer at a time avoids it)"
-    )
-    facts.append(f"SQLite {sqlite_version()}{bug}")
-    path = database_file(settings.database_url)
-    if path is None or not path.exists():
-        facts.append("there is no store yet; the first start makes one")
+    try:
+        checkup = _checkup(settings, facts)
+    except StoreUnavailable as error:
+        yield Finding(error.code, error.message)
+        checkup = None
+    if checkup is None:
         yield from in_folder(Patient(settings, None, in_use))
         yield from in_engine(settings)
         return
-    checkup = Checkup(path)
     try:
         is_whole = True
         for finding in _store(checkup, settings, facts):
@@ -124,9 +121,31 @@ def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         checkup.close()
 
 
+def _checkup(settings: Settings, facts: list[str]) -> Checkup | None:
+    """Somebody who looks at the store; None where there is none yet. Raises StoreUnavailable."""
+    path = database_file(settings.database_url)
+    if path is None:
+        from flow_processor.store.server_checkup import ServerCheckup
+
+        server = ServerCheckup(settings.database_url, daemon_id(settings.data_path, create=False))
+        facts.append(f"PostgreSQL {server.version()}; whether its files are whole pg_amcheck tells")
+        return server
+    bug = (
+        ""
+        if is_safe_sqlite()
+        else " (has the WAL-reset bug, fixed in 3.51.3; one writer at a time avoids it)"
+    )
+    facts.append(f"SQLite {sqlite_version()}{bug}")
+    if path.exists():
+        return Checkup(path)
+    facts.append("there is no store yet; the first start makes one")
+    return None
+
+
 def _store(checkup: Checkup, settings: Settings, facts: list[str]) -> Iterator[Finding]:
     """What is wrong with the store as a whole."""
     path = database_file(settings.database_url)
+    place = "the store" if path is None else f"the store {path}"
     try:
         schema = checkup.schema()
         damage = checkup.integrity()
@@ -136,9 +155,9 @@ def _store(checkup: Checkup, settings: Settings, facts: list[str]) -> Iterator[F
         return
     if damage:
         way_out = "stop the daemon and restore a backup: octospool restore FILE --force"
-        yield Finding("store_damaged", f"the store {path} is damaged: {'; '.join(damage)}. {way_out}")
+        yield Finding("store_damaged", f"{place} is damaged: {'; '.join(damage)}. {way_out}")
         return
-    facts.append(f"the store {path} is whole: {runs} runs, schema {schema}")
+    facts.append(f"{place} is whole: {runs} runs, schema {schema}")
     if schema > SCHEMA_VERSION:
         yield Finding(
             "store_too_new", f"a newer version of octospool wrote it; this one knows schema {SCHEMA_VERSION}"

@@ -105,7 +105,7 @@ def _clear(settings: Settings, lost: list[str]) -> None:
 
 def _rebuild(settings: Settings) -> None:
     path = database_file(settings.database_url)
-    assert path is not None  # noqa: S101  there is no other kind of store yet
+    assert path is not None  # noqa: S101  found of files only
     rebuild(path)
 
 

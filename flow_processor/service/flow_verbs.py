@@ -17,6 +17,7 @@ from flow_processor.service.health import (
     check_accepting,
     check_autostart,
     check_folders,
+    check_outbox,
     check_runs,
     check_scheduler,
     check_store,
@@ -146,6 +147,7 @@ class FlowVerbs(Parts):
         told = [
             check_autostart(self.added.problems()),
             check_webhooks(self.webhooks.problems()),
+            check_outbox(self.publisher.problems()),
             check_runs(self.lost_runs),
         ]
         return Readiness(ready=ready, checks=[*checks, *told])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from pathlib import Path
@@ -92,10 +92,29 @@ def check_runs(lost: LostRuns) -> Check:
     return Check(name="runs", ok=not lost.found, message=message)
 
 
+def check_daemons(told: Sequence[str]) -> Check:
+    """Is every daemon there that runs wait for?"""
+    message = "; ".join(told) or "no run waits for another daemon that is away"
+    return Check(name="daemons", ok=not told, message=message)
+
+
 def check_autostart(problems: Sequence[str]) -> Check:
     """Are all entries of autostart in force?"""
     message = "; ".join(problems) or "all entries in force"
     return Check(name="autostart", ok=not problems, message=message)
+
+
+def check_queues(stuck: Sequence[str], paused: Collection[str]) -> Check:
+    """Are queues worked off, as far as nobody has paused them?"""
+    standing = [f"'{queue}' is paused" for queue in sorted(paused)]
+    message = "; ".join([*stuck, *standing]) or "all are worked off"
+    return Check(name="queues", ok=not stuck, message=message)
+
+
+def check_outbox(problems: Sequence[str]) -> Check:
+    """Do queues take the results of steps that are sent there?"""
+    message = "; ".join(problems) or "all results are put on their queues"
+    return Check(name="outbox", ok=not problems, message=message)
 
 
 def check_webhooks(problems: Sequence[str]) -> Check:

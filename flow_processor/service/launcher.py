@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -12,12 +14,13 @@ from flow_processor.documents import did_you_mean
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.losses import error_record
 from flow_processor.engine.sizes import size_of
-from flow_processor.errors import FlowRunning, InvalidRequest, ShuttingDown, SpecError
+from flow_processor.errors import FlowRunning, InvalidRequest, ShuttingDown, SpecError, StoreUnavailable
 from flow_processor.flow_files import Bundle, FlowLibrary
 from flow_processor.flow_files.defaults import defaults_in
 from flow_processor.journal import Event, JournalRow, WireRow, to_wire
 from flow_processor.own_code.manifest import flow_texts, manifest_of
 from flow_processor.run import RunStatus, Trigger, new_run_id
+from flow_processor.service.acceptance import Acceptance, Acceptances
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.cause import Cause
 from flow_processor.service.live_runs import LiveRuns
@@ -52,10 +55,19 @@ class Launcher:
         self._live = live
         self._cancels = cancels
         self._clock = clock
+        self._acceptances = Acceptances()
         self.known_versions: set[str] = set()
         """Hashes of flow texts that the store has, as far as this daemon has seen."""
         self.is_closed = False
         """True: nothing new is accepted."""
+
+    def start(self) -> None:
+        """Begin to finish what `launch_soon` begins."""
+        self._acceptances.start()
+
+    def stop(self) -> None:
+        """Finish what `launch_soon` has begun. Close it before."""
+        self._acceptances.stop()
 
     def check_open(self) -> None:
         """Raises ShuttingDown once nothing new is accepted."""
@@ -78,12 +90,33 @@ class Launcher:
         InvalidRequest (`params_invalid`: all that is wrong with `params`; `unknown_step`), ShuttingDown,
         StoreUnavailable.
         """
+        return self._begin(path, payload=payload, params=params, cause=cause, until=until).finish()
+
+    def launch_soon(
+        self, path: str, *, payload: Any, params: dict[str, Any] | None, cause: Cause
+    ) -> Future[RunRow | None]:
+        """The same for who has many runs to launch: it does not wait for the commit, so that they share some.
+
+        What `launch` raises is raised at once; only StoreUnavailable comes by the future. Callbacks of the future
+        hold up the runs behind this one.
+        """
+        return self._acceptances.add(self._begin(path, payload=payload, params=params, cause=cause))
+
+    def _begin(
+        self,
+        path: str,
+        *,
+        payload: Any,
+        params: dict[str, Any] | None,
+        cause: Cause,
+        until: str | None = None,
+    ) -> Acceptance:
         self.check_open()
         bundle = self.bundle_of(path)
         values = clean_params(bundle.spec.params, params or {})
         run = self._new_run(bundle, payload=payload, params=values, cause=cause)
         rows = [] if until is None else [bound(bundle, until, cause, at=run.created_at)]
-        return self.accept(run, bundle, cause, rows=[to_wire(row) for row in rows])
+        return self._begin_to_accept(run, bundle, cause, [to_wire(row) for row in rows])
 
     def bundle_of(self, path: str) -> Bundle:
         """The flow at `path` as it would be launched now. Raises FlowNotFound, SpecError."""
@@ -98,14 +131,19 @@ class Launcher:
 
         `rows` are the journal that it begins with.
         """
+        return self._begin_to_accept(run, bundle, cause, rows).finish()
+
+    def _begin_to_accept(
+        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
+    ) -> Acceptance:
         rule = bundle.spec.concurrency
         self._turns.set_rule(run.flow, rule)
         lines_up = cause.waits_its_turn or rule.on_conflict in (OnConflict.QUEUE, OnConflict.REPLACE)
         if lines_up and rule.on_conflict is not OnConflict.PARALLEL:
-            return self._accept_and_line_up(run, bundle, cause, rows)
-        holder = self._turns.take(run.flow, run.id)
+            return self._begin_to_line_up(run, bundle, cause, rows)
+        holder = self._turns.take_here(run.flow, run.id)
         if holder is None:
-            return self._accept_and_start(run, bundle, cause, rows)
+            return self._begin_to_start(run, bundle, cause, rows)
         return self._overlap(run, bundle, cause, holder)
 
     def _check_expressions(self, bundle: Bundle) -> None:
@@ -138,13 +176,27 @@ class Launcher:
             created_at=now.timestamp(),
             schedule_id=cause.schedule_id,
             slot=cause.slot,
+            item=None if cause.item is None else dict(cause.item),
+            daemon=self._store.daemon,
         )
 
-    def _record(self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow] = ()) -> bool:
-        """Make the run durable. False where `cause.claim` refused it."""
-        is_new_version = bundle.hash not in self.known_versions
+    def _record(
+        self,
+        run: RunRow,
+        bundle: Bundle,
+        cause: Cause,
+        rows: Sequence[WireRow] = (),
+        *,
+        has_lock: bool = False,
+    ) -> Future[bool]:
+        """Make the run durable. False where `cause.claim` refused it; HeldElsewhere where it has the flow's lock here
+        but another daemon's run has it too."""
+        # Another daemon may have pruned the text meanwhile.
+        is_new_version = bundle.hash not in self.known_versions or self._store.daemon is not None
 
         def record(connection: Connection) -> bool:
+            if has_lock:
+                self._turns.claim(connection, run)
             if cause.claim is not None and not cause.claim(connection, run):
                 return False
             if is_new_version:
@@ -155,51 +207,56 @@ class Launcher:
                 count_bytes(connection, run.id, size_of(rows, ()))
             return True
 
-        is_recorded = self._store.writer.run(record)
-        if is_recorded:
+        return self._store.writer.submit(record)
+
+    def _begin_to_start(
+        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
+    ) -> Acceptance:
+        """The lock is taken (or not needed): record the run, then hand it over."""
+
+        def go_on() -> None:
             self.known_versions.add(bundle.hash)
-        return is_recorded
+            self._live.add(run)
+            # A journal to begin with is read from the store, and the texts with it.
+            self._engine.submit(run, flows=None if rows else bundle.flows)
 
-    def _accept_and_start(
-        self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
-    ) -> RunRow | None:
-        """The lock is taken (or not needed): record the run and hand it over."""
-        is_accepted = False
+        def take_back() -> None:
+            self._turns.give_back(run)
+
         try:
-            is_accepted = self._record(run, bundle, cause, rows)
-        finally:
-            if not is_accepted:
-                self._turns.give_back(run)
-        if not is_accepted:
-            return None
-        self._live.add(run)
-        # A journal to begin with is read from the store, and the texts with it.
-        self._engine.submit(run, flows=None if rows else bundle.flows)
-        return run
+            recorded = self._record(run, bundle, cause, rows, has_lock=True)
+            return Acceptance(run, recorded, go_on, take_back, partial(self._overlap, run, bundle, cause))
+        except StoreUnavailable:  # it is closed
+            take_back()
+            raise
 
-    def _accept_and_line_up(
+    def _begin_to_line_up(
         self, run: RunRow, bundle: Bundle, cause: Cause, rows: Sequence[WireRow]
-    ) -> RunRow | None:
+    ) -> Acceptance:
         """Record the run first; it starts when its turn comes."""
-        if not self._record(run, bundle, cause, rows):
-            return None
-        self._live.add(run)
-        self._turns.line_up(run)
-        if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
-            self._cancels.replace_others(run)
-        return run
 
-    def _overlap(self, run: RunRow, bundle: Bundle, cause: Cause, holder: str) -> RunRow | None:
+        def go_on() -> None:
+            self.known_versions.add(bundle.hash)
+            self._live.add(run)
+            self._turns.line_up(run)
+            if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
+                self._cancels.replace_others(run)
+
+        return Acceptance(run, self._record(run, bundle, cause, rows), go_on)
+
+    def _overlap(self, run: RunRow, bundle: Bundle, cause: Cause, holder: str) -> Acceptance:
         """The flow is running: refuse the call, or record that this run was skipped."""
         if bundle.spec.concurrency.on_conflict is OnConflict.REJECT and cause.trigger is not Trigger.SCHEDULE:
             raise flow_is_running(run.flow, holder)
         message = f"flow '{run.flow}' is running (run {holder} holds its lock)"
         error = error_record("overlap", message)
         skipped = replace(run, status=RunStatus.SKIPPED, ended_at=run.created_at, error=error)
-        if not self._record(skipped, bundle, cause):
-            return None
-        logger.warning("skipped: %s", message, extra={"run": run.id, "flow": run.flow})
-        return skipped
+
+        def go_on() -> None:
+            self.known_versions.add(bundle.hash)
+            logger.warning("skipped: %s", message, extra={"run": run.id, "flow": run.flow})
+
+        return Acceptance(skipped, self._record(skipped, bundle, cause), go_on)
 
 
 def bound(bundle: Bundle, until: str, cause: Cause, *, at: float, seq: int = 0) -> JournalRow:

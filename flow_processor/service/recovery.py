@@ -91,6 +91,14 @@ class Recovery:
         for parent in self._store.children.waiting_parents():
             self._engine.wake(parent)
 
+    def take_over(self, run_id: str) -> None:
+        """Go on with a queued run that another daemon accepted. Raises StoreUnavailable."""
+        run = self._store.runs.get(run_id)
+        if run is not None and run.status is RunStatus.QUEUED and self._is_known(run):
+            logger.info("taken over from another daemon", extra=_where(run))
+            self._live.add(run)
+            self._turns.line_up(run)
+
     def stop(self) -> None:
         """Wait for no more orphans."""
         self._is_stopping.set()

@@ -30,7 +30,7 @@ from flow_processor.service.placement import (
     set_mark,
 )
 from flow_processor.settings import Settings
-from flow_processor.store import Connection, Store
+from flow_processor.store import Connection, Store, database_file
 from flow_processor.store.daemon_rows import end_run
 
 ASIDE = "before-restore"
@@ -82,6 +82,11 @@ def restore_backup(settings: Settings, source: Path, *, force: bool, clock: Cloc
     Raises DataFolderInUse, RestoreRefused unless `force`, BackupInvalid, StoreUnavailable, DiskFull, RestoreFailed;
     RestoreUnfinished where it breaks off in the middle.
     """
+    if database_file(settings.database_url) is None:
+        raise RestoreRefused(
+            "the store is on PostgreSQL, whose own tools put a dump back (pg_restore); see docs/postgresql.md",
+            code="store_on_server",
+        )
     folder = DataFolderLock(settings.data_path, clock=clock)
     with _before_anything_changes(settings):
         settings.data_path.mkdir(parents=True, exist_ok=True)

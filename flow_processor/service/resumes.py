@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.outputs import to_send
 from flow_processor.errors import InvalidRequest, RunNotFound, RunNotInterrupted, StepError, StoreUnavailable
-from flow_processor.journal import from_wire
+from flow_processor.journal import JournalRow, from_wire
 from flow_processor.run import RunStatus
 from flow_processor.run_state import StepRecord, fold
 from flow_processor.service.cancels import RECORD_SECONDS
@@ -24,9 +24,12 @@ from flow_processor.store import Store
 from flow_processor.store.daemon_rows import reopen_run
 from flow_processor.store.runs import RunRow
 
+Placed = TypeVar("Placed", StepRecord, JournalRow)
+"""What has the path of a step."""
+
 
 class ResumeMode(StrEnum):
-    """What is to become of a step that was under way when its worker died."""
+    """What is to become of a step of which nobody knows whether it took effect."""
 
     RERUN = "rerun"
     SKIP = "skip"
@@ -75,9 +78,9 @@ class Resumes:
             raise _not_interrupted(run_id, run.status)
         bundle = self._flows.bundle(run.flow, run.flow_hash)
         doubtful = fold(from_wire(wire) for wire in wires).in_doubt()
-        chosen = _chosen(doubtful, mode=mode, step=step)
+        chosen = chosen_of(doubtful, mode=mode, step=step)
         if mode is ResumeMode.VALUE:
-            _check_output(chosen[0], value)
+            check_output(chosen[0].path, chosen[0].output, value)
         if not self._live.is_freed(run_id, RECORD_SECONDS):
             raise StoreUnavailable(f"run {run_id} has only just ended; try again in a moment")
         self._turns.set_rule(run.flow, bundle.spec.concurrency)
@@ -110,8 +113,8 @@ class Resumes:
         )
 
 
-def _chosen(doubtful: list[StepRecord], *, mode: ResumeMode | None, step: str | None) -> list[StepRecord]:
-    """Those of the doubtful steps that the mode is for."""
+def chosen_of(doubtful: Sequence[Placed], *, mode: ResumeMode | None, step: str | None) -> list[Placed]:
+    """Those of the doubtful steps that the mode is for. Raises InvalidRequest."""
     named = ", ".join(f"'{record.path}'" for record in doubtful)
     if mode is None and doubtful:
         message = (
@@ -120,7 +123,7 @@ def _chosen(doubtful: list[StepRecord], *, mode: ResumeMode | None, step: str | 
         )
         raise InvalidRequest(message, details={"steps": [record.path for record in doubtful]})
     if step is None:
-        chosen = doubtful
+        chosen = list(doubtful)
     else:
         chosen = [record for record in doubtful if record.path == step]
         chosen = chosen or [record for record in doubtful if step_name(record.path) == step]
@@ -133,12 +136,12 @@ def _chosen(doubtful: list[StepRecord], *, mode: ResumeMode | None, step: str | 
     return chosen
 
 
-def _check_output(record: StepRecord, value: Any) -> None:
-    """Raises InvalidRequest for a result that the step could not send to its queue."""
+def check_output(path: str, output: Mapping[str, Any] | None, value: Any) -> None:
+    """Raises InvalidRequest for a result that a step could not send where its `output` says."""
     try:
-        to_send(record.output, value)
+        to_send(output, value)
     except StepError as error:
-        raise InvalidRequest(f"'value' cannot be the result of '{record.path}': {error.message}") from error
+        raise InvalidRequest(f"'value' cannot be the result of '{path}': {error.message}") from error
 
 
 def step_name(path: str) -> str:

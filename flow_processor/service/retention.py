@@ -59,8 +59,9 @@ class Retention:
             try:
                 if not has_begun:
                     self._doubt.begin(self._store.removals.newest())
+                if not has_begun or self._store.daemon is not None:  # others delete runs whose files are here
                     self._pruning.delete_stray_files()
-                    has_begun = True
+                has_begun = True
                 self._pass()
             except StoreUnavailable as error:
                 logger.warning("old runs cannot be deleted now: %s", error)

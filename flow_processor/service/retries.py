@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flow_processor.clock import Clock
-from flow_processor.errors import Conflict, NothingFailed, RunInDoubt, RunIsLive, RunNotFound, RunWasSkipped
+from flow_processor.errors import Conflict, NothingFailed, RunIsLive, RunNotFound, RunWasSkipped
 from flow_processor.flow_files import Bundle, ancestors
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire, to_wire
 from flow_processor.result_files import ResultFiles, ResultLost
@@ -19,6 +19,14 @@ from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
 from flow_processor.service.launcher import Launcher, bound
 from flow_processor.service.live_runs import LiveRuns
+from flow_processor.service.resumes import ResumeMode
+from flow_processor.service.retry_doubts import (
+    Answer,
+    check_not_interrupted,
+    child_in_doubt,
+    is_unclear_error,
+    settled,
+)
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import clean_params
 from flow_processor.spec.step import is_graph
@@ -43,6 +51,8 @@ class RetryWish:
     """All values of the new run's parameters; None: those of the old run."""
     until: str | None = None
     """The step of the flow to end after; None: at its end."""
+    answer: Answer | None = None
+    """What came of steps that failed in doubt."""
 
 
 class Retries:
@@ -82,19 +92,11 @@ class Retries:
         self._live.is_freed(old.id, RECORD_SECONDS)
         launched = self._flows.bundle(old.flow, old.flow_hash)
         bundle = self._launcher.bundle_of(old.flow) if wish.use_current_flow else launched
-        journal = [from_wire(wire) for wire in wires]
-        _check_doubts(old, fold(journal))
-        self._check_children(old)
-        kept = kept_rows(
-            journal,
-            from_step=wish.from_step,
-            finally_steps=_finally_steps(launched),
-            handlers=_handlers(launched),
-            before=_before(bundle.spec),
-            order=[step.name for step in bundle.spec.steps] if wish.use_current_flow else (),
-            known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
-            failed_items=old.status in _WENT_WELL,
-        )
+        journal = [_sent(from_wire(wire)) for wire in wires]
+        state = fold(journal)
+        check_not_interrupted(old.id, old.flow, state)
+        self._check_children(old, wish)
+        kept = _kept(old, launched, bundle, wish, journal)
         was_cut_short = any(row.event is Event.BOUNDED for row in journal)
         if kept.restart is None and old.status in _WENT_WELL and not was_cut_short:
             message = (
@@ -102,7 +104,9 @@ class Retries:
             )
             raise NothingFailed(message, details={"run_id": old.id})
         run = self._new_run(old, bundle, wish, cause)
-        rows = self._first_rows(old, bundle, kept, wish, cause)
+        rows = self._first_rows(
+            old, bundle, replace(kept, begun=_begun(kept, journal, state, wish)), wish, cause
+        )
         try:
             self._adopt(run, old, kept.rows)
             # An interrupted run may be resumed just now: then there is nothing to try again.
@@ -118,13 +122,17 @@ class Retries:
             self._results.delete(run.id)
         return accepted
 
-    def _check_children(self, old: RunRow) -> None:
+    def _check_children(self, old: RunRow, wish: RetryWish) -> None:
         """The same for runs that are part of it: those that have not gone well are launched anew."""
-        for run_id in self._store.children.interrupted(old.id):
+        for run_id, status, error in self._store.children.undone(old.id):
+            if status is not RunStatus.INTERRUPTED:
+                if wish.answer is None and is_unclear_error(error, of_own_run=True):
+                    raise child_in_doubt(old.id, run_id, error)
+                continue
             found = self._store.runs.with_journal(run_id)
             if found is not None:
                 child, wires = found
-                _check_doubts(child, fold(from_wire(wire) for wire in wires))
+                check_not_interrupted(child.id, child.flow, fold(from_wire(wire) for wire in wires))
 
     def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
         now = self._clock.now()
@@ -142,12 +150,17 @@ class Retries:
             created_at=now.timestamp(),
             retry_of=old.id,
             attempt=old.attempt + 1,
+            daemon=self._store.daemon,
         )
 
     def _first_rows(
         self, old: RunRow, bundle: Bundle, kept: Kept, wish: RetryWish, cause: Cause
     ) -> list[WireRow]:
-        data = {"of": old.id, "from": wish.from_step or kept.restart, "by": cause.by}
+        data: dict[str, Any] = {"of": old.id, "from": wish.from_step or kept.restart, "by": cause.by}
+        if kept.begun:
+            data["begun"] = kept.begun
+        if wish.answer is not None:
+            data["mode"] = wish.answer.mode.value
         now = self._clock.now().timestamp()
         rows = [JournalRow(0, "", 0, Event.RETRIED, now, data), *kept.rows]
         if wish.until is not None:
@@ -167,6 +180,13 @@ class Retries:
                 raise Conflict(message, code="result_lost", details={"step": row.path}) from lost
 
 
+def _sent(row: JournalRow) -> JournalRow:
+    """The row as a run has it that keeps it: its result was put on its queue by the run that made it."""
+    if row.event is not Event.SUCCEEDED or "output" not in row.data:
+        return row
+    return replace(row, data={key: value for key, value in row.data.items() if key != "output"})
+
+
 def _check(old: RunRow) -> None:
     """Can the run be tried again at all?"""
     if not old.status.is_terminal:
@@ -176,17 +196,34 @@ def _check(old: RunRow) -> None:
         raise RunWasSkipped(message, details={"run_id": old.id})
 
 
-def _check_doubts(old: RunRow, state: RunState) -> None:
-    """A new run would silently do again what may have taken effect."""
-    doubtful = [record.path for record in state.in_doubt()]
-    if doubtful:
-        named = ", ".join(f"'{path}'" for path in doubtful)
-        message = (
-            f"run {old.id} is interrupted, in doubt: {named}; say what came of that, and the same run goes on: "
-            f"octospool runs resume {old.id} --mode rerun|skip|value (POST /api/runs/{old.id}/resume). "
-            f"To do everything anew launch {old.flow}"
+def _kept(
+    old: RunRow, launched: Bundle, bundle: Bundle, wish: RetryWish, journal: Sequence[JournalRow]
+) -> Kept:
+    """What is kept of the old run. Raises RunInDoubt and InvalidRequest."""
+    handlers = _handlers(launched)
+
+    def keep(rows: Sequence[JournalRow], stays: Collection[int]) -> Kept:
+        return kept_rows(
+            rows,
+            from_step=wish.from_step,
+            finally_steps=_finally_steps(launched),
+            handlers=handlers,
+            before=_before(bundle.spec),
+            order=[step.name for step in bundle.spec.steps] if wish.use_current_flow else (),
+            known_steps={step.name for step in bundle.spec.steps} if wish.use_current_flow else None,
+            failed_items=old.status in _WENT_WELL,
+            stays=stays,
         )
-        raise RunInDoubt(message, details={"run_id": old.id, "steps": doubtful})
+
+    return settled(old.id, journal, wish.answer, keep=keep, handlers=handlers)
+
+
+def _begun(kept: Kept, journal: Sequence[JournalRow], state: RunState, wish: RetryWish) -> list[str]:
+    """Paths of steps that may have been done in the old run, or in those before it which it tried again."""
+    if wish.from_step is not None or (wish.answer is not None and wish.answer.mode is ResumeMode.RERUN):
+        return kept.begun
+    seen = {row.path for row in journal}
+    return [*kept.begun, *sorted(state.begun - seen)]
 
 
 def _params(old: RunRow, bundle: Bundle, wish: RetryWish) -> dict[str, Any] | None:

@@ -151,7 +151,8 @@ class RunVerbs(Parts):
         FlowNotFound, SpecError, FlowRunning, ShuttingDown, Conflict `result_lost`.
         """
         params = None if wish.params is None else _json(wish.params)
-        wish = replace(wish, data=_json(wish.data), params=params)
+        said = None if wish.answer is None else replace(wish.answer, value=_json(wish.answer.value))
+        wish = replace(wish, data=_json(wish.data), params=params, answer=said)
         return self.history.summary(self.retries.retry(run_id, wish, Cause(trigger, by)))
 
     def delete_run(self, run_id: str) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from flow_processor.errors import OctospoolError
 from flow_processor.locks import FlowLocks
+from flow_processor.service.shared_locks import SharedLocks
 from flow_processor.spec.flow import ConcurrencySpec, OnConflict
+from flow_processor.store import Connection
 from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.service")
@@ -17,12 +19,19 @@ logger = logging.getLogger("octospool.service")
 LOCK_RETRY_SECONDS = 5.0
 """Pause before a lock is tried again that could not even be looked at (something else stands in its place)."""
 
+SHARED_RETRY_SECONDS = 1.0
+"""Likewise before one that another daemon's run may hold."""
+
 
 class Turns:
     """Hands out runs as their flows' locks admit. Thread safe."""
 
-    def __init__(self, locks: FlowLocks, *, hand_out: Callable[[RunRow], None]) -> None:
+    def __init__(
+        self, locks: FlowLocks, *, hand_out: Callable[[RunRow], None], shared: SharedLocks | None = None
+    ) -> None:
+        """`shared`: what holds a flow's limit over several daemons, where there are any."""
         self._locks = locks
+        self._shared = shared
         self._hand_out = hand_out
         self._guard = threading.Lock()
         self._lines: defaultdict[str, deque[RunRow]] = defaultdict(deque)
@@ -38,12 +47,33 @@ class Turns:
     def take(self, flow: str, run_id: str) -> str | None:
         """Take the flow's lock for a run, if it needs one: None when it has it, else the id of a holder.
 
-        Raises LockInvalid, PathRefused, DiskFull, or Unavailable `lock_unavailable`.
+        Raises LockInvalid, PathRefused, DiskFull, StoreUnavailable, or Unavailable `lock_unavailable`.
         """
+        holder = self.take_here(flow, run_id)
+        rule = self._rules[flow]
+        if holder is not None or self._shared is None or rule.on_conflict is OnConflict.PARALLEL:
+            return holder
+        try:
+            holder = self._shared.take(flow, run_id, rule.limit)
+        except BaseException:
+            self._locks.release(flow, run_id)
+            raise
+        if holder is not None:
+            self._locks.release(flow, run_id)
+        return holder
+
+    def take_here(self, flow: str, run_id: str) -> str | None:
+        """The same for a run that is still to be inserted: other daemons are asked in that transaction (`claim`)."""
         rule = self._rules[flow]
         if rule.on_conflict is OnConflict.PARALLEL:
             return None
         return self._locks.acquire(flow, run_id, rule.limit)
+
+    def claim(self, connection: Connection, run: RunRow) -> None:
+        """Take the lock over all daemons, in the transaction that inserts the run. Raises HeldElsewhere."""
+        rule = self._rules[run.flow]
+        if self._shared is not None and rule.on_conflict is not OnConflict.PARALLEL:
+            self._shared.claim(connection, run.flow, run.id, rule.limit)
 
     def line_up(self, run: RunRow) -> None:
         """Hand the run out when its turn comes; at once if it has come."""
@@ -60,6 +90,8 @@ class Turns:
                 logger.error(
                     "cannot remove the lock file: %s", error, extra={"run": run.id, "flow": run.flow}
                 )
+            if self._shared is not None and run.parent is None:
+                self._shared.free(run.flow, run.id)
             self._start_next(run.flow)
 
     def leave(self, run_id: str) -> RunRow | None:
@@ -92,17 +124,19 @@ class Turns:
             run = line[0]
             try:
                 if self.take(flow, run.id) is not None:
+                    if self._shared is not None:  # who has it there tells nobody here when it is free
+                        self._try_later(flow, SHARED_RETRY_SECONDS)
                     return
             except OctospoolError as error:
                 logger.error("cannot take the lock: %s", error, extra={"run": run.id, "flow": flow})
-                self._try_later(flow)
+                self._try_later(flow, LOCK_RETRY_SECONDS)
                 return
             line.popleft()
             self._hand_out(run)
 
-    def _try_later(self, flow: str) -> None:
+    def _try_later(self, flow: str, seconds: float) -> None:
         if flow not in self._retrying:
             self._retrying.add(flow)
-            again = threading.Timer(LOCK_RETRY_SECONDS, self.try_next, [flow])
+            again = threading.Timer(seconds, self.try_next, [flow])
             again.daemon = True
             again.start()

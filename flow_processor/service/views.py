@@ -216,7 +216,7 @@ class AddedFlow(View):
     path: str
     """The flow file below the flows folder."""
     origin: str
-    """`autostart` or `api`."""
+    """`flow`: it was added by a call, with the schedule of its file. `autostart`: config.yml names it."""
     cron: str | None
     """The cron rule in force."""
     every_seconds: float | None
@@ -271,6 +271,10 @@ class FlowFileView(View):
     """True: the file is broken now, and runs use the version from before."""
     webhook: str | None = None
     """Name of the webhook that starts it: `POST /hooks/NAME`."""
+    queue: str | None = None
+    """The queue whose items start it."""
+    files: str | None = None
+    """Pattern of the files that start it, below the data folder."""
 
 
 class FlowFileDetail(FlowFileView):
@@ -289,7 +293,8 @@ class Check(View):
     """One thing that readiness looks at."""
 
     name: str
-    """accepting, store, data, scheduler, workers, autostart or webhooks."""
+    """accepting, store, data, scheduler, workers; and what is told, but does not count: autostart, webhooks, runs,
+    queues, outbox."""
     ok: bool
     """False: see `message`."""
     message: str
@@ -300,7 +305,7 @@ class Readiness(View):
     """Can the daemon do its work?"""
 
     ready: bool
-    """True when every check is ok (autostart and webhooks are told, but do not count)."""
+    """True when every check is ok (but those that are only told)."""
     checks: list[Check]
     """What was looked at."""
 

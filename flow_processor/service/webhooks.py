@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,10 +22,12 @@ from flow_processor.errors import (
 )
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.flow_files.parsing import LoadedFlow
+from flow_processor.queues.rate import RateLimit
 from flow_processor.run import Trigger
 from flow_processor.secrets import SecretStore
 from flow_processor.service.cause import Cause
 from flow_processor.service.launcher import Launcher
+from flow_processor.service.sparing_log import SparingLog
 from flow_processor.service.views import View
 from flow_processor.service.webhook_input import input_of
 from flow_processor.service.webhook_proof import Headers, Proof, Unproven, prove
@@ -34,6 +37,9 @@ from flow_processor.store.deliveries import claim_delivery, run_of_delivery
 from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.webhooks")
+
+LOOKS_PER_SECOND = 20
+"""For so many calls a second it is looked whether flow files have changed; strangers call as often as they like."""
 
 TURNS = 64
 """Deliveries that are alike take turns; so many that are not alike may come at once."""
@@ -70,6 +76,10 @@ class Webhooks:
         self._clock = clock
         self._turns = [threading.Lock() for _ in range(TURNS)]
         self._no_key = secrets.token_bytes(32)
+        self._refusals = SparingLog(logger, clock=clock)
+        self._looking = threading.Lock()
+        self._hooks: Sequence[tuple[LoadedFlow, WebhookSpec]] = ()
+        self._looks = RateLimit(LOOKS_PER_SECOND, now=-math.inf)
 
     def receive(self, name: str, headers: Headers, body: bytes, *, sender: str) -> Received:
         """Start the flow that has the hook `name`; the run is durable when this returns. `sender` is the address that
@@ -80,11 +90,14 @@ class Webhooks:
         raises: FlowRunning, ShuttingDown, StoreUnavailable.
         """
         self._launcher.check_open()
-        found = [(flow, spec) for flow, spec in self._all() if spec.name == name]
+        found = [(flow, spec) for flow, spec in self._all_of_late() if spec.name == name]
         try:
             flow, spec, proof = self._proven(found, headers, body)
         except Unproven as why:
-            logger.warning("webhook '%s': refused: %s (%s)", name[:100], why, _from(sender, headers))
+            known = name if found else ""
+            self._refusals.warning(
+                known, "webhook '%s': refused: %s (%s)", name[:100], why, _from(sender, headers)
+            )
             raise Unauthorized("Unauthorized") from None
         if len(found) > 1:
             raise _unavailable(name, f"several flows have it: {', '.join(flow.path for flow, _ in found)}")
@@ -174,6 +187,17 @@ class Webhooks:
                     f"{' and '.join(files)} have a webhook '{name}': a call of it starts none of them"
                 )
         return found
+
+    def _all_of_late(self) -> Sequence[tuple[LoadedFlow, WebhookSpec]]:
+        """As they are now or, while very many call, were at most a second ago."""
+        now = self._clock.monotonic()
+        with self._looking:
+            may_look = self._looks.room(now) > 0
+            if may_look:
+                self._looks.take(now)
+        if may_look:
+            self._hooks = list(self._all())
+        return self._hooks
 
     def _all(self) -> Iterator[tuple[LoadedFlow, WebhookSpec]]:
         for _, flow in sorted(self._library.webhooks().items()):

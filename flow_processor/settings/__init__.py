@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from flow_processor.errors import Problem, SettingsError
 from flow_processor.own_code.folders import CODE_FOLDERS
+from flow_processor.queues.amqp_address import broker_address, missing_package
 from flow_processor.settings.config_file import (
     ApiSettings,
     AutostartEntry,
@@ -22,6 +23,7 @@ from flow_processor.settings.config_file import (
     ShellSettings,
 )
 from flow_processor.settings.sources import Sources
+from flow_processor.settings.store_address import address_problem
 from flow_processor.settings.tokens import NamedToken, Role, named_tokens, token_problems
 from flow_processor.settings.variables import DEFAULT_TOKEN, MIN_TOKEN_LENGTH, VARIABLES, Variable
 from flow_processor.spec.docker import DEFAULT_HOST, DockerSettings, engine_host
@@ -185,7 +187,7 @@ class Settings:
         keys = (self.tls_cert, self.tls_key)
         own = (
             *("workers", "handover", "results", "daemon.json", "daemon.lock", "containers.id"),
-            *("before-restore", "restore-unfinished"),
+            *("before-restore", "restore-unfinished", "daemon.id"),
         )
         return (
             self.flows_path,
@@ -229,6 +231,7 @@ def _contradictions(settings: Settings, sources: Sources) -> list[Problem]:
         *_named_token_problems(settings, sources),
         *_tls_problems(settings, sources),
         *_docker_problems(settings),
+        *_broker_problems(settings, sources),
         *_not_yet(settings, sources),
     ]
 
@@ -274,13 +277,20 @@ def _not_yet(settings: Settings, sources: Sources) -> list[Problem]:
     if settings.engine == "celery":
         hint = "leave it out, or set it to local"
         problems.append(sources.problem("engine", "celery is not available yet in this version", hint=hint))
-    if not settings.database_url.startswith("sqlite:///"):
-        message = "only sqlite:/// is available in this version"
-        problems.append(sources.problem("database_url", message, hint="leave it out for the default"))
-    if settings.broker_url is not None:
-        message = "a message broker is not available yet in this version"
-        problems.append(sources.problem("broker_url", message, hint="leave it out"))
+    if (wrong := address_problem(settings.database_url)) is not None:
+        problems.append(sources.problem("database_url", wrong[0], hint=wrong[1]))
     return problems
+
+
+def _broker_problems(settings: Settings, sources: Sources) -> list[Problem]:
+    if settings.broker_url is None:
+        return []
+    try:
+        broker_address(settings.broker_url)
+    except ValueError as error:
+        return [sources.problem("broker_url", str(error), hint="or leave it out: queues are folders then")]
+    missing = missing_package()
+    return [] if missing is None else [sources.problem("broker_url", missing, code="package_missing")]
 
 
 def _docker_problems(settings: Settings) -> list[Problem]:

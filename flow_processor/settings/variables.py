@@ -190,7 +190,7 @@ VARIABLES: tuple[Variable, ...] = (
         Annotated[str, Field(min_length=1)],
         None,
         "URL",
-        "The history; `sqlite:///` and a path. Other databases are not available yet.",
+        "The store: `sqlite:///` and a path, or `postgresql://user:password@host/database`.",
         is_secret=True,
     ),
     Variable(
@@ -201,7 +201,8 @@ VARIABLES: tuple[Variable, ...] = (
         Annotated[str, Field(min_length=1)],
         None,
         "URL",
-        "The message broker of ENGINE=celery. Not available yet.",
+        "Queues are at this message broker (RabbitMQ): `amqp://user:password@host:port/virtual-host`, or `amqps://…`;"
+        " see docs/rabbitmq.md. Left out: they are folders.",
         is_secret=True,
     ),
     Variable(

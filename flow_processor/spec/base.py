@@ -56,5 +56,6 @@ def _relative(value: str) -> str:
 RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_relative)]
 """A path inside a folder that is named by the field's description; `/` separates on every system."""
 
-QueueName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+QUEUE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+QueueName = Annotated[str, Field(min_length=1, max_length=100, pattern=QUEUE_NAME_PATTERN)]
 """What a queue is called: it is also a folder, and part of an address."""

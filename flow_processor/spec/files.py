@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import takewhile
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -57,3 +58,10 @@ class FilesSpec(AttemptsSpec):
     """What becomes of the file when its run has ended. `keep`: it stays, and starts nothing again until it changes.
     `move`: it goes to `done/` beside it, or to `failed/` with a file that tells why. `delete`: it is deleted, or goes
     to `failed/`. Where several flows watch it: when all of their runs have ended."""
+
+    @property
+    def folder(self) -> str:
+        """The folder in front of the first wildcard, below the data folder; `""` for the data folder itself."""
+        folders = self.path.split("/")[:-1]
+        plain = takewhile(lambda name: not set(name) & set(WILDCARDS), folders)
+        return "/".join(plain)

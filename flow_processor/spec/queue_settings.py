@@ -70,6 +70,10 @@ class QueuesSettings(Spec):
             return for_all
         return _on_top(own, for_all)
 
+    def max_item_bytes(self) -> dict[str, int]:
+        """The largest item of each queue of which something is said, in bytes; that of all others under DEFAULTS."""
+        return {name: int(self.of(name).max_item_bytes) for name in (DEFAULTS, *self.by_name)}
+
 
 _S = TypeVar("_S", bound=Spec)
 

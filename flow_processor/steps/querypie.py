@@ -57,26 +57,25 @@ which `run` goes on behind the submission. A `retry` of the step itself is refus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
 from flow_processor.clock import to_text
-from flow_processor.environment import secret_value
-from flow_processor.errors import StepCancelled, StepError, StepTimeout
+from flow_processor.errors import StepError
 from flow_processor.expressions.rendered import checked
 from flow_processor.factory import StepType, step_type
-from flow_processor.paths import inside
 from flow_processor.querypie.calls import Calls
-from flow_processor.querypie.client import Access, Client, Voice
 from flow_processor.querypie.lifecycle import Call, Do, Lifecycle
 from flow_processor.querypie.options import Action, ApprovalStep, QueryPieOptions
 from flow_processor.querypie.standing import due_step
+from flow_processor.querypie.step_calls import calls_of
 from flow_processor.querypie.submission import submission
 from flow_processor.querypie.wanted import Wanted, rendered
-from flow_processor.spec.step import OnInterrupt, RetrySpec, StepSpec
+from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import JsonValue, StepContext, StepResult
 
 _STEPS: TypeAdapter[list[ApprovalStep]] = TypeAdapter(list[ApprovalStep])
@@ -112,21 +111,19 @@ CallStep.step_type = StepType(
 def run(options: QueryPieOptions, context: StepContext) -> StepResult:
     """Do what `action` says. Repeatable: the calls' own journal decides."""
 
-    def do(label: str, call: Call, *, once: bool = False, looks_first: bool = False) -> Any:
-        step = CallStep(
-            name=label,
-            call=_OneCall(lambda inner: call(_calls(options, inner), inner), once or looks_first),
-            on_interrupt=OnInterrupt.RERUN if looks_first else OnInterrupt.FAIL,
-        )
-        return context.run_nested(step, label).value
+    def do(label: str, call: Call, *, once: bool = False, outcome: str | None = None) -> Any:
+        def made(inner: StepContext) -> JsonValue:
+            with _marked(outcome):
+                return call(_calls(options, inner, outcome), inner)
+
+        return context.run_nested(CallStep(name=label, call=_OneCall(made, once)), label).value
 
     if options.action is Action.APPROVE:
         return StepResult(_approve(options, context, do))
     if options.action is Action.RUN:
         return StepResult(Lifecycle(Wanted.of(options, context), context, do).run())
     call = _single_call(options, context)
-    once, looks_first = options.action is Action.SUBMIT, options.action is Action.EXECUTE
-    return StepResult(do(options.action.value, call, once=once, looks_first=looks_first))
+    return StepResult(do(options.action.value, call, once=options.action is Action.SUBMIT))
 
 
 def _single_call(options: QueryPieOptions, context: StepContext) -> Call:
@@ -192,47 +189,31 @@ def _approve(options: QueryPieOptions, context: StepContext, do: Do) -> JsonValu
         remaining = calls.approve(workflow, user, comments, step=due)
         return {"step": due, "remaining": remaining, "at": to_text(inner.now())}
 
-    return do("approve", approve, looks_first=True)
+    return do("approve", approve)
 
 
-def _calls(options: QueryPieOptions, context: StepContext) -> Calls:
-    access = Access(
-        base_url=rendered(context, "base_url", options.base_url) or "",
-        token=secret_value(context.secret(options.secret), ("token",)),
-        auth_prefix=options.auth_prefix,
-        timeout_seconds=options.timeout_seconds,
-        verify=_verify(options, context),
-        retry=options.retry or RetrySpec(),
-        show_response=options.show_response,
-    )
-    voice = Voice(
-        log=lambda message, level: context.log(message, level=level),
-        wait=lambda seconds: _wait(context, seconds),
-        remaining=context.remaining_seconds,
-        redacted=context.redacted,
-        begun_before=context.begun_before,
-    )
-    return Calls(Client(access, voice), settle_seconds=options.settle_seconds)
+def _calls(options: QueryPieOptions, context: StepContext, outcome: str | None) -> Calls:
+    """The calls of one step inside; a POST that may take effect once is a step in that one, for its own row says
+    whether it may have been sent."""
+
+    def once(send: Callable[[bool], JsonValue]) -> JsonValue:
+        def made(inner: StepContext) -> JsonValue:
+            with _marked(outcome):
+                return send(inner.begun_before)
+
+        # Begun again by whoever goes on: it looks for the POST before, and sends none.
+        step = CallStep(name="send", call=_OneCall(made, True), on_interrupt=OnInterrupt.RERUN)
+        return context.run_nested(step, "send").value
+
+    return calls_of(options, context, once)
 
 
-def _wait(context: StepContext, seconds: float) -> None:
-    """Short, and in this worker: a step that may run only once must not be left in the middle."""
-    left = context.remaining_seconds()
-    is_too_long = left is not None and left <= seconds
-    if context.stop.wait(left if is_too_long else seconds):
-        raise StepCancelled("the run ended while QueryPie was waited for")
-    if is_too_long:
-        raise StepTimeout(f"step '{context.step_name}' did not end within its time limit")
-
-
-def _verify(options: QueryPieOptions, context: StepContext) -> bool | str:
-    if isinstance(options.verify, bool):
-        if not options.verify:
-            context.log("the server's certificate is not checked (verify: false)", level="warning")
-        return options.verify
-    path = inside(
-        context.folders.data, options.verify, what="querypie.verify", private=context.folders.private
-    )
-    if not path.is_file():
-        raise StepError(f"verify: there is no file {options.verify!r}", code="rest_tls")
-    return str(path)
+@contextmanager
+def _marked(outcome: str | None) -> Iterator[None]:
+    """Failures say what was done before, unless they know it better."""
+    try:
+        yield
+    except StepError as error:
+        if outcome is not None:
+            error.details.setdefault("outcome", outcome)
+        raise

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Integer, Text, cast, update
 
 from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
+from flow_processor.store.items import ItemLedger
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.outbox import Outbox
 from flow_processor.store.removals import RemovalReader
@@ -29,16 +30,20 @@ def store_files(url: str) -> list[Path]:
 class Store:
     """Opens the database at `url` (SQLAlchemy form) and brings it up to date. Raises StoreUnavailable."""
 
-    def __init__(self, url: str):
-        self.engine = open_database(url)
+    def __init__(self, url: str, *, daemon: str | None = None):
+        """`daemon`: which of those that share the store this is; None: it has the store for itself."""
+        self.engine = open_database(url, daemon)
+        self.daemon = daemon
+        """What rows that are this daemon's say; None: all are."""
         self.writer = Writer(self.engine)
-        self.runs = RunReader(self.engine)
+        self.runs = RunReader(self.engine, daemon)
         self.lists = RunLists(self.engine)
         self.stats = RunStatsReader(self.engine)
         self.journal = JournalReader(self.engine)
-        self.children = ChildRunReader(self.engine)
+        self.children = ChildRunReader(self.engine, daemon)
         self.removals = RemovalReader(self.engine)
-        self.outbox = Outbox(self.engine)
+        self.items = ItemLedger(self.engine, daemon)
+        self.outbox = Outbox(self.engine, daemon)
 
     def check(self, seconds: float) -> None:
         """Commit something. Raises StoreUnavailable, or TimeoutError if that takes longer than `seconds`."""

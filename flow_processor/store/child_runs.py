@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from flow_processor.run import LIVE_STATUSES, RunStatus
 from flow_processor.store.database import reading
+from flow_processor.store.mine import mine
 from flow_processor.store.runs import RunRow, run_values, to_row
 from flow_processor.store.tables import runs
 
@@ -96,8 +97,10 @@ def live_parents_of(connection: Connection, run_ids: Collection[str]) -> dict[st
 class ChildRunReader:
     """Reads them; every call uses a connection of its own."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, daemon: str | None = None):
+        """`daemon`: see `Store`; waiting parents are looked for among its runs."""
         self._engine = engine
+        self._mine = mine(runs.c.daemon, daemon)
 
     def of_step(self, parent: str, path: str) -> list[ChildRun]:
         """Those that stand for an element of a step, in the order of the elements."""
@@ -121,22 +124,22 @@ class ChildRunReader:
         """Ids of the waiting runs that others are part of."""
         children = runs.alias()
         is_parent = select(children.c.id).where(children.c.parent == runs.c.id).exists()
-        query = select(runs.c.id).where(runs.c.status == RunStatus.WAITING.value, is_parent)
+        query = select(runs.c.id).where(runs.c.status == RunStatus.WAITING.value, is_parent, *self._mine)
         with reading(self._engine) as connection:
             return set(connection.scalars(query))
 
-    def interrupted(self, parent: str) -> list[str]:
-        """Ids of the interrupted runs that are part of that run, or of runs that are part of it."""
-        found: list[str] = []
+    def undone(self, parent: str) -> list[tuple[str, RunStatus, dict[str, Any] | None]]:
+        """Id, status and error of runs that have not gone well and are part of that run, or of such a part of it."""
+        found: list[tuple[str, RunStatus, dict[str, Any] | None]] = []
         left = [parent]
         with reading(self._engine) as connection:
             while left:
                 looked, left = left[:LOOKED_INTO], left[LOOKED_INTO:]
-                query = select(runs.c.id, runs.c.status).where(runs.c.parent.in_(looked)).order_by(runs.c.id)
-                below = connection.execute(query).all()
-                found += [row.id for row in below if row.status == RunStatus.INTERRUPTED.value]
-                # Only what has not gone well can hold such a run, and only that would be done again.
-                left += [row.id for row in below if row.status not in _DONE]
+                columns = (runs.c.id, runs.c.status, runs.c.error)
+                mine = [runs.c.parent.in_(looked), runs.c.status.not_in(_DONE)]
+                below = connection.execute(select(*columns).where(*mine).order_by(runs.c.id)).all()
+                found += [(row.id, RunStatus(row.status), json.loads(row.error or "null")) for row in below]
+                left += [row.id for row in below]
         return found
 
     def live_parent_of(self, run_id: str) -> str | None:

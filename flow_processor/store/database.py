@@ -35,8 +35,8 @@ SCHEMA_VERSION = 5
 """The version that this program writes and reads."""
 
 
-def open_database(url: str) -> Engine:
-    """An engine over `url`, its schema brought up to date. Raises StoreUnavailable."""
+def open_database(url: str, daemon: str | None = None) -> Engine:
+    """An engine over `url`, its schema brought up to date. `daemon`: see `Store`. Raises StoreUnavailable."""
     if make_url(url).get_backend_name() == "postgresql":
         from flow_processor.store import postgresql  # here, because few stores are one
 
@@ -54,7 +54,7 @@ def open_database(url: str) -> Engine:
     except StoreUnavailable:
         engine.dispose()
         raise
-    return engine
+    return engine if daemon is None else engine.execution_options(daemon=daemon)
 
 
 def writing(engine: Engine) -> AbstractContextManager[Connection]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, select, tuple_, update
 
 from flow_processor.errors import InvalidRequest
 from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.daemons import schedules_changed
 from flow_processor.store.database import reading
 from flow_processor.store.schedule_rows import (
     Origin,
@@ -103,6 +104,7 @@ class GivenScheduleStore:
             if "input" in given:
                 values["input"] = _input_text(given["input"])
             connection.execute(update(schedules).where(mine).values(values))
+            schedules_changed(connection)
             return the_row(connection, schedule_id)
 
         return self._writer.run(operation)

@@ -55,7 +55,9 @@ def insert_late(connection: Connection, run_id: str, values: Rows) -> None:
 
 def insert_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:
     """Journal rows of a run, in a transaction that may also come to nothing."""
-    connection.execute(insert(journal), history_rows(run_id, rows)[journal])
+    for table, values in history_rows(run_id, rows).items():
+        if values:
+            connection.execute(insert(table), values)
 
 
 # Made once: making a statement costs more than running it.

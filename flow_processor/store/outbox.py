@@ -15,31 +15,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select
 
-from flow_processor.journal import DISPATCH_SPAN, OUTPUT_FIRST, Event
+from flow_processor.journal import OUTPUT_FIRST, Event
 from flow_processor.store.database import reading
+from flow_processor.store.mine import mine
 from flow_processor.store.tables import journal, outbox, runs
 from flow_processor.store.writer import Rows
 
 _SUCCEEDED = Event.SUCCEEDED.value
 
-_decode = json.JSONDecoder().raw_decode
-
 
 def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Those of the journal rows whose result is to be sent, as rows of the table.
-
-    Rows before the first dispatch are none of them: they are kept from another run, which has sent theirs.
-    """
+    """Those of the journal rows whose result is to be sent, as rows of the table."""
     return [
-        {"run_id": run_id, "seq": seq, "queue": _queue_in(data), "at": at}
+        {"run_id": run_id, "seq": seq, "queue": json.loads(data)["output"]["queue"], "at": at}
         for seq, _path, _attempt, event, at, data in rows
-        if event == _SUCCEEDED and data and data.startswith(OUTPUT_FIRST) and seq >= DISPATCH_SPAN
+        if event == _SUCCEEDED and data and data.startswith(OUTPUT_FIRST)
     ]
-
-
-def _queue_in(data: str) -> str:
-    output, _end = _decode(data, len(OUTPUT_FIRST))
-    return str(output["queue"])
 
 
 def forget_notes(connection: Connection, notes: Collection[Note]) -> None:
@@ -94,8 +85,11 @@ class Success:
 class Outbox:
     """Reads what is to be sent; every call uses a connection of its own."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, daemon: str | None = None):
+        """`daemon`: see `Store`; each sends what its own runs have made, for the files of large results are there."""
         self._engine = engine
+        own = select(runs.c.id).where(*mine(runs.c.daemon, daemon))
+        self._mine = () if daemon is None else (outbox.c.run_id.in_(own),)
         self.has_more = threading.Event()
         """Set after the commit of notes (`follow`); whoever sends them clears it."""
 
@@ -109,7 +103,7 @@ class Outbox:
         found: list[str] = []
         with reading(self._engine) as connection:
             # One look into the index for each queue, not one for each note.
-            first = select(func.min(outbox.c.queue))
+            first = select(func.min(outbox.c.queue)).where(*self._mine)
             while (
                 queue := connection.scalar(first.where(outbox.c.queue > found[-1]) if found else first)
             ) is not None:
@@ -119,7 +113,8 @@ class Outbox:
     def oldest(self, queue: str, count: int) -> list[Note]:
         """The first `count` notes of a queue, oldest first."""
         with reading(self._engine) as connection:
-            return [Note(*row) for row in connection.execute(_OLDEST, {"of_queue": queue, "count": count})]
+            query = _OLDEST.where(*self._mine) if self._mine else _OLDEST
+            return [Note(*row) for row in connection.execute(query, {"of_queue": queue, "count": count})]
 
     def success(self, note: Note) -> Success | None:
         """What the note is about; None if it is gone."""
@@ -129,7 +124,7 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """For each queue how many results are still to be sent to it; queues without any are left out."""
-        query = select(outbox.c.queue, func.count()).group_by(outbox.c.queue)
+        query = select(outbox.c.queue, func.count()).where(*self._mine).group_by(outbox.c.queue)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 

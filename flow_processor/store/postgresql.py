@@ -102,6 +102,7 @@ def alone(engine: Engine) -> Iterator[Connection]:
         transaction = connection.begin()
         try:
             number = connection.exec_driver_sql(_ALONE).scalar_one()
+            _refuse_dead(connection, engine.get_execution_options().get("daemon"))
             yield connection
         except BaseException:
             transaction.rollback()
@@ -112,6 +113,16 @@ def alone(engine: Engine) -> Iterator[Connection]:
             if error.connection_invalidated:
                 raise CommitUnknown(partial(_took_place, engine, number)) from error
             raise
+
+
+def _refuse_dead(connection: Connection, daemon: str | None) -> None:
+    """Raises StoreUnavailable `declared_dead` for a daemon whose runs others have by now."""
+    query = "SELECT 1 FROM daemons WHERE id = %s AND seen_at < 0"
+    if daemon is not None and connection.exec_driver_sql(query, (daemon,)).scalar() is not None:
+        raise StoreUnavailable(
+            "the database had lost sight of this daemon, and another one has taken its queued runs over; start it anew",
+            code="declared_dead",
+        )
 
 
 def _took_place(engine: Engine, number: int) -> bool:

@@ -5,6 +5,7 @@ The queries are SQL text, for a page may take forty of them: made by SQLAlchemy,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from flow_processor.clock import from_epoch
-from flow_processor.run import LIVE_STATUSES, RunFilter, RunStatus
+from flow_processor.run import LIVE_STATUSES, RunFilter, RunStatus, Trigger
 from flow_processor.store.spelling import Spelling, spelling_of
 
 MAX_STREAMS = 40
@@ -69,18 +70,22 @@ def plan_of(connection: Connection, wanted: RunFilter, now: float) -> Plan:
     statuses = _statuses(wanted)
     flows = _flows(connection, wanted)
     rest = list(_rest(spelling, wanted, now))
+    triggers = wanted.trigger
+    if wanted.queue is not None:
+        triggers = (Trigger.QUEUE,)
+        rest += [Where("trigger_by = ?", (wanted.queue,)), *in_("trigger", wanted.trigger)]
     streams: Iterable[Where]
-    if wanted.parent is not None or wanted.retry_of is not None:
+    if wanted.parent is not None or wanted.retry_of is not None or wanted.item is not None:
         # These are few enough to be looked at one by one.
-        streams = [_equal(parent=wanted.parent, retry_of=wanted.retry_of)]
-        rest += [*in_("status", statuses), *in_("trigger", wanted.trigger), *_of_flows(spelling, wanted)]
+        streams = [_equal(parent=wanted.parent, retry_of=wanted.retry_of).and_(*_of_item(wanted))]
+        rest += [*in_("status", statuses), *in_("trigger", triggers), *_of_flows(spelling, wanted)]
     elif flows is not None:
         # The index goes on with the status.
         streams = (_equal(flow=flow, status=status) for status, flow in product(statuses or _ALL, flows))
-        rest += in_("trigger", wanted.trigger)
-    elif wanted.trigger:
-        triggers = sorted(set(wanted.trigger))
-        streams = (_equal(trigger=one, status=status) for status, one in product(statuses or _ALL, triggers))
+        rest += in_("trigger", triggers)
+    elif triggers:
+        each = product(statuses or _ALL, sorted(set(triggers)))
+        streams = (_equal(trigger=one, status=status) for status, one in each)
         rest += _of_flows(spelling, wanted)
     else:
         streams = [_equal(status=status) for status in statuses] or [Where()]
@@ -141,7 +146,16 @@ def _of_flows(spelling: Spelling, wanted: RunFilter) -> list[Where]:
 
 def _equal(**values: str | None) -> Where:
     given = {name: str(value) for name, value in values.items() if value is not None}
-    return Where(" AND ".join(f"{name} = ?" for name in given), tuple(given.values()))
+    return Where(" AND ".join(f"{name} = ?" for name in given) or "TRUE", tuple(given.values()))
+
+
+def _of_item(wanted: RunFilter) -> list[Where]:
+    """The column holds JSON that begins with the item's id, which is how its index finds it; `~` is behind whatever
+    may follow the id."""
+    if wanted.item is None:
+        return []
+    begin = json.dumps({"id": wanted.item})[:-1]
+    return [Where("item >= ? AND item < ?", (begin, f"{begin}~"))]
 
 
 def _in(spelling: Spelling, name: str, values: Collection[str]) -> list[Where]:

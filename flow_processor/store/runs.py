@@ -12,6 +12,7 @@ from flow_processor.journal import WireRow
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import read_rows
+from flow_processor.store.mine import mine
 from flow_processor.store.tables import flow_versions, runs
 
 
@@ -210,8 +211,10 @@ def _listed(row: Row[Any]) -> dict[str, Any]:
 class RunReader:
     """Reads runs; every call uses a connection of its own."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, daemon: str | None = None):
+        """`daemon`: see `Store`; what is to go on is looked for among its runs."""
         self._engine = engine
+        self._mine = mine(runs.c.daemon, daemon)
 
     def get(self, run_id: str) -> RunRow | None:
         """One run."""
@@ -231,7 +234,7 @@ class RunReader:
             found = [
                 row
                 for status in LIVE_STATUSES - {RunStatus.WAITING}
-                for row in connection.execute(select(runs).where(runs.c.status == status.value))
+                for row in connection.execute(select(runs).where(runs.c.status == status.value, *self._mine))
             ]
         return [to_row(row) for row in sorted(found, key=lambda row: row.id)]
 
@@ -239,7 +242,7 @@ class RunReader:
         """Ids of the runs that have begun and not ended."""
         begun = [RunStatus.RUNNING.value, RunStatus.WAITING.value]
         with reading(self._engine) as connection:
-            return list(connection.scalars(select(runs.c.id).where(runs.c.status.in_(begun))))
+            return list(connection.scalars(select(runs.c.id).where(runs.c.status.in_(begun), *self._mine)))
 
     def parked(self) -> list[ParkedRun]:
         """Every waiting run, oldest first; without its input, which may be large."""
@@ -251,7 +254,8 @@ class RunReader:
             runs.c.parent,
             runs.c.parent_path,
         )
-        query = select(*columns).where(runs.c.status == RunStatus.WAITING.value).order_by(runs.c.id)
+        is_waiting = runs.c.status == RunStatus.WAITING.value
+        query = select(*columns).where(is_waiting, *self._mine).order_by(runs.c.id)
         with reading(self._engine) as connection:
             return [ParkedRun(*row) for row in connection.execute(query)]
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select
 
 from flow_processor.clock import from_epoch
 from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.daemons import schedules_changed
 from flow_processor.store.slots import SlotOutcome
 from flow_processor.store.tables import schedules, slots
 
@@ -189,6 +190,7 @@ def insert_row(
         **columns,
     }
     connection.execute(insert(schedules).values(values))
+    schedules_changed(connection)
     return schedule_id
 
 
@@ -196,3 +198,4 @@ def delete_row(connection: Connection, schedule_id: str) -> None:
     """The schedule and its slots."""
     connection.execute(delete(slots).where(slots.c.schedule_id == schedule_id))
     connection.execute(delete(schedules).where(schedules.c.id == schedule_id))
+    schedules_changed(connection)

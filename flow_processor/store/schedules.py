@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, Row, and_, select, update
 
 from flow_processor.errors import FlowAlreadyAdded
 from flow_processor.spec.schedule import ScheduleSpec
+from flow_processor.store.daemons import schedules_changed
 from flow_processor.store.database import reading
 from flow_processor.store.schedule_rows import (
     Origin,
@@ -79,7 +81,8 @@ class ScheduleStore:
         return self._writer.run(operation)
 
     def set_in_force(self, row: ScheduleRow, rule: ScheduleSpec | None, *, since: datetime) -> None:
-        """Remember which rule counts, and since when; not if a call has changed the schedule meanwhile.
+        """Remember which rule counts, and since when; not if a call has changed the schedule meanwhile, or another
+        daemon has noticed the new rule before: then it counts since that moment.
 
         The number of runs of a rule that a call gave is counted from its begin whatever happens around it.
         """
@@ -87,12 +90,16 @@ class ScheduleStore:
         def operation(connection: Connection) -> None:
             mine = and_(schedules.c.id == row.id, schedules.c.revision == row.revision)
             kept = Rules.read(connection.scalar(select(schedules.c.rule).where(mine)))
+            if kept.in_force != row.in_force and kept.in_force == rule:
+                schedules_changed(connection)  # so that the moment is looked up
+                return
             begin = kept.counted_from if row.origin is Origin.API else None
             if begin is None and rule is not None and rule.is_counted:
                 begin = since.timestamp()
             rules = replace(kept, in_force=rule, counted_from=begin)
             values = {"rule": rules.text(), "anchor": since.timestamp()}
             connection.execute(update(schedules).where(mine).values(values))
+            schedules_changed(connection)
 
         self._writer.run(operation)
 
@@ -109,6 +116,7 @@ class ScheduleStore:
             if row.origin is Origin.AUTOSTART:
                 mine = schedules.c.id == schedule_id
                 connection.execute(update(schedules).where(mine).values(active=0))
+                schedules_changed(connection)
             else:
                 delete_row(connection, schedule_id)
             return True
@@ -130,13 +138,13 @@ class ScheduleStore:
 
     def record_skipped(
         self, schedule_id: str, slot: datetime, *, reason: str, at: datetime, revision: int | None = None
-    ) -> bool:
+    ) -> Future[bool]:
         """Record that a slot (and the missed ones before it that `reason` tells of) did not start.
 
-        False, and nothing is written: see `claim_slot`.
+        The future is done when that is durable. False, and nothing is written: see `claim_slot`.
         """
         skipped = SlotOutcome.SKIPPED
-        return self._writer.run(
+        return self._writer.submit(
             lambda connection: claim_slot(
                 connection, schedule_id, slot, outcome=skipped, reason=reason, at=at, revision=revision
             )
@@ -156,3 +164,4 @@ def _refresh(connection: Connection, old: Row[Any], rules: Rules, *, timeout_sec
         "timeout_seconds": timeout_seconds,
     }
     connection.execute(update(schedules).where(schedules.c.id == old.id).values(values))
+    schedules_changed(connection)

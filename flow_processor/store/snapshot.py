@@ -23,12 +23,19 @@ class Snapshot:
 
 
 def write_snapshot(url: str, target: Path) -> Snapshot:
-    """Copy the store at `url` into a new file. Raises StoreUnavailable, `store_too_new` if a newer program wrote it.
+    """Copy the store at `url` into a new file. Raises StoreUnavailable: `store_too_new` if a newer program wrote it,
+    `store_on_server` where it is no file, `no_store`.
 
     The copy is compact and needs no write-ahead log. The store itself is only read, nothing in it is migrated.
     """
     path = database_file(url)
-    if path is None or not path.exists():
+    if path is None:
+        raise StoreUnavailable(
+            "the store is on PostgreSQL, whose own tools back it up: pg_dump --format=custom --file=octospool.dump "
+            "DATABASE_URL, and after that a copy of the data folder. See docs/postgresql.md",
+            code="store_on_server",
+        )
+    if not path.exists():
         raise StoreUnavailable(
             f"there is no store at {path}; a daemon that starts makes one", code="no_store"
         )

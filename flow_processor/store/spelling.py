@@ -19,7 +19,9 @@ from flow_processor.run import ParamValue
 class Spelling(Protocol):
     """What the two databases say differently. Each condition comes with the values for its `?`."""
 
-    def execute(self, connection: Connection, query: str, values: Sequence[Any]) -> CursorResult[*tuple[Any, ...]]:
+    def execute(
+        self, connection: Connection, query: str, values: Sequence[Any]
+    ) -> CursorResult[*tuple[Any, ...]]:
         """Run a query."""
 
     def unindexed(self, column: str) -> str:
@@ -44,7 +46,9 @@ class Spelling(Protocol):
 class SqliteSpelling:
     """See Spelling."""
 
-    def execute(self, connection: Connection, query: str, values: Sequence[Any]) -> CursorResult[*tuple[Any, ...]]:
+    def execute(
+        self, connection: Connection, query: str, values: Sequence[Any]
+    ) -> CursorResult[*tuple[Any, ...]]:
         """See Spelling."""
         return connection.exec_driver_sql(query, tuple(values))
 
@@ -82,7 +86,9 @@ class SqliteSpelling:
 class PostgresqlSpelling:
     """See Spelling."""
 
-    def execute(self, connection: Connection, query: str, values: Sequence[Any]) -> CursorResult[*tuple[Any, ...]]:
+    def execute(
+        self, connection: Connection, query: str, values: Sequence[Any]
+    ) -> CursorResult[*tuple[Any, ...]]:
         """See Spelling."""
         return connection.exec_driver_sql(_PLACE.sub("%s", query), tuple(values))
 

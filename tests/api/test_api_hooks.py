@@ -265,9 +265,12 @@ def test_the_document_of_the_api_tells_of_the_body(api: Api) -> None:
 
 
 def test_only_post_and_only_one_name(api: Api) -> None:
-    """Every other address and method needs the API's token, as everywhere."""
+    """Every other address needs the API's token, as everywhere; that of hooks is open, so it says what it takes, of a
+    hook that there is and of one that there is not."""
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
-        assert api.call(method, "/hooks/push", token=False, headers=signed(b"")).status_code == 401
+        for name in ("push", "nothing"):
+            answer = api.call(method, f"/hooks/{name}", token=False, headers=signed(b""))
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     for path in ("/hooks", "/hooks/", "/hooks/push/", "/hooks/push/x", "/hooks//push"):
         assert api.post(path, token=False, headers=signed(b"")).status_code == 401
 
@@ -536,3 +539,16 @@ def test_the_calls_that_the_page_shows_start_the_flow_that_it_shows(
             assert run.data["noted"] == f"{event} to refs/heads/main"
     finally:
         service.stop(0)
+
+
+def test_strangers_who_call_very_often_do_not_fill_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What they call is logged by so many lines a minute; that hides nothing of a hook that there is."""
+    for number in range(70):
+        assert call(api, f"stranger-{number}").status_code == 401
+    refused = [line for line in caplog.messages if "refused: no flow has it" in line]
+    assert len(refused) <= 60  # 30 lines a minute; the minute may end in between
+    call(api, "timed", b"1")
+    assert "webhook 'timed': refused" in caplog.text
+    assert call(api, "push", b"{}", signed(b"{}")).status_code == 202

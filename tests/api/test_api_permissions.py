@@ -40,6 +40,16 @@ NEEDS = {
     ("GET", "/api/locks"): "read",
     ("DELETE", "/api/locks"): "operate",
     ("DELETE", "/api/locks/<path:flow_name>"): "operate",
+    ("GET", "/api/queues"): "read",
+    ("GET", "/api/queues/<name>"): "read",
+    ("POST", "/api/queues/<name>"): "run",
+    ("GET", "/api/queues/<name>/failed"): "read",
+    ("GET", "/api/queues/<name>/failed/<item_id>"): "read",
+    ("POST", "/api/queues/<name>/failed/<item_id>/retry"): "run",
+    ("DELETE", "/api/queues/<name>/failed/<item_id>"): "run",
+    ("DELETE", "/api/queues/<name>/items"): "operate",
+    ("POST", "/api/queues/<name>/pause"): "run",
+    ("POST", "/api/queues/<name>/resume"): "run",
     ("GET", "/api/runs"): "read",
     ("DELETE", "/api/runs"): "operate",
     ("GET", "/api/runs/<run_id>"): "read",
@@ -92,7 +102,7 @@ api:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A started service with a token for each role."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in FLOWS.items():
+    for name, text in {**FLOWS, "listens.yml": f"on: {{queue: orders}}\n{FLOWS['echo.yml']}"}.items():
         path = data / "flows" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -190,6 +200,7 @@ def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
         "/api/flows/launch": {"path": "long"},
         "/api/flows/add": {"path": "daily"},
         "/api/runs/<run_id>/signal": {"name": "go"},
+        "/api/queues/<name>": {"item": 1},
         "/api/schedules": {"flow": "daily", **rule},
         "/api/schedules/<schedule_id>": {"name": "x"},
     }
@@ -197,6 +208,8 @@ def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
         "<run_id>": run,
         "<flow_id>": added,
         "<schedule_id>": given,
+        "<name>": "orders",
+        "<item_id>": "x",
         "<path:path>": "long",
         "<int:version>": "1",
     }
@@ -211,7 +224,7 @@ def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
             body = {"data": "steps: []", "content_type": "text/yaml"}
         answer = api.call(method, path, token=False, headers=bearer("limited"), **body)
         assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (method, route, answer.json)
-        assert answer.json["flow"] in ("long.yml", "daily.yml"), (method, route)
+        assert answer.json["flow"] in ("long.yml", "daily.yml", "listens.yml"), (method, route)
     api.delete(f"/api/schedules/{given}")
     api.delete(f"/api/flows/{added}")
 

@@ -14,6 +14,7 @@ from flow_processor.journal import DISPATCH_SPAN, OUTSIDE_SPAN
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.store import Store
 from flow_processor.store.daemon_rows import record_signal, reopen_run
+from flow_processor.store.outbox import forget_notes
 from flow_processor.store.runs import RunRow, insert_run, move_run
 
 RUN = "20261121T074006123-k7x2maqa"
@@ -71,6 +72,7 @@ def parked(wake_at: float | None, seq: int = START + 3) -> Row:
 
 
 DONE: Row = (START + 1, "a", 1, "succeeded", 4.0, '{"result": 1, "started_at": 3.0}')
+SENT: Row = (START + 2, "b", 1, "succeeded", 4.5, '{"output": {"queue": "paid"}, "result": 2}')
 WAITS: Row = (START + 2, "ask", 1, "waiting", 4.5, '{"kind": "signal", "signal": "go"}')
 
 
@@ -169,3 +171,25 @@ def test_rows_that_no_store_takes_are_set_aside(left: Left, row: Row) -> None:
     assert not path.exists()
     assert path.with_suffix(".rejected").exists()
     assert left.store.journal.rows(RUN) == []
+
+
+def test_what_is_to_be_sent_is_noted_with_its_row_and_never_again(left: Left) -> None:
+    """The worker did not hear that the daemon had committed a row, whose result is long on its queue."""
+    left.leave(DONE, SENT)
+    left.handovers.take_in_all()
+    (note,) = left.store.outbox.oldest("paid", 9)
+    assert (note.run_id, note.seq, note.at) == (RUN, START + 2, 4.5)
+    left.store.writer.run(lambda connection: forget_notes(connection, [note]))
+    later = (START + 3, "c", 1, "succeeded", 4.6, '{"output": {"queue": "paid"}, "result": 3}')
+    left.leave(DONE, SENT, later)
+    left.handovers.take_in_all()
+    assert [note.seq for note in left.store.outbox.oldest("paid", 9)] == [START + 3]
+
+
+def test_a_file_that_names_what_is_no_queue_is_not_taken_in(left: Left) -> None:
+    path = left.leave(
+        (START + 2, "b", 1, "succeeded", 4.5, '{"output": {"queue": "../../etc"}, "result": 2}')
+    )
+    left.handovers.take_in_all()
+    assert path.exists()
+    assert left.store.outbox.queues() == []

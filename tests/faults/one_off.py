@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ def add_one_off(store: Store) -> None:
 def scheduler(store: Store) -> FlowScheduler:
     """One that has loaded what the store has; a tick of it claims slots and inserts their runs, as the service does."""
 
-    def launch(due: ScheduledLaunch) -> None:
+    def launch(due: ScheduledLaunch) -> Future[None]:
         def record(connection: Connection) -> None:
             run, outcome = a_run(), SlotOutcome.STARTED
             if claim_slot(
@@ -46,7 +47,7 @@ def scheduler(store: Store) -> FlowScheduler:
             ):
                 insert_run(connection, run)
 
-        store.writer.run(record)
+        return store.writer.submit(record)
 
     made = FlowScheduler(
         ScheduleStore(store.writer, store.engine),

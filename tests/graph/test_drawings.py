@@ -73,6 +73,18 @@ def test_the_text_is_a_tree_with_all_that_leads_elsewhere() -> None:
     ]
 
 
+def test_where_results_are_sent_is_told() -> None:
+    drawing = drawing_of(
+        "steps:\n"
+        "  - {name: a, type: set_fact, set_fact: {value: 1}, output: paid}\n"
+        "  - {name: b, type: set_fact, set_fact: {value: []}, output: {queue: items, type: multiple}}\n"
+    )
+    assert [node.notes for node in drawing.body.nodes] == [
+        ("to the queue paid",),
+        ("each element to the queue items",),
+    ]
+
+
 def test_text_for_terminals_without_unicode_is_ascii() -> None:
     text = as_text(drawing_of("steps: [{name: grün, type: exit}]"), unicode=False)
     assert text == "a.yml\n`- gr\\xfcn  exit\n"

@@ -218,3 +218,26 @@ def test_the_params_of_each_element_are_no_problem() -> None:
     )
     assert steps[0].problem is None
     assert steps[0].options["params"] == {"a": "<element of all.a>"}
+
+
+@pytest.mark.parametrize(
+    ("value", "output", "sends", "problem"),
+    [
+        ("1", "paid", "1 item to the queue paid", None),
+        ("[1, 2]", "{queue: paid, type: multiple}", "2 items to the queue paid", None),
+        ("[]", "{queue: paid, type: multiple}", None, None),
+        (
+            "{a: 1}",
+            "{queue: paid, type: multiple}",
+            "each element of its result to the queue paid",
+            "a mapping",
+        ),
+        ("'{{ fetch.n + 1 }}'", "paid", "its result to the queue paid", None),
+    ],
+)
+def test_what_would_be_put_on_queues(value: str, output: str, sends: str | None, problem: str | None) -> None:
+    last = rehearsed(
+        FETCH + f"  - {{name: s, type: set_fact, set_fact: {{value: {value}}}, output: {output}}}\n"
+    )[-1]
+    assert last.sends == sends
+    assert (problem is None and last.problem is None) or f"the result is {problem}" in str(last.problem)

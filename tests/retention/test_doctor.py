@@ -58,7 +58,7 @@ def test_a_folder_that_is_well_is_called_so(world: World, doctor: Callable[..., 
     assert result.exit_code == 0, result.output
     assert "all is well" in result.stderr
     assert "SQLite" in result.stderr
-    assert "schema 4" in result.stderr
+    assert "schema 5" in result.stderr
     assert result.stdout == ""
 
 
@@ -276,7 +276,7 @@ def test_a_store_of_version_1_that_is_mostly_free_is_rebuilt_and_can_shrink_from
     def doctor(*options: str) -> Result:
         return CliRunner().invoke(command, ["doctor", *options], prog_name="octospool")
 
-    assert "brings it to schema 4" in doctor().stderr
+    assert "brings it to schema 5" in doctor().stderr
     service = Service(World(data).settings)
     before = {run.run_id: service.run(run.run_id).status for run in service.runs(limit=100).runs}
     assert not service.store.removals.gives_space_back()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -95,12 +96,22 @@ class Launches:
     refused: list[ScheduledLaunch] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
     """An error to raise for a flow."""
+    commit_errors: dict[str, Exception] = field(default_factory=dict)
+    """An error that the commit of a flow's runs comes to."""
     running: set[str] = field(default_factory=set)
     """Flows whose lock is taken: an overlap."""
 
-    def __call__(self, launch: ScheduledLaunch) -> str | None:
+    def __call__(self, launch: ScheduledLaunch) -> Future[str | None]:
         if launch.flow in self.errors:
             raise self.errors[launch.flow]
+        begun: Future[str | None] = Future()
+        if launch.flow in self.commit_errors:
+            begun.set_exception(self.commit_errors[launch.flow])
+        else:
+            begun.set_result(self._start(launch))
+        return begun
+
+    def _start(self, launch: ScheduledLaunch) -> str | None:
         overlaps = launch.flow in self.running
         run_id = f"run-{launch.flow}-{launch.slot.timestamp():.0f}"
         now = self.clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -128,9 +129,10 @@ def test_a_flow_removed_between_two_slots_of_a_gap_starts_no_more(world: World) 
     victim = world.flow("a.yml", every_seconds=10, catchup="all")
     launch = world.launches.__call__
 
-    def remove_after(wanted: object) -> None:
-        launch(wanted)  # type: ignore[arg-type]
+    def remove_after(wanted: object) -> object:
+        begun = launch(wanted)  # type: ignore[arg-type]
         world.scheduler.remove(victim)
+        return begun
 
     world.scheduler._hand_over._launch = remove_after  # type: ignore[assignment]
     world.clock.advance(50)
@@ -253,16 +255,45 @@ def test_a_failed_slot_of_a_gap_does_not_take_the_others_with_it(world: World) -
     assert [row.slot.minute for row in world.skipped(schedule_id)] == [1]
 
 
-@pytest.mark.parametrize("error", [DiskFull("no space"), ShuttingDown("the daemon is stopping")])
-def test_a_slot_that_can_not_even_be_recorded_is_tried_again(world: World, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("when", "error"),
+    [
+        ("errors", DiskFull("no space")),
+        ("errors", ShuttingDown("the daemon is stopping")),
+        ("commit_errors", DiskFull("no space")),
+    ],
+)
+def test_a_slot_that_can_not_even_be_recorded_is_tried_again(
+    world: World, when: str, error: Exception
+) -> None:
     schedule_id = world.flow("a.yml", every_seconds=60)
-    world.launches.errors["a.yml"] = error
+    getattr(world.launches, when)["a.yml"] = error
     world.pass_time(63)
     assert world.skipped(schedule_id) == []
     assert world.scheduler.added()[0].problem is not None
-    world.launches.errors.clear()
+    getattr(world.launches, when).clear()
     world.pass_time(10)
     assert world.launches.times() == ["12:01:00"]
+
+
+def test_a_gap_goes_on_where_a_commit_failed(world: World) -> None:
+    """Slots of one tick share a commit; those behind the one that was refused are not forgotten with it."""
+    world.flow("a.yml", every_seconds=60, catchup="all")
+    launch, refusals = world.launches.__call__, iter([False, True])
+
+    def refuse_the_second(wanted: object) -> object:
+        if next(refusals, False):
+            refused: Future[None] = Future()
+            refused.set_exception(DiskFull("no space"))
+            return refused
+        return launch(wanted)  # type: ignore[arg-type]
+
+    world.scheduler._hand_over._launch = refuse_the_second  # type: ignore[assignment]
+    world.clock.advance(180)
+    world.scheduler.tick()
+    world.pass_time(10)
+    assert sorted(world.launches.times()) == ["12:01:00", "12:02:00", "12:03:00"]
+    assert world.skipped(world.scheduler.added()[0].schedule_id) == []
 
 
 def test_a_write_that_fails_while_a_rule_is_noticed_is_tried_again(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.errors import SettingsError
-from flow_processor.settings import VARIABLES, Settings
+from flow_processor.queues import amqp_address
+from flow_processor.settings import VARIABLES, Settings, store_address
 
 TOKEN = "0123456789abcdef"
 
@@ -95,11 +96,12 @@ VALUES: dict[str, tuple[str, Any]] = {
     "SHUTDOWN_GRACE_SECONDS": ("0", 0.0),
     "DATABASE_URL": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "ENGINE": ("local", "local"),
+    "BROKER_URL": ("amqp://u:p@h", "amqp://u:p@h"),
     "HASHICORP_VAULT_TOKEN": ("v", "v"),
     "HASHICORP_VAULT_CACHE_TTL": ("5", 5.0),
 }
-NEEDS_MORE = {"TLS_CERT", "TLS_KEY", "BROKER_URL"}
-"""Tested by themselves: they stand for files, or are not available yet."""
+NEEDS_MORE = {"TLS_CERT", "TLS_KEY"}
+"""Tested by themselves: they stand for files."""
 
 
 def test_the_table_of_values_names_every_variable() -> None:
@@ -180,9 +182,25 @@ def test_a_broken_config_stops_the_start_with_its_place(tmp_path: Path, config: 
         ("LOG_FORMAT", "jsn", "must be one of text, json; found the text 'jsn' (did you mean 'json'?)"),
         ("MAX_WORKERS", "0", "must be at least 1"),
         ("FLOW_TIMEOUT_SECONDS", "-1", "must be more than 0"),
-        ("DATABASE_URL", "postgresql://u:secret@h/d", "only sqlite:/// is available in this version"),
+        ("DATABASE_URL", "mysql://u:secret@h/d", "is neither sqlite:/// nor postgresql://"),
+        ("DATABASE_URL", "secret", "is neither sqlite:/// nor postgresql://"),
+        ("DATABASE_URL", "postgresql://u:secret@/d", "names no host or no database"),
+        ("DATABASE_URL", "postgresql://u:secret@h", "names no host or no database"),
+        ("DATABASE_URL", "postgresql://u:p@secret@h:x/d", "is no address"),
         ("ENGINE", "celery", "celery is not available yet"),
-        ("BROKER_URL", "amqp://u:secret@h", "a message broker is not available yet"),
+        ("BROKER_URL", "secret", "must begin with amqp:// or amqps://"),
+        ("BROKER_URL", "redis://u:secret@h", "must begin with amqp:// or amqps://"),
+        ("BROKER_URL", "amqp://", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqp://u:se/secret@h", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqp://u:1/secret@h", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqp://u:1#secret@h", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqp://u:1?secret@h", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqp://u:secret\u2100@h", "must be amqp://user:password@host:port/virtual-host"),
+        ("BROKER_URL", "amqps://u:secret@h/?ca=x", "has an unknown option; there are: ca_file"),
+        ("BROKER_URL", "amqp://u:secret@h/?verify=no", "has verify, which only count with amqps://"),
+        ("BROKER_URL", "amqps://u:secret@h/?verify=maybe", "has a verify that is neither yes nor no"),
+        ("BROKER_URL", "amqps://u:secret@h/?ca_file=/nowhere", "has a ca_file that is no file"),
+        ("BROKER_URL", "amqps://u:secret@h/?cert_file=/nowhere", "has only one of cert_file and key_file"),
         ("TLS_CERT", "/nowhere.pem", "stands alone; TLS_KEY is missing"),
     ],
 )
@@ -190,6 +208,26 @@ def test_a_wrong_variable_is_named(tmp_path: Path, name: str, text: str, problem
     found = problems(tmp_path, **{name: text})
     assert found[0].startswith(f"environment: {name}: {problem}")
     assert "secret" not in "".join(found)
+
+
+def test_a_store_on_postgresql_without_its_driver_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql+psycopg://u:secret@h:5432/d"
+    assert load(tmp_path, DATABASE_URL=url).database_url == url
+    monkeypatch.setattr(store_address, "find_spec", lambda name: None)
+    (found,) = problems(tmp_path, DATABASE_URL=url)
+    assert "pip install 'octospool[postgresql]'" in found
+    assert "secret" not in found
+
+
+def test_a_broker_without_its_package_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp_address, "find_spec", lambda name: None)
+    (found,) = problems(tmp_path, BROKER_URL="amqp://u:secret@h")
+    assert "pip install 'octospool[rabbitmq]'" in found
+    assert "secret" not in found
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

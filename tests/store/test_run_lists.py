@@ -42,8 +42,10 @@ def made(number: int) -> RunRow:
     ended = None if status in LIVE_STATUSES else (started or run.created_at) + chance.randrange(1000)
     code, message = chance.choice(ERRORS)
     has_error = status not in (*LIVE_STATUSES, RunStatus.SUCCEEDED)
+    item = chance.choice(["one", "one-2"]) if run.trigger is Trigger.QUEUE else None
     return replace(
         run,
+        item=None if item is None else {"id": item, "queue": "bob"},
         flow=flow,
         started_at=started,
         ended_at=ended,
@@ -100,6 +102,9 @@ FILTERS: list[tuple[RunFilter, Admits]] = [
     (RunFilter(by="ann"), lambda run: run.trigger_by == "ann"),
     (RunFilter(by="nobody"), lambda run: False),
     (RunFilter(schedule="s1"), lambda run: run.schedule_id == "s1"),
+    (RunFilter(queue="bob"), lambda run: run.item is not None and run.trigger_by == "bob"),
+    (RunFilter(item="one"), lambda run: run.item is not None and run.item["id"] == "one"),
+    (RunFilter(item="on"), lambda run: False),
     (RunFilter(parent="the-parent"), lambda run: run.parent is not None),
     (RunFilter(retry_of=RUNS[101].retry_of), lambda run: run.id == RUNS[101].id),
     (RunFilter(since=at(50)), lambda run: run.created_at >= at(50).timestamp()),

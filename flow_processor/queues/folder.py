@@ -1,0 +1,272 @@
+"""Queues as folders (no BROKER_URL): files in `data/spool/<queue>/new/` are items, for whoever drops them there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from flow_processor.clock import Clock
+from flow_processor.documents import json_bytes
+from flow_processor.errors import OctospoolError, QueueUnavailable
+from flow_processor.queues.backend import Intake, Listeners, Purged
+from flow_processor.queues.bounds import check_bounds
+from flow_processor.queues.folder_failed import FailedFiles
+from flow_processor.queues.folder_line import WaitingLine
+from flow_processor.queues.folder_place import Place
+from flow_processor.queues.folder_queue import FolderQueue
+from flow_processor.queues.item import Counts, FailedItem, Item, Reason
+from flow_processor.spec.base import QUEUE_NAME_PATTERN
+from flow_processor.spec.queue_settings import QueueSettings
+from flow_processor.store import Store
+
+logger = logging.getLogger("octospool.queues")
+
+POLL_SECONDS = 0.02
+"""How often it is looked whether a folder has changed: one `stat` each, which costs some microseconds."""
+
+_IS_NAME = re.compile(QUEUE_NAME_PATTERN).search
+
+REFUSED_SECONDS = 1.0
+"""Pause before a queue is worked on again whose folders cannot be read or written."""
+
+
+class FolderBackend:
+    """Backend over folders. Thread safe; one thread works off all queues."""
+
+    def __init__(
+        self,
+        spool: Path,
+        *,
+        store: Callable[[], Store],
+        settings_of: Callable[[str], QueueSettings],
+        clock: Clock,
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._settings_of = settings_of
+        self._clock = clock
+        self._listeners: Listeners = {}
+        self._paused: frozenset[str] = frozenset()
+        self._queues: dict[str, FolderQueue] = {}
+        """The queues that flows listen to."""
+        self._lines: dict[str, WaitingLine] = {}
+        """What waits in queues that none does."""
+        self._lock = threading.RLock()
+        self._intake: Intake | None = None
+        self._wake = threading.Event()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
+
+    def start(self, intake: Intake) -> None:
+        """Begin to offer what waits."""
+        self._intake = intake
+        self.listen(self._listeners)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Offer nothing more."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def listen(self, listeners: Listeners) -> None:
+        """From now on these flows get the items of these queues."""
+        with self._lock:
+            self._listeners = listeners
+            for queue in listeners:
+                self._make(queue)
+            if self._intake is None:
+                return
+            for queue in listeners.keys() | self._queues.keys():
+                self._queue(queue, self._intake).listen(listeners.get(queue, ()))
+        self._wake.set()
+
+    def set_paused(self, queues: frozenset[str]) -> None:
+        """Offer nothing of these queues, and everything of the others again."""
+        with self._lock:
+            self._paused = queues
+            for name, queue in self._queues.items():
+                queue.is_paused = name in queues
+        self._wake.set()
+
+    def has_room(self, queue: str, flow: str) -> None:
+        """The flow takes items again."""
+        self._wake.set()
+
+    def give_up(self, item: Item, reason: Reason) -> Future[None]:
+        """The file is kept in any case; it goes to `failed/` once every flow has ended."""
+        kept: Future[None] = Future()
+        kept.set_result(None)
+        return kept
+
+    def may_try_again(self, item: Item, flow: str) -> str | None:
+        """Always."""
+        return None
+
+    def has_ended(self, queue: str, item_id: str, flow: str) -> None:
+        """This flow is done with the item, or has given it up."""
+        found = self._queues.get(queue)
+        if found is not None:
+            found.has_ended(item_id)
+            self._wake.set()
+
+    def put(self, queue: str, items: Sequence[Item]) -> None:
+        """Put items on a queue; durable when this returns. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
+        sizes = [len(json_bytes(item.value)) for item in items]
+        check_bounds(queue, sizes, waiting=self._waiting(queue).count, settings=self._settings_of(queue))
+        self._place(queue).put(items)
+        self._wake.set()
+
+    def names(self) -> set[str]:
+        """The queues that flows listen to, and those whose folders are there."""
+        try:
+            there = {path.name for path in self._spool.iterdir() if path.is_dir() and _IS_NAME(path.name)}
+        except FileNotFoundError:
+            there = set()
+        return there | set(self._listeners)
+
+    def counts(self, queue: str) -> Counts:
+        """How full a queue is."""
+        line = self._waiting(queue)
+        ledger = self._store().items
+        return Counts(
+            waiting=line.count,
+            in_work=ledger.open_count(queue),
+            failed=ledger.failed_count(queue),
+            oldest_at=line.oldest_at,
+        )
+
+    def _waiting(self, queue: str) -> WaitingLine:
+        """What waits in a queue, counted. Raises QueueUnavailable."""
+        with self._lock:
+            found = self._queues.get(queue)
+            if found is not None:
+                return found.line  # its thread looks all the time
+            line = self._lines.setdefault(queue, WaitingLine(self._place(queue).new, self._clock))
+            try:
+                line.look()
+            except FileNotFoundError:
+                del self._lines[queue]
+            except OSError as error:
+                raise _unavailable(queue, error) from error
+            return line
+
+    def failed(self, queue: str, *, limit: int, after: str | None = None) -> list[FailedItem]:
+        """Failed items by their ids, those behind `after`."""
+        return self._failed(queue).page(limit=limit, after=after)
+
+    def failed_item(self, queue: str, item_id: str) -> FailedItem:
+        """One failed item. Raises ItemNotFound."""
+        return self._failed(queue).get(item_id)
+
+    def value(self, queue: str, item_id: str) -> object:
+        """What a failed item holds. Raises ItemNotFound."""
+        return self._failed(queue).value(item_id)
+
+    def retry(self, queue: str, item_id: str) -> None:
+        """Put a failed item into the queue again, for the flows that have given it up. Raises ItemNotFound."""
+        with self._changing(queue):
+            self._failed(queue).retry(item_id)
+        self._wake.set()
+
+    def delete(self, queue: str, item_id: str) -> None:
+        """Delete a failed item. Raises ItemNotFound."""
+        with self._changing(queue):
+            self._failed(queue).delete(item_id)
+
+    def purge(self, queue: str, what: Purged) -> int:
+        """Delete all these items; how many went."""
+        place = self._place(queue)
+        with self._changing(queue):
+            if what is Purged.FAILED:
+                return self._failed(queue).purge()
+            folder = place.new if what is Purged.WAITING else place.done
+            names = list(place.names(folder)) if folder.is_dir() else []
+            for name in names:
+                place.remove(folder, name)
+            return len(names)
+
+    def problems(self, queue: str) -> list[str]:
+        """What keeps the queue from being worked off, for people."""
+        found = self._queues.get(queue)
+        own = [found.problem] if found is not None and found.problem is not None else []
+        return [*own, *(self._intake.problems(queue) if self._intake is not None else [])]
+
+    def _work(self) -> None:
+        pause = 0.0
+        while not self._is_stopping:
+            self._clock.wait(self._wake, pause)
+            self._wake.clear()
+            with self._lock:
+                queues = list(self._queues.values())
+            is_busy = [self._turn(queue) for queue in queues]
+            pause = 0.0 if any(is_busy) else POLL_SECONDS
+
+    def _turn(self, queue: FolderQueue) -> bool:
+        """One turn of a queue; what goes wrong there disturbs no other one."""
+        now = self._clock.monotonic()
+        if now < queue.refused_until:
+            return False
+        try:
+            is_busy = queue.turn()
+        except (OSError, OctospoolError) as error:
+            problem = f"its folders cannot be worked on: {error}"
+            if queue.problem != problem:
+                logger.error("queue '%s': %s", queue.place.queue, problem)
+            queue.problem, queue.refused_until = problem, now + REFUSED_SECONDS
+            return False
+        except Exception:  # around one queue: the others go on
+            logger.exception("queue '%s': unexpected error", queue.place.queue)
+            queue.refused_until = now + REFUSED_SECONDS
+            return False
+        queue.problem = None
+        return is_busy
+
+    def _place(self, queue: str) -> Place:
+        return Place(self._spool, queue)
+
+    def _failed(self, queue: str) -> FailedFiles:
+        return FailedFiles(self._place(queue), self._store())
+
+    def _make(self, queue: str) -> None:
+        """Make the folders of a queue, so that people find where to drop files."""
+        try:
+            self._place(queue).make()
+        except OSError as error:
+            logger.error("queue '%s': its folders cannot be made: %s", queue, error)
+
+    def _queue(self, queue: str, intake: Intake) -> FolderQueue:
+        if queue not in self._queues:
+            self._queues[queue] = FolderQueue(
+                self._place(queue),
+                store=self._store(),
+                intake=intake,
+                settings=self._settings_of(queue),
+                clock=self._clock,
+                wake=self._wake.set,
+            )
+            self._queues[queue].is_paused = queue in self._paused
+        return self._queues[queue]
+
+    @contextlib.contextmanager
+    def _changing(self, queue: str) -> Iterator[None]:
+        """Nothing is taken of the queue meanwhile. Raises QueueUnavailable where its folders cannot be written."""
+        found = self._queues.get(queue)
+        try:
+            with found.guard if found is not None else contextlib.nullcontext():
+                yield
+        except OSError as error:
+            raise _unavailable(queue, error) from error
+
+
+def _unavailable(queue: str, error: OSError) -> QueueUnavailable:
+    return QueueUnavailable(f"the folders of queue '{queue}' cannot be worked on: {error}")

@@ -1,0 +1,116 @@
+"""Failed items of a queue whose items are files: the ledger lists them, their files lie in `failed/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from flow_processor.errors import ItemNotFound
+from flow_processor.queues.content import ContentRefused
+from flow_processor.queues.folder_content import NotYet, read_content
+from flow_processor.queues.folder_names import Named
+from flow_processor.queues.folder_place import REASON, Place
+from flow_processor.queues.folder_queue import AT_ONCE
+from flow_processor.queues.item import FailedItem, Reason
+from flow_processor.store import Store
+from flow_processor.store.items import ItemRow, ItemState, forget_items
+
+
+class FailedFiles:
+    """Failed items of one queue. The caller holds the queue's guard where it changes anything."""
+
+    def __init__(self, place: Place, store: Store) -> None:
+        self._place = place
+        self._store = store
+
+    def page(self, *, limit: int, after: str | None) -> list[FailedItem]:
+        """Failed items by their ids, those behind `after`."""
+        found = self._store.items.failed(self._place.queue, limit=limit, after=after)
+        return [self._item(rows) for rows in found.values()]
+
+    def get(self, item_id: str) -> FailedItem:
+        """One failed item. Raises ItemNotFound."""
+        return self._item(self._rows(item_id))
+
+    def value(self, item_id: str) -> object:
+        """What a failed item holds; its text where that is all there is, None where it cannot be read. Raises
+        ItemNotFound."""
+        file = self._place.failed / self._kept(self._rows(item_id))
+        try:
+            return read_content(file, max_bytes=10 * 1024**2, now=None).value
+        except (ContentRefused, NotYet, OSError):
+            return None
+
+    def retry(self, item_id: str) -> None:
+        """Put a failed item into `new/` again, for the flows that have given it up. Raises ItemNotFound, OSError."""
+        kept = self._kept(self._rows(item_id))
+        file = self._place.failed / kept
+        try:
+            file.rename(self._place.new / kept)
+        except FileNotFoundError:
+            message = f"the file of item '{item_id}' is no longer in {self._place.failed}; delete the item"
+            raise ItemNotFound(message, details={"queue": self._place.queue, "item": item_id}) from None
+        self._forget([item_id])
+        (self._place.failed / f"{kept}{REASON}").unlink(missing_ok=True)
+
+    def delete(self, item_id: str) -> None:
+        """Delete a failed item. Raises ItemNotFound, OSError."""
+        self._place.remove(self._place.failed, self._kept(self._rows(item_id)))
+        self._forget([item_id])
+
+    def purge(self) -> int:
+        """Delete all failed items that no flow has in work; how many went. Raises OSError."""
+        number = 0
+        after: str | None = None
+        while found := self._store.items.failed(self._place.queue, limit=AT_ONCE, after=after):
+            after = max(found)
+            still = self._store.items.of_items(self._place.queue, list(found))
+            ended = [item for item, rows in still.items() if all(row.has_ended for row in rows)]
+            for item_id in ended:
+                self._place.remove(self._place.failed, self._kept(found[item_id]))
+            self._forget(ended)
+            number += len(ended)
+        return number
+
+    def _rows(self, item_id: str) -> list[ItemRow]:
+        rows = self._store.items.of_items(self._place.queue, [item_id]).get(item_id, [])
+        failed = [row for row in rows if row.state is ItemState.FAILED]
+        if not failed or not all(row.has_ended for row in rows):
+            message = f"the queue '{self._place.queue}' has no failed item '{item_id}'"
+            raise ItemNotFound(message, details={"queue": self._place.queue, "item": item_id})
+        return failed
+
+    def _kept(self, rows: Iterable[ItemRow]) -> str:
+        first = next(iter(rows))
+        return Named(first.item, first.name, first.priority).kept
+
+    def _forget(self, item_ids: list[str]) -> None:
+        queue = self._place.queue
+        self._store.writer.run(lambda connection: forget_items(connection, queue, item_ids, ItemState.FAILED))
+
+    def _item(self, rows: list[ItemRow]) -> FailedItem:
+        first = rows[0]
+        try:
+            size = (self._place.failed / self._kept(rows)).lstat().st_size
+        except OSError:
+            size = None
+        return FailedItem(
+            id=first.item,
+            queue=first.queue,
+            name=first.name,
+            put_at=first.put_at,
+            failed_at=max(row.ended_at or 0.0 for row in rows),
+            reasons=tuple(_reason(row) for row in rows),
+            attempts=max(row.attempt for row in rows),
+            size=size,
+        )
+
+
+def _reason(row: ItemRow) -> Reason:
+    error = json.loads(row.error or "{}")
+    return Reason(
+        code=error.get("code", "unknown"),
+        message=error.get("message", "nothing tells why"),
+        flow=row.flow or None,
+        run_id=row.run_id,
+    )

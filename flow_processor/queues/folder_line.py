@@ -1,0 +1,93 @@
+"""The files that wait in a folder: in their order, without ever holding all of them in memory."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from flow_processor.clock import Clock
+from flow_processor.queues.folder_names import priority_of
+from flow_processor.queues.writers import is_unfinished
+
+BATCH = 5_000
+"""So many of the first files are known by name; the others are counted."""
+
+SETTLED_SECONDS = 0.1
+"""A folder whose last change is younger may change again without showing it: its time has coarse steps."""
+
+LOOK_SECONDS = 2.0
+"""A folder is read so often although it shows no change: not every file system tells."""
+
+IDLE_SHARE = 10
+"""Reading a folder takes at most one part in so many of the time, as long as files are known."""
+
+Waiting = tuple[int, int, str]
+"""(priority, less is first; when it was last changed, in nanoseconds; name)"""
+
+
+class WaitingLine:
+    """The files of one folder, urgent ones first, then the oldest. Not thread safe."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._files: list[Waiting] = []
+        """The first of them, the next one last."""
+        self._seen = 0
+        self._looked_at = float("-inf")
+        self._took = 0.0
+        self._is_open = True
+        """True: what is known may not be all that is there."""
+        self.count = 0
+        """How many wait, as far as is known."""
+        self.oldest_at: float | None = None
+        """When the oldest of them was last changed, in seconds since 1970."""
+
+    def look(self) -> bool:
+        """Read the folder again if that is worth it. Are any files known? Raises OSError."""
+        changed = self._folder.stat().st_mtime_ns
+        since = self._clock.monotonic() - self._looked_at
+        is_due = changed != self._seen or self._is_open or since >= LOOK_SECONDS
+        if is_due and (not self._files or since >= self._took * IDLE_SHARE):
+            self._read(changed)
+        return bool(self._files)
+
+    def look_again(self) -> None:
+        """Something is there that was not taken: read the folder again."""
+        self._is_open = True
+
+    def next(self) -> str | None:
+        """The file whose turn it is; it is not given again before the folder has been read again."""
+        if not self._files:
+            self._is_open |= self.count > 0
+            return None
+        self.count = max(self.count - 1, 0)
+        return self._files.pop()[2]
+
+    def _read(self, changed: int) -> None:
+        began = self._clock.monotonic()
+        self.count, self.oldest_at = 0, None
+        self._files = heapq.nsmallest(BATCH, self._waiting())
+        self._files.reverse()
+        self._looked_at = self._clock.monotonic()
+        self._took = self._looked_at - began
+        self._seen = changed
+        # Its last change may be so young that another one in the same step of its time would not show.
+        self._is_open = self._clock.now().timestamp() - changed / 1e9 < SETTLED_SECONDS
+
+    def _waiting(self) -> Iterator[Waiting]:
+        oldest = None
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if is_unfinished(entry.name):
+                    continue
+                try:
+                    at = entry.stat(follow_symlinks=False).st_mtime_ns
+                except OSError:  # gone since
+                    continue
+                self.count += 1
+                oldest = at if oldest is None or at < oldest else oldest
+                yield (-priority_of(entry.name), at, entry.name)
+        self.oldest_at = None if oldest is None else oldest / 1e9

@@ -1,0 +1,131 @@
+"""The four folders of a queue, and how files go from one to the next: by rename only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from flow_processor.documents import json_bytes
+from flow_processor.errors import QueueUnavailable
+from flow_processor.paths import sync_folder, write_atomic
+from flow_processor.queues.folder_names import own_name
+from flow_processor.queues.item import Item
+
+FOLDERS = ("new", "processing", "done", "failed")
+REASON = ".reason.json"
+"""Ends the name of the file beside a failed one that tells why."""
+
+
+class Place:
+    """The folders of one queue below the spool folder."""
+
+    def __init__(self, spool: Path, queue: str) -> None:
+        self.queue = queue
+        self.root = spool / queue
+        self.new, self.processing, self.done, self.failed = (self.root / name for name in FOLDERS)
+
+    def make(self) -> None:
+        """Make what is missing. Raises OSError."""
+        for name in FOLDERS:
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Write items into `new/`; durable when this returns. Raises QueueUnavailable."""
+        written: list[Path] = []
+        try:
+            self.make()
+            for item in items:
+                hidden = self.new / f".{own_name(item.id, item.priority)}"
+                written.append(hidden)
+                _write_synced(hidden, json_bytes(item.value), at=item.put_at)
+            for hidden in written:
+                hidden.rename(self.new / hidden.name[1:])
+            sync_folder(self.new)
+        except OSError as error:
+            for hidden in written:
+                with contextlib.suppress(OSError):
+                    hidden.unlink(missing_ok=True)
+            raise QueueUnavailable(f"the folder {self.new} cannot be written: {error}") from error
+
+    def take(self, name: str, kept: str) -> bool:
+        """Move a file from `new/` to `processing/`; False where the item is there already: then the file is the same
+        one again, and is deleted. `sync_taken` makes it durable. Raises OSError."""
+        source, target = self.new / name, self.processing / kept
+        if os.path.lexists(target):
+            source.unlink()
+            return False
+        source.rename(target)
+        return True
+
+    def sync_taken(self) -> None:
+        """Make durable what was taken."""
+        sync_folder(self.processing)
+        sync_folder(self.new)
+
+    def finish(self, kept: str) -> None:
+        """Move a file to `done/`, from wherever it is. Raises OSError."""
+        for folder in (self.processing, self.failed):
+            _move(folder / kept, self.done / kept)
+        with contextlib.suppress(FileNotFoundError):
+            (self.failed / f"{kept}{REASON}").unlink()
+
+    def fail(self, kept: str, reason: dict[str, Any], *, source: Path | None = None) -> None:
+        """Move a file to `failed/` (from `processing/`, unless `source` says otherwise), with the reason beside it.
+        Raises OSError."""
+        text = json.dumps(reason, ensure_ascii=False, indent=2) + "\n"
+        write_atomic(self.failed / f"{kept}{REASON}", text.encode("utf-8", "replace"))
+        _move(source or self.processing / kept, self.failed / kept)
+        sync_folder(self.failed)
+
+    def reason(self, kept: str) -> dict[str, Any]:
+        """What stands beside a failed file; empty where nothing does that can be read."""
+        try:
+            found = json.loads((self.failed / f"{kept}{REASON}").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def names(self, folder: Path) -> Iterator[str]:
+        """The files of one of the folders, in no order; reasons are left out. Raises OSError."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and not entry.name.endswith(REASON):
+                    yield entry.name
+
+    def remove(self, folder: Path, name: str) -> None:
+        """Delete a file or what else was refused there, with its reason; durable later. Raises OSError."""
+        path = folder / name
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_dir() and not path.is_symlink():
+                _remove_tree(path)
+            else:
+                path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            (folder / f"{name}{REASON}").unlink()
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file that may be gone; one that stands there is the same item's, and stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.lexists(target):
+            source.unlink()
+        else:
+            source.rename(target)
+
+
+def _remove_tree(folder: Path) -> None:
+    import shutil  # here, for few folders are ever dropped
+
+    shutil.rmtree(folder)
+
+
+def _write_synced(path: Path, data: bytes, *, at: float) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.utime(path, (at, at))
+        os.fsync(file.fileno())

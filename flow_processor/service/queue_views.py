@@ -1,0 +1,157 @@
+"""What the service answers about queues."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from flow_processor.service.views import Moment, View
+
+
+class ListenerView(View):
+    """A flow that listens to a queue."""
+
+    flow: str
+    """Path of the flow below the flows folder."""
+    attempts: int
+    """How many runs an item may have until one of them succeeds."""
+    in_work: int
+    """Items that it has and is not done with: runs under way, and those whose next attempt is due later."""
+    failed: int
+    """Items that it has given up."""
+
+
+class QueueView(View):
+    """A queue, as lists show it."""
+
+    queue: str
+    """Its name."""
+    depth: int
+    """Items that wait: no flow has them yet. At a broker: those of the listener that is furthest behind."""
+    in_work: int
+    """Items that were taken and are not done."""
+    failed: int
+    """Items that some flow has given up, or that were refused; they stay until somebody retries or deletes them."""
+    oldest_at: Moment | None
+    """When the oldest of those that wait was put there."""
+    oldest_seconds: float | None
+    """How long it has waited."""
+    unsent: int
+    """Results of steps that are still to be put here."""
+    per_minute: int
+    """How often a listener has been done with an item, or has given it up, in the last minute."""
+    listeners: list[str]
+    """The flows that get its items, each of them each item; with none they wait."""
+    paused: bool
+    """Somebody has paused it: it takes items, but none of them begins."""
+    paused_by: str | None
+    """Who has."""
+    paused_at: Moment | None
+    """Since when."""
+    problems: list[str]
+    """What keeps its items from being worked off."""
+
+
+class QueueDetail(QueueView):
+    """One queue."""
+
+    max_items: int
+    """So many items may wait; over that a call is answered 429."""
+    rate_per_second: float | None
+    """At most so many items begin in a second, for each listener; null: no limit."""
+    prefetch: int
+    """So many items each listener has at once."""
+    max_item_bytes: int
+    """The largest item."""
+    listening: list[ListenerView]
+    """More about its listeners."""
+
+
+class ItemsPut(View):
+    """Items that are now on a queue, safely."""
+
+    queue: str
+    """The queue's name."""
+    ids: list[str]
+    """Their ids, in the order in which they were sent. With `Idempotency-Key` the same key gives the same ids."""
+    listeners: list[str]
+    """The flows that get them; with none they wait until a flow listens."""
+    paused: bool
+    """True: they wait until somebody lets the queue go on."""
+
+
+class ReasonView(View):
+    """Why an item failed."""
+
+    flow: str | None
+    """The flow that gave it up; null: it was refused before any flow had it."""
+    run_id: str | None
+    """The last run that the flow had for it."""
+    code: str
+    """Stable code: that of the run's error, or why it was refused."""
+    message: str
+    """For people."""
+    details: dict[str, Any]
+    """Whatever the error knows."""
+
+
+class FailedItemView(View):
+    """An item that has failed."""
+
+    id: str
+    """Its id."""
+    name: str | None
+    """What people know it by: the name of its file."""
+    put_at: Moment
+    """When it was put there."""
+    failed_at: Moment
+    """When it was given up."""
+    attempts: int
+    """How many runs the flow had for it that tried most often; 0: it was refused."""
+    size: int | None
+    """Bytes, where that is known."""
+    reasons: list[ReasonView]
+    """One for each flow that has given it up."""
+
+
+class FailedItemDetail(FailedItemView):
+    """One of them with what it holds."""
+
+    value: Any
+    """What its runs had as `__input__`."""
+
+
+class FailedItems(View):
+    """A page of them."""
+
+    items: list[FailedItemView]
+    """In the order of their ids: the oldest first."""
+    next_cursor: str | None
+    """For the next page; null: there is none."""
+
+
+class ItemVerb(StrEnum):
+    """What became of a failed item."""
+
+    RETRIED = "retried"
+    DELETED = "deleted"
+
+
+class ItemDone(View):
+    """A failed item of which something has become."""
+
+    queue: str
+    """The queue's name."""
+    id: str
+    """The item's id."""
+    status: ItemVerb
+    """`retried`: it waits or runs again. `deleted`: it is gone."""
+
+
+class ItemsPurged(View):
+    """Items that were deleted."""
+
+    queue: str
+    """The queue's name."""
+    purged: int
+    """How many."""

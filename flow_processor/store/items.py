@@ -1,0 +1,358 @@
+"""The ledger of items: which item of which queue started which flow, and what came of it.
+
+A row is inserted in the transaction that inserts the item's first run of a flow: the table's key makes a second one
+impossible, however often the item is offered. A row of state `due` and attempt 0 is an item that was taken, but waits
+for its first run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
+
+from flow_processor.run import TERMINAL_STATUSES
+from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.mine import mine
+from flow_processor.store.tables import items, runs
+from flow_processor.store.writer import Rows
+
+
+class ItemState(StrEnum):
+    """Where an item stands with one flow."""
+
+    DUE = "due"
+    """It waits for its next attempt, or for its first one."""
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    """The flow has given it up; or it was refused before any flow had it."""
+
+
+OPEN_STATES = (ItemState.DUE, ItemState.RUNNING)
+NO_FLOW = ""
+"""Stands in the place of a flow for an item that was refused before any flow had it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """An item and one flow; see the table."""
+
+    queue: str
+    item: str
+    flow: str
+    state: ItemState
+    attempt: int
+    """How many runs it has had, that of `run_id` included."""
+    run_id: str | None = None
+    name: str | None = None
+    put_at: float
+    """Seconds since 1970, as all moments here."""
+    priority: int = 0
+    next_at: float | None = None
+    error: str | None = None
+    """Why the newest attempt failed, as JSON: `{code, message}`."""
+    ended_at: float | None = None
+    daemon: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Is the flow done with the item, or has it given it up?"""
+        return self.state not in OPEN_STATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemEnd:
+    """What came of one attempt."""
+
+    queue: str
+    item: str
+    flow: str
+    run_id: str
+    state: ItemState
+    next_at: float | None = None
+    """When it is tried again."""
+    error: str | None = None
+    ended_at: float | None = None
+
+
+_COLUMNS = tuple(field.name for field in fields(ItemRow))
+_ROW = select(*(items.c[name] for name in _COLUMNS))
+
+
+def _is(queue: str = "of_queue", item: str = "of_item", flow: str = "of_flow") -> tuple[Any, ...]:
+    return (
+        items.c.queue == bindparam(queue),
+        items.c.item == bindparam(item),
+        items.c.flow == bindparam(flow),
+    )
+
+
+# Statements of the hot path are made once: making one costs more than running it.
+_BEGIN = (
+    update(items)
+    .where(*_is(), items.c.state == ItemState.DUE.value, items.c.attempt == bindparam("before"))
+    .values(
+        state=ItemState.RUNNING.value,
+        attempt=bindparam("before") + 1,
+        run_id=bindparam("new_run"),
+        next_at=None,
+        error=None,
+        daemon=bindparam("by_daemon"),
+    )
+)
+_END = (
+    update(items)
+    .where(*_is(), items.c.run_id == bindparam("of_run"))
+    .values(
+        state=bindparam("new_state"),
+        next_at=bindparam("new_next"),
+        error=bindparam("new_error"),
+        ended_at=bindparam("new_end"),
+    )
+)
+_FAIL_DUE = (
+    update(items)
+    .where(*_is(), items.c.state == ItemState.DUE.value)
+    .values(
+        state=ItemState.FAILED.value,
+        next_at=None,
+        error=bindparam("new_error"),
+        ended_at=bindparam("new_end"),
+    )
+)
+_FORGET_FAILED = delete(items).where(*_is(), items.c.state == ItemState.FAILED.value)
+
+
+def begin_first(connection: Connection, row: ItemRow) -> bool:
+    """Note that the first run begins, inside the transaction that inserts it. False (and nothing written) where the
+    flow had the item before: then there must be no run."""
+    if insert_rows_of(connection, [row]) == 1:
+        return True
+    return begin_next(connection, row)
+
+
+def begin_next(connection: Connection, row: ItemRow) -> bool:
+    """Note that the run `row.run_id` begins as attempt `row.attempt`; False where it is not due."""
+    values = {
+        "of_queue": row.queue,
+        "of_item": row.item,
+        "of_flow": row.flow,
+        "before": row.attempt - 1,
+        "new_run": row.run_id,
+        "by_daemon": row.daemon,
+    }
+    return connection.execute(_BEGIN, values).rowcount == 1
+
+
+def begin_again(connection: Connection, row: ItemRow) -> bool:
+    """As `begin_first`, for an item that may have failed: as if the flow had never had it."""
+    values = {"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow}
+    connection.execute(_FORGET_FAILED, values)
+    return begin_first(connection, row)
+
+
+def insert_rows_of(connection: Connection, rows: Sequence[ItemRow]) -> int:
+    """Insert rows; those whose key is there already are left alone. How many were inserted."""
+    return connection.execute(insert_or_ignore(connection, items), [_values(row) for row in rows]).rowcount
+
+
+def record_ends(connection: Connection, ends: Sequence[ItemEnd]) -> None:
+    """Note what came of attempts; of one that is not the newest of its item nothing is noted."""
+    connection.execute(
+        _END,
+        [
+            {
+                "of_queue": end.queue,
+                "of_item": end.item,
+                "of_flow": end.flow,
+                "of_run": end.run_id,
+                "new_state": end.state.value,
+                "new_next": end.next_at,
+                "new_error": end.error,
+                "new_end": end.ended_at,
+            }
+            for end in ends
+        ],
+    )
+
+
+def fail_due(connection: Connection, rows: Sequence[ItemRow], *, error: str, at: float) -> None:
+    """Note that items which wait for an attempt get none."""
+    values = {"new_error": error, "new_end": at}
+    keys = [{"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow} for row in rows]
+    connection.execute(_FAIL_DUE, [{**key, **values} for key in keys])
+
+
+def forget_items(connection: Connection, queue: str, item_ids: Collection[str], *states: ItemState) -> int:
+    """Delete the rows of these items that have one of the states; how many went."""
+    if not item_ids:
+        return 0
+    wanted = [state.value for state in states]
+    where = (items.c.queue == queue, items.c.item.in_(item_ids), items.c.state.in_(wanted))
+    return connection.execute(delete(items).where(*where)).rowcount
+
+
+def prune_items(connection: Connection, queue: str, *, before: float, limit: int) -> int:
+    """Delete at most `limit` rows of items that were done before that moment; how many went."""
+    old = (
+        select(items.c.item, items.c.flow)
+        .where(items.c.queue == queue, items.c.state == ItemState.DONE.value, items.c.ended_at < before)
+        .limit(limit)
+    )
+    found = connection.execute(old).all()
+    one = delete(items).where(items.c.queue == queue, *_is()[1:])
+    if found:
+        connection.execute(one, [{"of_item": item, "of_flow": flow} for item, flow in found])
+    return len(found)
+
+
+def _values(row: ItemRow) -> dict[str, Any]:
+    return {**asdict(row), "state": row.state.value}
+
+
+def ledger_rows(rows: Iterable[ItemRow]) -> Rows:
+    """Rows for the store's writer; those whose key is there already are left alone."""
+    return {items: [_values(row) for row in rows]}
+
+
+class ItemLedger:
+    """Reads the ledger; every call uses a connection of its own."""
+
+    def __init__(self, engine: Engine, daemon: str | None = None) -> None:
+        self._engine = engine
+        self._mine = mine(items.c.daemon, daemon)
+
+    def get(self, queue: str, item_id: str, flow: str) -> ItemRow | None:
+        """One row."""
+        found = self._rows(items.c.queue == queue, items.c.item == item_id, items.c.flow == flow)
+        return found[0] if found else None
+
+    def attempts(self, queue: str, item_id: str, flow: str) -> int:
+        """How many runs of a flow the item has had."""
+        row = self.get(queue, item_id, flow)
+        return 0 if row is None else row.attempt
+
+    def of_items(self, queue: str, item_ids: Collection[str]) -> dict[str, list[ItemRow]]:
+        """All rows of some items of a queue, by item; items without any are left out."""
+        found: dict[str, list[ItemRow]] = {}
+        if item_ids:
+            for row in self._rows(items.c.queue == queue, items.c.item.in_(item_ids)):
+                found.setdefault(row.item, []).append(row)
+        return found
+
+    def of_run(self, run_id: str) -> ItemRow | None:
+        """The row whose newest attempt is this run."""
+        found = self._rows(items.c.run_id == run_id)
+        return found[0] if found else None
+
+    def running(self) -> list[ItemRow]:
+        """Rows that this daemon has under way."""
+        return self._rows(items.c.state == ItemState.RUNNING.value, *self._mine)
+
+    def missed_ends(self) -> list[ItemRow]:
+        """Rows that are under way although their run has ended, or is gone."""
+        ended = [status.value for status in TERMINAL_STATUSES]
+        joined = items.outerjoin(runs, runs.c.id == items.c.run_id)
+        query = (
+            select(*(items.c[name] for name in _COLUMNS))
+            .select_from(joined)
+            .where(
+                items.c.state == ItemState.RUNNING.value,
+                *self._mine,
+                runs.c.id.is_(None) | runs.c.status.in_(ended),
+            )
+        )
+        return self._read(query)
+
+    def due(self, queue: str, flow: str, *, now: float, limit: int, is_first: bool) -> list[ItemRow]:
+        """Rows whose next attempt is due, most urgent first; with `is_first` those that wait for their first run, else
+        those that have had one."""
+        query = (
+            _ROW.where(
+                items.c.queue == queue,
+                items.c.flow == flow,
+                items.c.next_at <= now,
+                items.c.attempt == 0 if is_first else items.c.attempt > 0,
+                items.c.state == ItemState.DUE.value,
+                *self._mine,
+            )
+            .order_by(items.c.priority.desc(), items.c.next_at)
+            .limit(limit)
+        )
+        return self._read(query)
+
+    def next_due(self, queue: str, flow: str) -> float | None:
+        """When the next further attempt of an item is due; None: there is none."""
+        query = select(func.min(items.c.next_at)).where(
+            items.c.queue == queue,
+            items.c.flow == flow,
+            items.c.next_at.is_not(None),
+            items.c.attempt > 0,
+            items.c.state == ItemState.DUE.value,
+            *self._mine,
+        )
+        with reading(self._engine) as connection:
+            moment: float | None = connection.scalar(query)
+        return moment
+
+    def due_flows(self) -> list[tuple[str, str]]:
+        """(queue, flow) of all rows that wait for an attempt."""
+        query = (
+            select(items.c.queue, items.c.flow).where(items.c.next_at.is_not(None), *self._mine).distinct()
+        )
+        with reading(self._engine) as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def failed(self, queue: str, *, limit: int, after: str | None = None) -> dict[str, list[ItemRow]]:
+        """Failed rows of the first items behind `after`, by item, in the order of their ids."""
+        wanted = (items.c.queue == queue, items.c.state == ItemState.FAILED.value)
+        ids = select(items.c.item).where(*wanted).distinct().order_by(items.c.item).limit(limit)
+        with reading(self._engine) as connection:
+            chosen = list(connection.scalars(ids if after is None else ids.where(items.c.item > after)))
+        found = self.of_items(queue, chosen)
+        return {
+            item: [row for row in rows if row.state is ItemState.FAILED]
+            for item, rows in sorted(found.items())
+        }
+
+    def open_count(self, queue: str) -> int:
+        """How many items of a queue wait for an attempt, or are under way."""
+        return self._count(queue, *OPEN_STATES)
+
+    def failed_count(self, queue: str) -> int:
+        """How many items of a queue some flow has given up, or were refused."""
+        return self._count(queue, ItemState.FAILED)
+
+    def queues(self) -> set[str]:
+        """Queues of which there are rows."""
+        found: set[str] = set()
+        with reading(self._engine) as connection:
+            # One look into the index for each queue, not one for each row.
+            first = select(func.min(items.c.queue))
+            while (
+                queue := connection.scalar(first.where(items.c.queue > max(found)) if found else first)
+            ) is not None:
+                found.add(queue)
+        return found
+
+    def _count(self, queue: str, *states: ItemState) -> int:
+        wanted = [state.value for state in states]
+        counted = select(func.count(items.c.item.distinct()))
+        with reading(self._engine) as connection:
+            return connection.scalar(counted.where(items.c.queue == queue, items.c.state.in_(wanted))) or 0
+
+    def _rows(self, *where: Any) -> list[ItemRow]:
+        return self._read(_ROW.where(*where))
+
+    def _read(self, query: Any) -> list[ItemRow]:
+        with reading(self._engine) as connection:
+            return [_row(values) for values in connection.execute(query)]
+
+
+def _row(values: Iterable[Any]) -> ItemRow:
+    named = dict(zip(_COLUMNS, values, strict=True))
+    return ItemRow(**{**named, "state": ItemState(named["state"])})
