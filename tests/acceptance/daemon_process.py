@@ -98,15 +98,23 @@ class DaemonProcess:
 
     def kill_with_workers(self) -> None:
         """kill -9 of everything at once, as a power cut does it. Stopped first, so that nobody sees others die."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-        for pid in self.worker_pids():
+        for pid in (self.process.pid, *self._fork_servers()):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (*self.worker_pids(), *self._fork_servers()):
             os.kill(pid, signal.SIGKILL)
         self.kill()
 
     def worker_pids(self) -> list[int]:
-        """The processes that the daemon has started (also those that are only about to take their lock)."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for file in children for pid in file.read_text().split()]
+        """The processes of workers (also of those that are only about to take their lock)."""
+        return [pid for server in self._fork_servers() for pid in _children(server)]
+
+    def _fork_servers(self) -> list[int]:
+        def command(pid: int) -> bytes:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+        return [
+            pid for pid in _children(self.process.pid) if b"flow_processor.engine.fork_server" in command(pid)
+        ]
 
     def terminate(self, *, seconds: float = 20.0) -> int:
         """SIGTERM; its exit code."""
@@ -182,3 +190,8 @@ class DaemonProcess:
         query = "/api/runs?status=queued&status=running&status=waiting&limit=500"
         found: list[dict[str, Any]] = self.call("GET", query).json()["runs"]
         return found
+
+
+def _children(pid: int) -> list[int]:
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
