@@ -46,7 +46,12 @@ class FilesWorld(World):
         """The runs of a file, once there are so many and all have ended."""
         found = until(lambda: len(ids := self.runs(path, flow)) >= count and ids, f"{count} runs of {path}")
         assert len(found) == count
-        return [self.wait(run_id) for run_id in found]
+        return [until(lambda run_id=run_id: self.has_ended(run_id), f"{run_id} ends") for run_id in found]
+
+    def has_ended(self, run_id: str) -> RunDetail | None:
+        """The run, if it has ended."""
+        run = self.service.run(run_id)
+        return run if run.status.is_terminal else None
 
     def until_waiting(self, run_id: str) -> None:
         until(lambda: self.service.run(run_id).status is RunStatus.WAITING, f"{run_id} waits")
