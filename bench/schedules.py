@@ -138,23 +138,32 @@ def each_second(folder: Folder, minutes: float) -> tuple[list[float], int]:
     return found, round(minutes * 60) - len(found)
 
 
-def burst(folder: Folder) -> tuple[list[float], float]:
-    """Lateness of BURST schedules of as many flows that are due at one moment, and seconds until all runs ended."""
+def burst(folder: Folder) -> tuple[list[float], float, float]:
+    """Lateness of BURST schedules of as many flows that are due at one moment, and seconds until all runs were
+    committed (a reader sees them) and had ended."""
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=60)
     for number in range(BURST):
         add(folder, flow=f"f{number}", at=moment.isoformat(), name="burst")
     if datetime.now(UTC) > moment - timedelta(seconds=1):
         raise BenchFailed("adding the schedules took longer than a minute")
+    time.sleep(max(0.0, moment.timestamp() - time.time()))
+    committed = until_counted(folder, "SELECT count(*) FROM runs WHERE slot = ?", moment)
+    ended = until_counted(folder, "SELECT count(*) FROM runs WHERE slot = ? AND status = 'succeeded'", moment)
+    return lateness(folder.folder, OF_SLOT, moment.timestamp()), committed, ended
+
+
+def until_counted(folder: Folder, query: str, moment: datetime) -> float:
+    """Seconds from the moment until the query counts BURST."""
     connection = sqlite3.connect(folder.folder / "octospool.db")
-    query = "SELECT count(*) FROM runs WHERE slot = ? AND status = 'succeeded'"
-    while time.time() < moment.timestamp() + 120:
-        (ended,) = connection.execute(query, (moment.timestamp(),)).fetchone()
-        if ended >= BURST:
-            break
-        time.sleep(0.1)
-    connection.close()
-    seconds = time.time() - moment.timestamp()
-    return lateness(folder.folder, OF_SLOT, moment.timestamp()), seconds
+    try:
+        while time.time() < moment.timestamp() + 120:
+            (found,) = connection.execute(query, (moment.timestamp(),)).fetchone()
+            if found >= BURST:
+                break
+            time.sleep(0.02)
+    finally:
+        connection.close()
+    return time.time() - moment.timestamp()
 
 
 def measure(path: Path, minutes: float) -> list[str]:
@@ -178,10 +187,10 @@ def measure(path: Path, minutes: float) -> list[str]:
         if missed or statistics.quantiles(late, n=100)[98] > LATE_MS:
             bad.append("each second")
         for which in ("flows that never ran", "the same flows again"):
-            late, seconds = burst(folder)
-            ended = f"all ended after {seconds:.1f} s"
-            print(f"{BURST} at one moment, {which}, lateness: {figures_of(late)}; {ended}", flush=True)
-            if len(late) != BURST or statistics.quantiles(late, n=100)[98] > BURST_MS:
+            late, committed, ended = burst(folder)
+            then = f"all committed after {committed:.2f} s, all ended after {ended:.1f} s"
+            print(f"{BURST} at one moment, {which}, lateness: {figures_of(late)}; {then}", flush=True)
+            if len(late) != BURST or max(statistics.quantiles(late, n=100)[98], committed * 1000) > BURST_MS:
                 bad.append(f"burst of {which}")
     print(f"load at the end: {os.getloadavg()[0]:.1f}", flush=True)
     return bad

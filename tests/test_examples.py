@@ -425,6 +425,38 @@ def test_a_change_request_goes_through_querypie(daemon: Daemon):
         pie.close()
 
 
+def test_a_file_that_comes_starts_the_flow_that_watches_it(daemon: Daemon):
+    """Its rows are added up and it is moved away; one that is wrong goes to failed/, with the reason."""
+    flow, folder = "examples/watched_files.yml", daemon.folder / "input"
+    (folder / "orders-1.csv").write_text("item,amount\nink,3\npaper,5\n", encoding="utf-8")
+    (folder / "orders-2.csv").write_text("item,amount\nink,three\n", encoding="utf-8")
+    until((folder / "done" / "orders-1.csv").exists, "the right one is moved")
+    until((folder / "failed" / "orders-2.csv").exists, "the wrong one is moved")
+    (noted,) = map(json.loads, daemon.output("orders.jsonl").splitlines())
+    assert noted == {"file": "orders-1.csv", "amount": 8}
+    reason = json.loads((folder / "failed" / "orders-2.csv.reason.json").read_text(encoding="utf-8"))
+    run = daemon.call("GET", f"/api/runs/{reason['failures'][0]['run_id']}").json()
+    assert (run["flow"], run["trigger"], run["by"]) == (flow, "file", "input/orders-2.csv")
+
+
+def test_orders_are_handed_on_as_items_and_added_up(daemon: Daemon):
+    """Two of three orders go to the queue; each starts the flow that listens to it, once."""
+    sender, listener = daemon.run("examples/orders.yml"), "examples/order.yml"
+    assert sender["status"] == "succeeded", sender["error"]
+
+    def runs() -> list[dict[str, Any]]:
+        found = daemon.call("GET", f"/api/runs?flow={listener}&status=succeeded").json()["runs"]
+        return found if len(found) == 2 else []
+
+    assert {(run["trigger"], run["by"]) for run in until(runs, "both items are done")} == {
+        ("queue", "example-orders")
+    }
+    noted = [json.loads(line) for line in daemon.output("order_totals.jsonl").splitlines()]
+    assert noted == [{"number": "A-17", "total": 33}, {"number": "A-19", "total": 240}]
+    items = [daemon.call("GET", f"/api/runs/{run['run_id']}").json()["data"]["__item__"] for run in runs()]
+    assert all(item["id"].startswith(sender["run_id"]) for item in items)
+
+
 def test_every_shipped_flow_is_run_here():
     """A new example needs a test of its own: here, or on an engine where it runs containers."""
     files = [Path(__file__), Path(__file__).parent / "containers" / "test_docker_examples.py"]

@@ -52,6 +52,8 @@ class Voice:
     remaining: Callable[[], float | None]
     """Seconds left for everything; None: no limit."""
     redacted: Callable[[str], str]
+    run_id: str = "RUN"
+    """The run, for what people are told to do about it."""
     begun_before: bool = False
     """Was this begun before, and cut off?"""
     once: Callable[[Callable[[bool], Any]], Any] = _made_here

@@ -23,7 +23,6 @@ from flow_processor.querypie.selection import Found, list_of, text_of, user_of
 _REMAINING = frozenset(
     {"APPROVAL_1", "APPROVAL_2", "APPROVAL_3", "APPROVAL_4", "EXECUTION", "REVIEW", "DONE"}
 )
-_WAYS_OUT = "Look in QueryPie, then say so: octospool runs retry RUN --mode skip (it took effect) or rerun (it did not)"
 _LOOK_SECONDS = 1.0
 """Pause between two looks at a state that may still change."""
 
@@ -67,14 +66,22 @@ class Calls:
         """Submit a request; its UUID. Nothing tells whether QueryPie has one, so this is never sent again in doubt."""
         if self._client.voice.begun_before:
             error = QueryPieError("the submission had been begun before, and was cut off")
-            raise _submission_in_doubt(body, error)
+            raise self._submission_in_doubt(body, error)
         try:
             answer = self._client.post("workflows", "sql-request", body=body)
             return text_of(answer, "workflowUuid", what="the answer to the submission")
         except QueryPieError as error:
             if not (error.is_unclear or isinstance(error, QueryPieAnswer)):
                 raise
-            raise _submission_in_doubt(body, error) from error
+            raise self._submission_in_doubt(body, error) from error
+
+    def _submission_in_doubt(self, body: Found, error: QueryPieError) -> QueryPieInDoubt:
+        message = (
+            f"nobody knows whether QueryPie took the request '{body['title']}': {error.message}. Look for it there, "
+            f"by its comments, then say so: octospool runs retry {self._client.voice.run_id} --mode value "
+            '--value \'{"workflow_uuid": "…"}\' (it is there) or --mode rerun (it is not)'
+        )
+        return _in_doubt(message, error.details)
 
     def status(self, workflow: str) -> Found:
         """The details of a request."""
@@ -169,20 +176,24 @@ class Calls:
     ) -> None:
         """Return once the state shows that it took effect. Raises QueryPieInDoubt if it does not within the time."""
         in_doubt = f"nobody knows whether {what} took effect: {unclear.message}"
+        ways_out = (
+            f"Look in QueryPie, then say so: octospool runs retry {self._client.voice.run_id} "
+            "--mode skip (it took effect) or --mode rerun (it did not)"
+        )
         self._client.voice.log(f"unclear: {unclear.message}; looking whether {what} took effect", "warning")
         try:
             has_arrived = self._settles(workflow, is_done)
         except QueryPieApproval:
             raise
         except QueryPieError as error:
-            message = f"{in_doubt}; then {error.message}. {_WAYS_OUT}"
+            message = f"{in_doubt}; then {error.message}. {ways_out}"
             raise _in_doubt(message, {**unclear.details, **error.details}) from error
         except StepError as error:  # the run was to end meanwhile
             error.details.setdefault("outcome", "unknown")
             raise
         if not has_arrived:
             seen = f"its state has shown no sign of it for {self._settle_seconds:g} s"
-            raise _in_doubt(f"{in_doubt}; {seen}. {_WAYS_OUT}", unclear.details) from unclear
+            raise _in_doubt(f"{in_doubt}; {seen}. {ways_out}", unclear.details) from unclear
 
     def _post(self, path: Sequence[str], body: Found, read: Callable[[Any], Any]) -> Any:
         """What `read` finds in the answer; an answer that it cannot read leaves it unclear what became of the POST."""
@@ -218,15 +229,6 @@ def _remaining_in(answer: Any) -> str:
     if remaining not in _REMAINING:
         raise QueryPieAnswer(f"QueryPie names the next step {remaining!r}, which is none that it has")
     return remaining
-
-
-def _submission_in_doubt(body: Found, error: QueryPieError) -> QueryPieInDoubt:
-    message = (
-        f"nobody knows whether QueryPie took the request '{body['title']}': {error.message}. Look for it in QueryPie, "
-        'by its comments, then say so: octospool runs retry RUN --mode value --value \'{"workflow_uuid": "…"}\' (it '
-        "is there) or --mode rerun (it is not)"
-    )
-    return _in_doubt(message, error.details)
 
 
 def _in_doubt(message: str, details: Found) -> QueryPieInDoubt:

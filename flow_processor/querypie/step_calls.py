@@ -35,6 +35,7 @@ def calls_of(
         wait=lambda seconds: _wait(context, seconds),
         remaining=context.remaining_seconds,
         redacted=context.redacted,
+        run_id=context.run_id,
         begun_before=context.begun_before,
         once=once,
     )

@@ -63,7 +63,8 @@ def until_executed(
             if not standing.has_been_executed(detail) and _is_over(context, options, since):
                 message = (
                     f"QueryPie took the execution and has not begun it for {options.timeout_seconds:g} s: its status "
-                    f"is still {status}. Look at the request in QueryPie; octospool runs retry RUN looks again"
+                    f"is still {status}. Look at the request in QueryPie; octospool runs retry "
+                    f"{context.run_id} looks again"
                 )
                 raise QueryPieExecution(message, details={"execution_status": status})
         _pause(context, options, f"the execution of the request is {status}")

@@ -16,8 +16,11 @@ from flow_processor.service.flow_stats import FlowStats, flow_stats
 from flow_processor.service.health import (
     check_accepting,
     check_autostart,
+    check_daemons,
+    check_files,
     check_folders,
     check_outbox,
+    check_queues,
     check_runs,
     check_scheduler,
     check_store,
@@ -27,6 +30,7 @@ from flow_processor.service.health import (
 from flow_processor.service.parts import Parts
 from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
 from flow_processor.spec.param_schema import params_schema
+from flow_processor.store.file_items import FILES
 from flow_processor.store.flow_edits import content_hash
 
 
@@ -54,21 +58,33 @@ class FlowVerbs(Parts):
 
     def locks(self) -> list[LockView]:
         """Locks that are held."""
-        return [_lock_view(lock) for lock in self.flow_locks.held()]
+        return [_lock_view(lock) for lock in self._held_locks()]
+
+    def _held_locks(self) -> list[HeldLock]:
+        """Those of this data folder, and of other daemons on the store."""
+        shared = [] if self.shared_locks is None else self.shared_locks.of_others()
+        return sorted([*self.flow_locks.held(), *shared], key=lambda lock: (lock.filename, lock.since))
+
+    def _take_away(self, lock: HeldLock) -> bool:
+        """Take a flow's lock from whoever holds it."""
+        if self.shared_locks is not None:
+            self.shared_locks.free(lock.flow)
+        return self.flow_locks.remove(lock.flow) or self.shared_locks is not None
 
     def remove_lock(self, name: str) -> LockView:
         """Take a flow's lock away; its run goes on. Raises LockNotFound."""
         spellings = (name, f"{name}.yml", f"{name}.yaml")
-        removed = next((lock for lock in self.flow_locks.held() if lock.flow in spellings), None)
-        if removed is None or not self.flow_locks.remove(name):
+        removed = next((lock for lock in self._held_locks() if lock.flow in spellings), None)
+        if removed is None or not self._take_away(removed):
             raise LockNotFound(f"there is no lock of a flow '{name}'", details={"flow": name})
         self.turns.try_next(removed.flow)
         return _lock_view(removed)
 
     def remove_locks(self) -> list[LockView]:
         """Take all locks away; their runs go on."""
-        removed = self.flow_locks.held()
-        self.flow_locks.remove_all()
+        removed = self._held_locks()
+        for lock in removed:
+            self._take_away(lock)
         for lock in removed:
             self.turns.try_next(lock.flow)
         return [_lock_view(lock) for lock in removed]
@@ -147,10 +163,19 @@ class FlowVerbs(Parts):
         told = [
             check_autostart(self.added.problems()),
             check_webhooks(self.webhooks.problems()),
+            check_files(self._files_problems()),
+            check_queues(self.queues.stuck(), self.queues.paused()),
             check_outbox(self.publisher.problems()),
             check_runs(self.lost_runs),
+            *([] if self.daemons is None else [check_daemons(self.daemons.told())]),
         ]
         return Readiness(ready=ready, checks=[*checks, *told])
+
+    def _files_problems(self) -> list[str]:
+        """What keeps files from starting flows, where they are watched."""
+        if "listening" not in vars(self):
+            return []
+        return [*self.file_watch.problems(), *self.intake.problems(FILES)]
 
 
 def _lock_view(lock: HeldLock) -> LockView:

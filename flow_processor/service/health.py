@@ -111,6 +111,12 @@ def check_queues(stuck: Sequence[str], paused: Collection[str]) -> Check:
     return Check(name="queues", ok=not stuck, message=message)
 
 
+def check_files(problems: Sequence[str]) -> Check:
+    """Can all files that are there start their flows?"""
+    message = "; ".join(problems) or "all can be taken"
+    return Check(name="files", ok=not problems, message=message)
+
+
 def check_outbox(problems: Sequence[str]) -> Check:
     """Do queues take the results of steps that are sent there?"""
     message = "; ".join(problems) or "all results are put on their queues"

@@ -105,16 +105,18 @@ class RunVerbs(Parts):
         return self.history.logs(run_id, after=after, limit=limit, wait_seconds=wait_seconds)
 
     def cancel_run(self, run_id: str, *, by: str) -> RunSummary:
-        """Ask for a run's end; the wish is durable when this returns. Raises RunNotFound, RunHasEnded."""
+        """Ask for a run's end; the wish is durable when this returns. Raises RunNotFound, RunElsewhere, RunHasEnded."""
         self.history.row(run_id)
+        self._check_has(run_id)
         self.cancels.cancel(run_id, by=by)
         return self.history.summary(self.history.row(run_id))
 
     def signal_run(self, run_id: str, name: str, *, data: Any = None, by: str) -> RunSummary:
         """Send a run a signal, or the answer to an approval (`name`: its path or step); durable on return.
 
-        Raises RunNotFound, RunHasEnded, NotWaiting, AlreadyAnswered, InvalidRequest.
+        Raises RunNotFound, RunElsewhere, RunHasEnded, NotWaiting, AlreadyAnswered, InvalidRequest.
         """
+        self._check_has(run_id)
         self.told.tell(run_id, name=name, data=_json(data), by=by)
         return self.history.summary(self.history.row(run_id))
 
@@ -132,13 +134,14 @@ class RunVerbs(Parts):
 
         `has_value` tells whether `value` was given, for callers that cannot be trusted to mean a None.
 
-        Raises RunNotFound, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown.
+        Raises RunNotFound, RunElsewhere, RunNotInterrupted, InvalidRequest, FlowLost, FlowRunning, ShuttingDown.
         """
         takes_value = mode is ResumeMode.VALUE
         if has_value is None:
             has_value = takes_value or value is not None
         if has_value != takes_value:
             raise InvalidRequest("mode value and 'value' belong together: the one needs the other")
+        self._check_has(run_id)
         self.resumes.resume(run_id, mode=mode, step=step, value=_json(value), by=by)
         return self.history.summary(self.history.row(run_id))
 
@@ -154,6 +157,11 @@ class RunVerbs(Parts):
         said = None if wish.answer is None else replace(wish.answer, value=_json(wish.answer.value))
         wish = replace(wish, data=_json(wish.data), params=params, answer=said)
         return self.history.summary(self.retries.retry(run_id, wish, Cause(trigger, by)))
+
+    def _check_has(self, run_id: str) -> None:
+        """Raises RunElsewhere where another daemon has the run."""
+        if self.daemons is not None and (row := self.store.runs.get(run_id)) is not None:
+            self.daemons.check_has(row)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run that has ended. Raises RunNotFound, RunIsLive, ResultsUnsent."""

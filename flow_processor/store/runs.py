@@ -6,13 +6,25 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Update, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from flow_processor.journal import WireRow
 from flow_processor.run import LEGAL_TRANSITIONS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus, Trigger
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.journal import read_rows
 from flow_processor.store.mine import mine
+from flow_processor.store.statements import Statement
 from flow_processor.store.tables import flow_versions, runs
 
 
@@ -80,16 +92,16 @@ LISTED = tuple(field.name for field in fields(ListedRun))
 """The columns of a ListedRun."""
 
 # Statements of the hot path are made once: making one costs more than running it.
-_INSERT_RUN = insert(runs)
+_INSERT_RUN = Statement(insert(runs), columns=[column.name for column in runs.c])
 _GET_RUN = select(runs).where(runs.c.id == bindparam("run_id"))
-_COUNT_BYTES = (
+_COUNT_BYTES = Statement(
     update(runs).where(runs.c.id == bindparam("run_id")).values(bytes=runs.c.bytes + bindparam("more"))
 )
 
 
 def insert_run(connection: Connection, run: RunRow) -> None:
     """Record an accepted run; its input and params count for what it takes, on top of `bytes`."""
-    connection.execute(_INSERT_RUN, run_values(run))
+    _INSERT_RUN.execute(connection, run_values(run))
 
 
 def run_values(run: RunRow) -> dict[str, Any]:
@@ -112,6 +124,7 @@ def run_values(run: RunRow) -> dict[str, Any]:
         "error": None if run.error is None else json.dumps(run.error),
         "schedule_id": run.schedule_id,
         "slot": run.slot,
+        "wake_at": run.wake_at,
         "retry_of": run.retry_of,
         "attempt": run.attempt,
         "bytes": run.bytes + len(given) + len(params or ""),
@@ -131,8 +144,10 @@ def insert_flow_version(connection: Connection, *, version: str, path: str, flow
     )
 
 
-def _move_statement(status: RunStatus) -> Update:
-    legal = [before.value for before, after in LEGAL_TRANSITIONS.items() if status in after]
+def _move_statement(status: RunStatus) -> Statement:
+    legal: list[ColumnElement[str]] = [
+        literal_column(f"'{before.value}'") for before, after in LEGAL_TRANSITIONS.items() if status in after
+    ]
     values: dict[str, Any] = {
         "status": status.value,
         "wake_at": None,
@@ -146,10 +161,11 @@ def _move_statement(status: RunStatus) -> Update:
         values |= {"ended_at": bindparam("at"), "error": bindparam("reason")}
     if status is RunStatus.QUEUED:
         values |= {"ended_at": None, "error": None}
-    return update(runs).where(runs.c.id == bindparam("run_id"), runs.c.status.in_(legal)).values(values)
+    is_legal = runs.c.id == bindparam("run_id"), runs.c.status.in_(legal)
+    return Statement(update(runs).where(*is_legal).values(values))
 
 
-_MOVE: dict[RunStatus, Update] = {status: _move_statement(status) for status in RunStatus}
+_MOVE: dict[RunStatus, Statement] = {status: _move_statement(status) for status in RunStatus}
 
 
 def move_run(
@@ -171,12 +187,12 @@ def move_run(
         values |= {"at": at, "reason": None if error is None else json.dumps(error)}
     elif status is not RunStatus.QUEUED:
         values["at"] = at
-    return connection.execute(_MOVE[status], values).rowcount == 1
+    return _MOVE[status].execute(connection, values).rowcount == 1
 
 
 def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:
     """Add to what a run takes, in bytes; to be called in the transaction that writes what is counted."""
-    connection.execute(_COUNT_BYTES, {"run_id": run_id, "more": bytes})
+    _COUNT_BYTES.execute(connection, {"run_id": run_id, "more": bytes})
 
 
 def has_ended(connection: Connection, run_id: str) -> bool:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, Engine, and_, delete, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, select, update
 
 from flow_processor.clock import from_epoch
 from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.statements import Statement
 from flow_processor.store.tables import schedules, slots
 
 
@@ -38,6 +39,17 @@ class SlotRow:
     """When it was handled."""
 
 
+_TAKE = Statement(
+    lambda connection: insert_or_ignore(connection, slots), columns=[column.name for column in slots.c]
+)
+_IS_ACTIVE = (schedules.c.id == bindparam("of_schedule"), schedules.c.active == 1)
+_IS_UNCHANGED = schedules.c.revision == bindparam("of_revision")
+_MOVE_ON = Statement(update(schedules).where(*_IS_ACTIVE).values(last_slot=bindparam("of_slot")))
+_MOVE_ON_UNCHANGED = Statement(
+    update(schedules).where(*_IS_ACTIVE, _IS_UNCHANGED).values(last_slot=bindparam("of_slot"))
+)
+
+
 def claim_slot(
     connection: Connection,
     schedule_id: str,
@@ -55,7 +67,7 @@ def claim_slot(
     since `revision`: then there must be no run. Of several that try at once, in any number of processes, one gets
     True.
     """
-    values = {
+    taken = {
         "schedule_id": schedule_id,
         "slot": slot.timestamp(),
         "outcome": outcome.value,
@@ -63,12 +75,11 @@ def claim_slot(
         "reason": reason,
         "at": at.timestamp(),
     }
-    if connection.execute(insert_or_ignore(connection, slots).values(values)).rowcount != 1:
+    if _TAKE.execute(connection, taken).rowcount != 1:
         return False
-    mine = update(schedules).where(schedules.c.id == schedule_id, schedules.c.active == 1)
-    if revision is not None:
-        mine = mine.where(schedules.c.revision == revision)
-    if connection.execute(mine.values(last_slot=slot.timestamp())).rowcount == 1:
+    moved = {"of_schedule": schedule_id, "of_revision": revision, "of_slot": slot.timestamp()}
+    move_on = _MOVE_ON if revision is None else _MOVE_ON_UNCHANGED
+    if move_on.execute(connection, moved).rowcount == 1:
         return True
     this_slot = and_(slots.c.schedule_id == schedule_id, slots.c.slot == slot.timestamp())
     connection.execute(delete(slots).where(this_slot))

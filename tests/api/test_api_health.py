@@ -24,6 +24,7 @@ def test_it_is_ready_and_says_why(api: Any) -> None:
         "workers",
         "autostart",
         "webhooks",
+        "files",
         "outbox",
         "runs",
     }

@@ -140,13 +140,13 @@ def test_items_tell_where_they_come_from(world: World) -> None:
 def test_a_large_result_is_read_from_its_file(world: World) -> None:
     """More than the journal keeps in a row, and more than goes in one batch."""
     run = world.run(
-        "steps:\n  - {name: s, type: jq, jq: {expression: '[range(3000) | {n: ., text: (\"ä\" * 150)}]'}, "
+        "steps:\n  - {name: s, type: jq, jq: {expression: '[range(600) | {n: ., text: (\"ä\" * 300)}]'}, "
         "output: {queue: large, type: multiple}}\n"
     )
     assert run.status is RunStatus.SUCCEEDED, run.error
     (row,) = world.events(run.run_id, Event.SUCCEEDED)
     assert "result_file" in row.data
-    assert [item["n"] for item in sent(world, "large")] == list(range(3000))
+    assert [item["n"] for item in sent(world, "large")] == list(range(600))
 
 
 def test_a_retry_that_keeps_a_step_does_not_send_again(world: World, server: CountingServer) -> None:

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.querypie.pieces import connection, person, refusal, rule, uid
+from tests.querypie.details import current_step, detail
+from tests.querypie.pieces import connection, person, refusal, rule, with_more
 from tests.querypie.vendor import ROOT, answer_problems, operation_of, request_problems
 
 TOKEN = "canary-querypie-token-5d1f"
@@ -26,10 +27,14 @@ class Fault:
     kind: str
     """status, reset_before, reset_after, slow, held_before, held_after, late, empty, text."""
     times: int = 1
+    at: int | None = None
+    """Only the call of that number (from 1) of the operation."""
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     says: str = "planned by the test"
+    required: str | None = None
+    """The key that the error names as required."""
     begun: threading.Event = field(default_factory=threading.Event)
     """Set once a held call is there (and taken, for held_after)."""
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -53,13 +58,21 @@ class FakeQueryPie(ThreadingHTTPServer):
         """How executions end."""
         self.executing_looks = 0
         """So many looks at an executed request say EXECUTING."""
+        self.before_execution = "NONE"
+        """How the execution of an approved request stands: NONE or PENDING."""
+        self.begins = True
+        """False: an execution that was taken is not begun."""
+        self.tells_executor = False
+        """Of an execution that was taken say that its executor has EXECUTED it."""
+        self.approving_looks = 0
+        """So many looks at an approved request say IN_PROGRESS."""
         self.after_approvals = "EXECUTION"
         self.by_itself: str | None = None
         """What somebody else does to a submitted request: approve, reject."""
         self.looks_until = 0
         """So many looks before they do."""
         self.extra = False
-        """Answer more fields than the schema has."""
+        """Answer more fields than the schema has, however deep."""
         self.faults: list[Fault] = []
         self.calls: list[tuple[str, dict[str, str], Any]] = []
         self.taken: Counter[str] = Counter()
@@ -97,7 +110,8 @@ class FakeQueryPie(ThreadingHTTPServer):
         """The fault of this call."""
         with self.mutex:
             for fault in self.faults:
-                if fault.operation == operation and fault.times > 0:
+                is_its_turn = fault.at is None or fault.at == self.count(operation)
+                if fault.operation == operation and fault.times > 0 and is_its_turn:
                     fault.times -= 1
                     return fault
         return None
@@ -145,7 +159,9 @@ class FakeQueryPie(ThreadingHTTPServer):
             "approvals": {},
             "rejected": None,
             "execution": "NONE",
+            "executor": None,
             "looks": 0,
+            "approving": self.approving_looks,
         }
         return {"workflowUuid": number}
 
@@ -155,7 +171,7 @@ class FakeQueryPie(ThreadingHTTPServer):
             return refusal(404, "NO_WORKFLOW", "no such request")
         if request["rejected"]:
             return refusal(400, "REJECTED", "the request was rejected")
-        step = _current(request)
+        step = current_step(request)
         if step is None:
             return refusal(400, "APPROVED", "nothing is left to approve")
         user = body["userUuid"]
@@ -166,17 +182,18 @@ class FakeQueryPie(ThreadingHTTPServer):
             return refusal(400, "NOT_ASSIGNED", "this user has nothing to approve")
         request["approvals"][step, user] = body["comments"]
         self.taken["approve"] += 1
-        step = _current(request)
+        step = current_step(request)
         return {"remainingSteps": self.after_approvals if step is None else f"APPROVAL_{step + 1}"}
 
     def _execute(self, names: dict[str, str], query: Any, body: Any) -> Any:
         request = self.requests.get(names["workflowUuid"])
         if request is None:
             return refusal(404, "NO_WORKFLOW", "no such request")
-        if _current(request) is not None or request["execution"] != "NONE":
+        if current_step(request) is not None or request["executor"] is not None:
             return refusal(400, "STATE", "the request cannot be executed now")
         self.taken["execute"] += 1
-        request["execution"] = "EXECUTING"
+        request["execution"] = "EXECUTING" if self.begins else "NONE"
+        request["executor"] = body["userUuid"]
         request["looks"] = 0
         return None
 
@@ -193,73 +210,7 @@ class FakeQueryPie(ThreadingHTTPServer):
                     request["approvals"].update({(number, user): "fine" for user in step["assignees"]})
         if request["execution"] == "EXECUTING" and request["looks"] > self.executing_looks:
             request["execution"] = self.final
-        return self._detail(names["workflowRequestUuid"], request)
-
-    def _detail(self, number: str, request: dict[str, Any]) -> dict[str, Any]:
-        body = request["body"]
-        people = {one["uuid"]: one for one in map(person, ("ada", "elon", "grace", "dba"))}
-        steps = []
-        for order, step in enumerate(body["approvalSteps"]):
-            assignees = []
-            for user in step["assignees"]:
-                status = "APPROVED" if (order, user) in request["approvals"] else "PENDING"
-                status = "REJECTED" if request["rejected"] == user else status
-                who = people.get(user, {**person("ada"), "uuid": user})
-                told = {"approverComments": "not today", "actionBy": who} if status == "REJECTED" else {}
-                assignees.append({"assignedUser": who, "delegated": False, "status": status, **told})
-            is_done = _is_done(request, order)
-            status = "APPROVED" if is_done else "REJECTED" if request["rejected"] else "PENDING"
-            condition = step["stepApproveCondition"]
-            steps.append({"order": order, "status": status, "condition": condition, "assignees": assignees})
-        overall = (
-            "REJECTED" if request["rejected"] else "APPROVED" if _current(request) is None else "IN_PROGRESS"
-        )
-        db = {
-            "clusterUuid": body["clusterUuid"],
-            "host": "db",
-            "name": body["databaseName"],
-            "replicationType": "SINGLE",
-        }
-        return {
-            "workflowUuid": number,
-            "workflowTitle": body["title"],
-            "requesterComment": body["comments"],
-            "requestType": "SQL_EXECUTION",
-            "requestedAt": "2026-11-21T10:00:00.000Z",
-            "requestedBy": person("ada"),
-            "targetDate": f"{body['targetDate']}T00:00:00.000Z",
-            "urgent": body["urgent"],
-            "approvalRule": {"uuid": body["ruleUuid"], "name": "Default"},
-            "approvalStatus": overall,
-            "approvalSteps": steps,
-            "executionStatus": request["execution"],
-            "executionAssignees": [],
-            "reviewAssignee": [],
-            "queryAuditUuids": [uid("audit")] if request["execution"] == "FAILURE" else [],
-            "content": {"type": "TEXT", "value": body["content"][:1000], "valuePreview": ""},
-            "connection": {
-                "uuid": uid("shop"),
-                "name": "shop",
-                "databaseType": "MYSQL",
-                "objectType": "DB",
-                "deleted": False,
-                "db": db,
-            },
-        }
-
-
-def _is_done(request: dict[str, Any], order: int) -> bool:
-    step = request["body"]["approvalSteps"][order]
-    approved = [user for user in step["assignees"] if (order, user) in request["approvals"]]
-    return len(approved) >= (len(step["assignees"]) if step["stepApproveCondition"] == "ALL" else 1)
-
-
-def _current(request: dict[str, Any]) -> int | None:
-    """Number of the approval step that is due, from 0."""
-    for order in range(len(request["body"]["approvalSteps"])):
-        if not _is_done(request, order):
-            return order
-    return None
+        return detail(self, names["workflowRequestUuid"], request)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -288,18 +239,21 @@ class _Handler(BaseHTTPRequestHandler):
         server.violations += request_problems(name, query, body)
         server.calls.append((name, query, body))
         if self.headers.get("Authorization") != f"{server.prefix}{TOKEN}":
-            return self._send(*refusal(401, "UNAUTHORIZED", "Invalid token"))
+            return self._answer(name, *refusal(401, "UNAUTHORIZED", "Invalid token"))
         fault = server.next_fault(name)
         if fault is None:
             return self._take(name, names, query, body)
         return self._go_wrong(fault, name, names, query, body)
 
     def _take(self, name: str, names: dict[str, str], query: dict[str, str], body: Any) -> None:
-        status, answer = self.server.answer(name, names, query, body)
-        if self.server.extra and isinstance(answer, dict):
-            answer = {**answer, "unknown": {"more": [1, 2]}}
-        self.server.violations += answer_problems(name, status, answer)
-        self._send(status, answer)
+        self._answer(name, *self.server.answer(name, names, query, body))
+
+    def _answer(self, name: str, status: int, answer: Any, *, headers: dict[str, str] | None = None) -> None:
+        """Answer a document, which must be by the schema."""
+        is_open = self.server.extra
+        shown = with_more(answer) if is_open else answer
+        self.server.violations += answer_problems(name, status, shown, is_open=is_open)
+        self._send(status, shown, headers)
 
     def _go_wrong(
         self, fault: Fault, name: str, names: dict[str, str], query: dict[str, str], body: Any
@@ -322,8 +276,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, None)
         elif fault.kind == "text":
             self._send(200, "<html>a proxy says hello</html>")
+        elif fault.status < 400:
+            self._answer(name, fault.status, None, headers=fault.headers)
         else:
-            self._send(*refusal(fault.status, "FAULT", fault.says), headers=fault.headers)
+            error = refusal(fault.status, "FAULT", fault.says, required=fault.required)
+            self._answer(name, *error, headers=fault.headers)
 
     def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
         data = b"" if answer is None else json.dumps(answer).encode()

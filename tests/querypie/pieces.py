@@ -52,8 +52,16 @@ def connection(name: str, kind: str) -> dict[str, Any]:
     return {"uuid": uid(name), "name": name, "type": kind, "clusters": clusters}
 
 
-def refusal(status: int, code: str, message: str) -> tuple[int, Any]:
+def refusal(status: int, code: str, message: str, *, required: str | None = None) -> tuple[int, Any]:
     """Status and body of an error."""
-    return status, {
-        "error": {"code": code, "message": message, "path": "told by the server", "status": status}
-    }
+    error = {"code": code, "message": message, "path": "told by the server", "status": status}
+    return status, {"error": error} | ({} if required is None else {"requiredKey": required})
+
+
+def with_more(answer: Any) -> Any:
+    """The answer with a field more in each mapping, as a later version may have it."""
+    if isinstance(answer, list):
+        return [with_more(one) for one in answer]
+    if not isinstance(answer, dict):
+        return answer
+    return {key: with_more(value) for key, value in answer.items()} | {"unknown": {"more": [1, 2]}}

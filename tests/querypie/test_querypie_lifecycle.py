@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from flow_processor.errors import StepError
-from tests.ports import free_port
 from tests.querypie.fake import FakeQueryPie
 from tests.querypie.pieces import person, rule, uid
+from tests.querypie.vendor import answer_problems, request_problems
 from tests.steps.conftest import FakeContext
 
 Run = Callable[..., Any]
@@ -54,6 +53,9 @@ def test_a_request_is_submitted_approved_and_executed(
         "Selected Connection: shop (MySQL)",
         "Selected Database: orders",
         "Step 2 completed by dba",
+        "Execution assignees from rule: elon",
+        "Using rule-defined executor: elon",
+        "Execution completed successfully by elon!",
     ):
         assert part in said
     assert context.nested == [
@@ -64,8 +66,11 @@ def test_a_request_is_submitted_approved_and_executed(
         "databases",
         "submit",
         "approve_1",
+        "send",
         "approve_2",
+        "send",
         "execute",
+        "send",
         "executed",
     ]
 
@@ -93,16 +98,20 @@ def test_unknown_fields_are_no_matter(pie: FakeQueryPie, run: Run) -> None:
     assert run()["execution_status"] == "SUCCESS"
 
 
-def test_other_choices(pie: FakeQueryPie, run: Run) -> None:
+def test_other_choices(pie: FakeQueryPie, context: FakeContext, run: Run) -> None:
     pie.rules = [rule("Default", [("ANY", ["elon"])], ["elon", "dba"])]
     result = run(
-        connection={"type": "PostgreSQL", "database": "none", "fallback_to_first": True},
+        connection={"name": "books", "type": "PostgreSQL", "database": "none", "fallback_to_first": True},
         cluster="ledger2:3306",
         executor="dba",
         auth_prefix="Bearer ",
     )
     assert (result["connection"]["name"], result["cluster"]["host"]) == ("ledger", "ledger2")
     assert (result["database"], result["executor"]["name"]) == ("orders", "dba")
+    missed = (
+        "the preferred connection 'books' (PostgreSQL) is not among those of the user; another one is taken"
+    )
+    assert ("warning", missed) in context.lines
 
 
 def test_the_token_may_go_without_a_word_before_it(pie: FakeQueryPie, call: Run) -> None:
@@ -167,171 +176,6 @@ def test_each_call_can_be_made_alone(pie: FakeQueryPie, call: Run) -> None:
     assert pie.taken == {"submit": 1, "approve": 1, "execute": 1}
 
 
-def no_assignees(pie: FakeQueryPie) -> None:
-    pie.rules = [rule("Default", [("ANY", ["elon"]), ("ANY", [])], ["elon"])]
-
-
-def no_executor(pie: FakeQueryPie) -> None:
-    pie.rules = [rule("Default", [("ANY", ["elon"])], [])]
-
-
-def users(status: str, *names: str) -> Callable[[FakeQueryPie], None]:
-    def switch(pie: FakeQueryPie) -> None:
-        pie.users = {"status": status, "users": [person(name) for name in names]}
-
-    return switch
-
-
-def sets(**values: Any) -> Callable[[FakeQueryPie], None]:
-    def switch(pie: FakeQueryPie) -> None:
-        vars(pie).update(values)
-
-    return switch
-
-
-def fault(operation: str, kind: str, **more: Any) -> Callable[[FakeQueryPie], None]:
-    return lambda pie: void(pie.fault(operation, kind, **more))
-
-
-def void(_: Any) -> None:
-    """No result."""
-
-
-FAILURES = [
-    (users("NOT_FOUND"), {}, "querypie_user_not_found", "no user with login 'ada'", 0),
-    (users("DUPLICATES_FOUND", "ada", "grace"), {}, "querypie_user_ambiguous", "grace@example.com", 0),
-    (sets(rules=[]), {}, "querypie_no_rule", "no approval rule", 0),
-    (sets(), {"rule": "Strict"}, "querypie_no_rule", "there are: Default", 0),
-    (no_assignees, {}, "querypie_no_assignees", "No assignees found for step 2", 0),
-    (no_executor, {}, "querypie_no_executor", "No executor available", 0),
-    (sets(), {"executor": "nobody"}, "querypie_no_executor", "there are: elon", 0),
-    (
-        sets(),
-        {"connection": {"name": "shopp"}},
-        "querypie_no_connection",
-        "No suitable connection found: preferred 'shopp'; there are: shop (MySQL), ledger (PostgreSQL)",
-        0,
-    ),
-    (
-        sets(),
-        {"connection": {"name": "shop", "database": "x"}},
-        "querypie_no_database",
-        "there are: orders",
-        0,
-    ),
-    (sets(), {"cluster": "elsewhere"}, "querypie_no_cluster", "shop1:3306", 0),
-    (sets(prefix="Token "), {}, "querypie_unauthorized", "401 UNAUTHORIZED: Invalid token", 0),
-    (fault("rule", "status", status=403), {}, "querypie_forbidden", "403 FAULT: planned", 0),
-    (fault("rule", "status", status=404), {}, "querypie_not_found", "404 FAULT: planned", 0),
-    (fault("rules", "status", status=500, times=9), {}, "querypie_unavailable", "500 FAULT: planned", 0),
-    (fault("rules", "reset_before", times=9), {}, "querypie_unavailable", "GET /workflows/approval-rules", 0),
-    (
-        fault("rules", "slow", seconds=1.0, times=9),
-        {"timeout_seconds": 0.2, "retry": {"attempts": 1, "delay_seconds": 0}},
-        "querypie_unavailable",
-        "no whole answer",
-        0,
-    ),
-    (
-        fault("rules", "status", status=500, times=1),
-        {"retry": {"attempts": 5, "on": "429"}},
-        "querypie_unavailable",
-        "500 FAULT",
-        0,
-    ),
-    (
-        fault("rules", "status", status=429, headers={"Retry-After": "86400"}),
-        {},
-        "querypie_unavailable",
-        "takes no more calls",
-        0,
-    ),
-    (fault("connections", "empty"), {}, "querypie_answer", "no list of connections", 0),
-    (fault("identify", "text"), {}, "querypie_answer", "status None", 0),
-    (fault("submit", "status", status=400), {}, "querypie_refused", "400 FAULT: planned", 0),
-    (fault("submit", "status", status=500), {}, "querypie_in_doubt", "nobody knows whether", 0),
-    (fault("submit", "reset_before"), {}, "querypie_in_doubt", "nobody knows whether", 0),
-    (fault("submit", "reset_after"), {}, "querypie_in_doubt", "'A test'", 1),
-    (fault("submit", "empty"), {}, "querypie_in_doubt", "nobody knows whether", 0),
-    (
-        fault("submit", "slow", seconds=1.0),
-        {"timeout_seconds": 0.3},
-        "querypie_in_doubt",
-        "no whole answer",
-        None,
-    ),
-    (fault("approve", "status", status=403), {}, "querypie_approval_failed", "Approval failed at Step 1", 1),
-    (sets(by_itself="reject"), {}, "querypie_approval_failed", "REJECTED by elon: not today", 1),
-    (
-        sets(by_itself="reject", looks_until=2),
-        {"use_rule_based_approval": False},
-        "querypie_approval_failed",
-        "REJECTED",
-        1,
-    ),
-    (sets(after_approvals="REVIEW"), {}, "querypie_execution_failed", "REVIEW as the request's next step", 1),
-    (sets(after_approvals="DONE"), {}, "querypie_execution_failed", "DONE as the request's next step", 1),
-    (fault("execute", "status", status=400), {}, "querypie_execution_failed", "400 FAULT: planned", 1),
-    (sets(final="FAILURE"), {}, "querypie_execution_failed", "ended as FAILURE", 1),
-    (sets(final="EXPIRED"), {}, "querypie_execution_failed", "ended as EXPIRED", 1),
-    (sets(final="CANCELED"), {}, "querypie_execution_failed", "ended as CANCELED", 1),
-]
-
-
-@pytest.mark.parametrize(("switch", "more", "code", "said", "submitted"), FAILURES)
-def test_what_goes_wrong_says_so(
-    pie: FakeQueryPie,
-    run: Run,
-    switch: Callable[[FakeQueryPie], None],
-    more: dict[str, Any],
-    code: str,
-    said: str,
-    submitted: int | None,
-) -> None:
-    """With a code of its own, the vendor's words inside, and no POST more than needed."""
-    switch(pie)
-    with pytest.raises(StepError) as caught:
-        run(**more)
-    assert (caught.value.code, said in caught.value.message) == (code, True), caught.value.message
-    assert pie.count("submit") <= 1
-    assert submitted is None or pie.taken["submit"] == submitted
-
-
-MENDED = [
-    fault("identify", "status", status=503, times=2),
-    fault("rules", "status", status=429, headers={"Retry-After": "0"}),
-    fault("databases", "reset_before"),
-    fault("status", "status", status=502, times=2),
-    fault("submit", "status", status=429, headers={"Retry-After": "0"}),
-    fault("submit", "status", status=503, headers={"Retry-After": "0"}),
-    fault("approve", "reset_before"),
-    fault("approve", "reset_after"),
-    fault("approve", "status", status=500),
-    fault("approve", "empty"),
-    fault("execute", "reset_before"),
-    fault("execute", "reset_after"),
-    fault("execute", "status", status=502),
-    fault("execute", "status", status=429, headers={"Retry-After": "0"}),
-]
-
-
-@pytest.mark.parametrize("switch", MENDED)
-def test_what_passes_does_no_harm(
-    pie: FakeQueryPie, run: Run, switch: Callable[[FakeQueryPie], None]
-) -> None:
-    """Each of the three takes effect exactly once, whatever became of a call."""
-    switch(pie)
-    assert run()["execution_status"] == "SUCCESS"
-    assert pie.taken == {"submit": 1, "approve": 2, "execute": 1}
-
-
-def test_a_slow_server_is_not_asked_twice_to_execute(pie: FakeQueryPie, run: Run) -> None:
-    """It had taken the call when the time for the answer was up."""
-    pie.fault("execute", "slow", seconds=0.6)
-    assert run(timeout_seconds=0.3, settle_seconds=30)["execution_status"] == "SUCCESS"
-    assert (pie.taken["execute"], pie.count("execute")) == (1, 1)
-
-
 def test_what_the_server_answers_may_be_shown_without_the_token(
     pie: FakeQueryPie, context: FakeContext, run: Run
 ) -> None:
@@ -341,65 +185,46 @@ def test_what_the_server_answers_may_be_shown_without_the_token(
     assert "canary" not in said
 
 
-@pytest.mark.parametrize(
-    ("request_", "code", "said"),
-    [
-        ({"query": "x", "target_date": "tomorrow"}, "invalid_value", "target_date must be a day"),
-        (
-            {"query": "x", "target_date": "2026-12-02", "expiration_date": "2026-12-01"},
-            "invalid_value",
-            "before target_date",
-        ),
-        ({"query": "x", "title": "{{ nothing }}"}, "invalid_value", "querypie.request.title must be a text"),
-        ({"query": "x", "urgent": "{{ 'soon' }}"}, "invalid_value", "urgent must be true or false"),
-        ({"file": "nowhere.sql"}, "file_not_found", "nowhere.sql"),
-        ({"data_key": "nothing"}, "invalid_value", "no SQL text under data_key 'nothing'"),
-    ],
-)
-def test_a_request_that_comes_to_nothing_is_not_submitted(
-    pie: FakeQueryPie, context: FakeContext, call: Run, request_: dict[str, Any], code: str, said: str
+@pytest.mark.parametrize("approves", [True, False])
+def test_who_waits_is_not_put_off_by_an_outage(
+    pie: FakeQueryPie, context: FakeContext, run: Run, approves: bool
 ) -> None:
-    context.data["nothing"] = None
-    connection = {"name": "shop", "database": "orders"}
-    with pytest.raises(StepError) as caught:
-        call(login_id="ada", connection=connection, request={"title": "t", **request_})
-    assert (caught.value.code, said in caught.value.message) == (code, True), caught.value.message
-    assert pie.count("submit") == 0
+    """For people, and for the end of the execution: it is told, and looked at again."""
+    pie.by_itself = None if approves else "approve"
+    pie.executing_looks = 1
+    first = 4 if approves else 1
+    for number in range(first, first + 7):
+        pie.fault("status", "status", status=502, at=number)
+    assert run(use_rule_based_approval=approves)["execution_status"] == "SUCCESS"
+    told = [
+        line for level, line in context.lines if level == "warning" and "looked at again in 0.1 s" in line
+    ]
+    assert len(told) == 2
+    assert pie.taken["execute"] == 1
 
 
-def test_a_server_that_is_not_there_has_taken_nothing(
-    pie: FakeQueryPie, context: FakeContext, call: Run
-) -> None:
-    """So the submission is tried again, and is not in doubt."""
-    submission = {
-        "user_uuid": uid("ada"),
-        "rule_uuid": uid("rule"),
-        "cluster_uuid": uid("cluster"),
-        "database": "orders",
-        "approval_steps": [{"assignees": [uid("elon")]}],
-        "request": {"query": "SELECT 1", "title": "t"},
-    }
-    with pytest.raises(StepError) as caught:
-        call(action="submit", base_url=f"http://127.0.0.1:{free_port()}", **submission)
-    assert caught.value.code == "querypie_unavailable"
-    assert len([line for _, line in context.lines if "tried again" in line]) == 2
-
-
-def test_an_approval_alone_is_for_one_step(pie: FakeQueryPie, run: Run, call: Run) -> None:
-    """Who approves two steps does so in two calls, also where the answer to the first is lost."""
-    steps = [{"assignees": [uid("elon")]}, {"assignees": [uid("elon")]}]
-    workflow = call(
-        action="submit",
-        user_uuid=uid("ada"),
-        rule_uuid=uid("rule"),
-        cluster_uuid=uid("cluster"),
-        database="orders",
-        approval_steps=steps,
-        request={"query": "SELECT 1", "title": "t"},
-    )["workflow_uuid"]
-    pie.fault("approve", "reset_after")
-    approve = {"action": "approve", "workflow_uuid": workflow, "user_uuid": uid("elon")}
-    first = call(**approve)
-    assert (first["step"], first["remaining"], pie.taken["approve"]) == (1, None, 1)
-    second = call(**approve)
-    assert (second["step"], second["remaining"], pie.taken["approve"]) == (2, "EXECUTION", 2)
+def test_the_fake_holds_all_against_the_schema() -> None:
+    """Also what is nested, and dates."""
+    steps = [{"assignees": ["elon"], "stepApproveCondition": "SOME", "more": 1}]
+    body = {"approvalSteps": steps, "extra": 1}
+    problems = "\n".join(request_problems("submit", {"page": "1"}, body))
+    for part in (
+        "unknown query page",
+        "'extra' was",
+        "'more' was",
+        "'SOME'",
+        "'elon' is not a 'uuid'",
+        "'title' is a",
+    ):
+        assert part in problems
+    rules = {"list": [{"uuid": uid("x"), "name": "x", "createdAt": "yesterday", "updatedAt": "2026-11-09"}]}
+    problems = "\n".join(answer_problems("rules", 200, rules))
+    for part in (
+        "'yesterday' is not a 'date-time'",
+        "'2026-11-09' is not",
+        "'page' is a",
+        "'requestType' is a",
+    ):
+        assert part in problems
+    assert answer_problems("rules", 503, {"error": {"code": 7}})
+    assert answer_problems("execute", 200, {})
