@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from flask import Response, request
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
@@ -88,15 +88,11 @@ class ItemsBody(Body):
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     """9 comes first, 0 last."""
 
-    @model_validator(mode="after")
-    def _one_way(self) -> ItemsBody:
-        if len({"item", "items"} & self.model_fields_set) != 1:
-            raise ValueError('give either "item" (any JSON value) or "items" (a list of them)')
-        return self
-
     @property
     def values(self) -> list[Any]:
-        """What each item holds."""
+        """What each item holds. Raises InvalidRequest."""
+        if len({"item", "items"} & self.model_fields_set) != 1:
+            raise InvalidRequest("body: give either 'item' (any JSON value) or 'items' (a list of them)")
         return [self.item] if self.items is None else self.items
 
 

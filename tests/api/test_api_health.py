@@ -25,6 +25,7 @@ def test_it_is_ready_and_says_why(api: Any) -> None:
         "autostart",
         "webhooks",
         "files",
+        "queues",
         "outbox",
         "runs",
     }
