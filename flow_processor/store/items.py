@@ -8,7 +8,7 @@ for its first run.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select, upda
 from flow_processor.run import TERMINAL_STATUSES
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.mine import mine
+from flow_processor.store.statements import Statement
 from flow_processor.store.tables import items, runs
 from flow_processor.store.writer import Rows
 
@@ -92,7 +93,8 @@ def _is(queue: str = "of_queue", item: str = "of_item", flow: str = "of_flow") -
 
 
 # Statements of the hot path are made once: making one costs more than running it.
-_BEGIN = (
+_INSERT = Statement(lambda connection: insert_or_ignore(connection, items), columns=_COLUMNS)
+_BEGIN = Statement(
     update(items)
     .where(*_is(), items.c.state == ItemState.DUE.value, items.c.attempt == bindparam("before"))
     .values(
@@ -130,7 +132,7 @@ _FORGET_FAILED = delete(items).where(*_is(), items.c.state == ItemState.FAILED.v
 def begin_first(connection: Connection, row: ItemRow) -> bool:
     """Note that the first run begins, inside the transaction that inserts it. False (and nothing written) where the
     flow had the item before: then there must be no run."""
-    if insert_rows_of(connection, [row]) == 1:
+    if _INSERT.execute(connection, _values(row)).rowcount == 1:
         return True
     return begin_next(connection, row)
 
@@ -145,7 +147,7 @@ def begin_next(connection: Connection, row: ItemRow) -> bool:
         "new_run": row.run_id,
         "by_daemon": row.daemon,
     }
-    return connection.execute(_BEGIN, values).rowcount == 1
+    return _BEGIN.execute(connection, values).rowcount == 1
 
 
 def begin_again(connection: Connection, row: ItemRow) -> bool:
@@ -153,11 +155,6 @@ def begin_again(connection: Connection, row: ItemRow) -> bool:
     values = {"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow}
     connection.execute(_FORGET_FAILED, values)
     return begin_first(connection, row)
-
-
-def insert_rows_of(connection: Connection, rows: Sequence[ItemRow]) -> int:
-    """Insert rows; those whose key is there already are left alone. How many were inserted."""
-    return connection.execute(insert_or_ignore(connection, items), [_values(row) for row in rows]).rowcount
 
 
 def record_ends(connection: Connection, ends: Sequence[ItemEnd]) -> None:
@@ -211,7 +208,9 @@ def prune_items(connection: Connection, queue: str, *, before: float, limit: int
 
 
 def _values(row: ItemRow) -> dict[str, Any]:
-    return {**asdict(row), "state": row.state.value}
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["state"] = row.state.value
+    return values
 
 
 def ledger_rows(rows: Iterable[ItemRow]) -> Rows:
