@@ -108,12 +108,12 @@ class ResultPublisher:
     def _work(self) -> None:
         while True:
             self._store.outbox.has_more.clear()
+            give_up_at = self._give_up_at  # before the round: the last one must see all that is there by then
             try:
                 pause = self._round()
             except StoreUnavailable as error:
                 logger.warning("results cannot be put on queues now: %s", error)
                 pause = STORE_REST_SECONDS
-            give_up_at = self._give_up_at
             if give_up_at is not None and (pause > 0 or self._clock.monotonic() > give_up_at):
                 return
             if pause > 0:

@@ -90,6 +90,24 @@ def test_a_failed_run_is_1_with_the_error_and_the_data_so_far(octospool: Octospo
     assert "no way" in said
 
 
+def test_items_are_put_on_their_queue_before_it_leaves(
+    octospool: Octospool, flow: WriteFlow, folder: Path
+) -> None:
+    """No daemon is needed for that. What the queue does not take is told, and kept for the next start."""
+    sends = "set_fact: {value: [1, 2]}, output: {queue: orders, type: multiple}"
+    flow("send.yml", f"steps: [{{name: s, type: set_fact, {sends}}}]")
+    queue = folder / "spool" / "orders"
+    queue.parent.mkdir()
+    queue.write_text("a file where a folder should be", encoding="utf-8")
+    code, _data, said = told(octospool("run", "send"))
+    assert code == 0
+    assert "results wait to be put on the queue 'orders'" in said
+    queue.unlink()
+    code, _data, said = told(octospool("run", "send"))
+    assert (code, "results wait" in said) == (0, False)
+    assert sorted(file.read_text() for file in (queue / "new").iterdir()) == ["1", "1", "2", "2"]
+
+
 def test_nothing_is_left_locked(octospool: Octospool, flow: WriteFlow, folder: Path) -> None:
     flow("fails.yml", FAILS)
     octospool("run", "fails")
