@@ -11,7 +11,7 @@ from tests.databases import database_url, new_database
 
 __all__ = ["database_url", "new_database"]  # for every test
 
-SLOW = ("acceptance", "cli", "containers", "engine", "faults", "retention", "service")
+SLOW = ("acceptance", "cli", "containers", "engine", "faults", "queues", "retention", "service")
 """Folders of tests that start daemons, workers or engines."""
 
 

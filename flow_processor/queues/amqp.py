@@ -83,6 +83,7 @@ class AmqpBackend:
             max_item_bytes=lambda queue: int(self._settings_of(queue).max_item_bytes),
             refuse=self._refuse,
             post=lambda work: listening.post(work),
+            wake=lambda: listening.wake(),
         )
         listening = Listening(
             self._address,

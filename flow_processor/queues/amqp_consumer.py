@@ -41,6 +41,8 @@ class Surroundings:
     """Makes a message (queue, flow, message, why) a dead letter; returns once that is durable."""
     post: Callable[[Callable[[], None]], None]
     """Has something done in the thread that has the connection."""
+    wake: Callable[[], None]
+    """Has all consumers get a turn."""
 
 
 class Consumer:
@@ -90,6 +92,8 @@ class Consumer:
             if not self._here:
                 self._held_since = self._around.clock.monotonic()
             self._here.append(message)
+            # It may have come while something else was waited for: nobody would look for it again.
+            self._around.wake()
 
     def close(self) -> None:
         """Get no more; the broker has again what is not acknowledged."""

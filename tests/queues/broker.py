@@ -56,7 +56,9 @@ class Broker:
         """A channel that is not the product's."""
         import amqp
 
-        with amqp.Connection(f"127.0.0.1:{self._number('port')}", userid=USER, password=PASSWORD) as connection:
+        with amqp.Connection(
+            f"127.0.0.1:{self._number('port')}", userid=USER, password=PASSWORD
+        ) as connection:
             yield connection.channel()
 
     def depth(self, queue: str) -> int:
@@ -121,7 +123,18 @@ def _unreserved_port() -> int:
 def _certificate(folder: Path) -> None:
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=127.0.0.1",
+            ),
             *("-addext", "subjectAltName=IP:127.0.0.1"),
             *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
         ],

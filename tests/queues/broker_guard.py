@@ -37,7 +37,12 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     settings = dict(line.split("=", 1) for line in (folder / "environment").read_text().splitlines())
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **settings}, cwd=folder
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **settings},
+            cwd=folder,
         )
 
 
