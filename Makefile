@@ -7,6 +7,7 @@
 #   make soak     kills for an hour and all long tests, writes docs/reliability.md
 #   make bench    measures the product and a peer, writes bench/RESULTS.md
 #   make bench-schedules  ten thousand schedules: ticks, a start, one each second; takes a quarter of an hour
+#   make bench-queues  items a second, how soon a run begins, a hundred thousand that wait; ARGS=--broker: with RabbitMQ
 #   make bench-million  lists, start and pruning with a million runs; takes minutes and 1 GB, no part of bench
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -21,7 +22,7 @@ PARALLEL ?= $(if $(ARGS),,--numprocesses 6 --dist worksteal)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint fix docs soak bench bench-million bench-schedules clean
+.PHONY: help run test check lint fix docs soak bench bench-million bench-queues bench-schedules clean
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -57,6 +58,9 @@ bench: $(RUN_STAMP)
 
 bench-million: $(RUN_STAMP)
 	$(BIN)/python bench/million.py $(ARGS)
+
+bench-queues: $(RUN_STAMP)
+	$(BIN)/python bench/queues.py $(ARGS)
 
 bench-schedules: $(RUN_STAMP)
 	$(BIN)/python bench/schedules.py $(ARGS)

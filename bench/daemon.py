@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,14 @@ class Client:
 
 
 class Daemon:
-    """`python main.py` with these flows (path → text) and this config.yml.
+    """`python main.py` with these flows (path → text), this config.yml and further variables of the environment.
 
     A context manager that stops it and clears up.
     """
 
-    def __init__(self, flows: dict[str, str], *, config: str = "") -> None:
+    def __init__(
+        self, flows: dict[str, str], *, config: str = "", variables: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="octospool-bench-"))
         self.port = free_port()
         self.token = secrets.token_hex(32)
@@ -78,6 +81,7 @@ class Daemon:
             key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "SYSTEMROOT")
         }
         environment |= {"DATA_PATH": str(self.folder), "API_PORT": str(self.port), "API_TOKEN": self.token}
+        environment |= variables or {}
         self.begun = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "main.py"], cwd=ROOT, env=environment, stdout=self._output, stderr=self._output
