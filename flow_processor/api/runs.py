@@ -96,7 +96,7 @@ def logs(path: RunPath, query: LogsQuery) -> Response:
 @noun.post(
     "/<run_id>/cancel",
     needs=Permission.RUN,
-    responses={202: RunSummary, **error_answers(errors.RunNotFound, errors.RunHasEnded)},
+    responses={202: RunSummary, **error_answers(errors.RunNotFound, errors.RunElsewhere, errors.RunHasEnded)},
 )
 @handler
 def cancel(path: RunPath, query: CancelQuery) -> Response:
@@ -113,6 +113,7 @@ def cancel(path: RunPath, query: CancelQuery) -> Response:
         **error_answers(
             InvalidJson,
             errors.RunNotFound,
+            errors.RunElsewhere,
             errors.RunHasEnded,
             errors.NotWaiting,
             errors.AlreadyAnswered,
@@ -135,6 +136,7 @@ def signal(path: RunPath, body: SignalBody) -> Response:
         **error_answers(
             InvalidJson,
             errors.RunNotFound,
+            errors.RunElsewhere,
             errors.RunNotInterrupted,
             errors.FlowRunning,
             errors.FlowLost,

@@ -8,7 +8,6 @@ import socket
 import threading
 from enum import StrEnum
 
-
 _COMMIT = re.compile(rb"COMMIT(?!TED)")
 
 

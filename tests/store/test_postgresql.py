@@ -80,7 +80,7 @@ def test_sessions_that_the_server_ends_are_made_anew(store: Store) -> None:
     store.writer.run(put("a"))
     others = "pg_backend_pid() <> pid AND datname = current_database()"
     with store.engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")  # noqa: S608
     assert kept(store) == {"a"}
     store.writer.run(put("b"))
     assert kept(store) == {"a", "b"}
