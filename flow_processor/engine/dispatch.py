@@ -170,5 +170,6 @@ class Dispatcher:
         self._roster.assignments[worker] = assignment
         self._recorder.dispatched(worker, assignment)
         logger.info("started", extra=where(run))
-        self._roster.changed.notify_all()
+        if not self._roster.is_watched:
+            self._roster.begun.notify()
         return True

@@ -184,7 +184,7 @@ class LocalEngine:
                 logger.warning("still under way; goes on at the next start", extra=where(assignment.run))
                 self._recorder.stopped(assignment)
             roster.is_closed = True
-            roster.changed.notify_all()
+            roster.begun.notify()
         self._parked.stop()
         self._pool.stop()
         self._watch.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import threading
@@ -65,6 +66,9 @@ class WorkerPool:
         """Since when the oldest run waits for a worker; None if none does."""
         self._short_since: float | None = None
         """Since when there are fewer free workers than spares."""
+        self._wakes_at = math.inf
+        """When the thread looks again by itself, in monotonic seconds. To wake it for each run that takes a worker or
+        gives one back would cost as much as a tenth of the run does."""
         self._is_stopping = False
         self._failed_starts = 0
         self._failed_at: float = 0.0
@@ -92,14 +96,19 @@ class WorkerPool:
         with self._changed:
             if not self._idle:
                 self._waiting_since = waiting_since
-                self._changed.notify_all()
+                self._wake_by(self._start_due())
                 return None
             worker, _ = self._idle.pop()
             self._waiting_since = None
             if len(self._idle) < self._spares and self._short_since is None:
                 self._short_since = self._clock.monotonic()
-                self._changed.notify_all()
+                self._wake_by(self._start_due())
             return worker
+
+    def _wake_by(self, moment: float | None) -> None:
+        """The thread has to look at that moment at the latest (monotonic seconds; None: no more than before)."""
+        if moment is not None and moment < self._wakes_at:
+            self._changed.notify_all()
 
     def nobody_waits(self) -> None:
         """No run waits for a worker any more."""
@@ -117,7 +126,8 @@ class WorkerPool:
         with self._changed:
             if worker in self._all:
                 self._add_idle(worker)
-                self._changed.notify_all()
+                if len(self._idle) > self._spares:
+                    self._wake_by(self._clock.monotonic() + IDLE_SECONDS)
 
     def _add_idle(self, worker: WorkerProcess) -> None:
         self._idle.append((worker, self._clock.monotonic()))
@@ -156,7 +166,9 @@ class WorkerPool:
                     self._start_one()
                     continue
                 has_surplus = len(self._idle) > self._spares
-                self._changed.wait(due - now if due is not None else IDLE_SECONDS if has_surplus else None)
+                pause = due - now if due is not None else IDLE_SECONDS if has_surplus else None
+                self._wakes_at = math.inf if pause is None else now + pause
+                self._changed.wait(pause)
                 self._retire()
 
     def _start_due(self) -> float | None:

@@ -10,11 +10,18 @@ from flow_processor.engine.worker_process import WorkerProcess
 
 
 class Roster:
-    """Every attribute is read and written under `lock`. `changed` is notified when runs come and go."""
+    """Every attribute is read and written under `lock`.
+
+    `changed` is notified when a run goes. `begun` is notified when one comes and nobody watches: to wake the watch for
+    each run would cost as much as a tenth of the run does.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.begun = threading.Condition(self.lock)
+        self.is_watched = False
+        """True: the watch looks at the runs by itself after a tick."""
         self.assignments: dict[WorkerProcess, Assignment] = {}
         self.between: set[str] = set()
         """Runs that no worker has for a moment: one is gone and the next not chosen, or they are being parked."""

@@ -68,7 +68,8 @@ class Watch:
         roster = self._roster
         with roster.lock:
             while not roster.is_closed:
-                roster.changed.wait(TICK_SECONDS if roster.assignments else None)
+                roster.is_watched = bool(roster.assignments)
+                roster.begun.wait(TICK_SECONDS if roster.is_watched else None)
                 now = self._clock.monotonic()
                 for worker, assignment in list(roster.assignments.items()):
                     try:
