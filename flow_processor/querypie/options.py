@@ -124,7 +124,7 @@ class QueryPieOptions(Spec):
     """Check the server's certificate. A text is the path of a file below the data folder with the certificates to
     trust."""
     timeout_seconds: Seconds = 30.0
-    """Time of one call, in seconds."""
+    """Time of one call, in seconds; also how long QueryPie may take until it begins an execution that it took."""
     retry: RetrySpec | None = RetrySpec(attempts=3, backoff=2)
     """Further tries of single calls: GETs when the server is away, POSTs only where it certainly did not take them; a
     Retry-After of the server wins over the pause. Default: 3, after 1, 2 and 4 seconds."""
@@ -155,10 +155,10 @@ class QueryPieOptions(Spec):
     executor: Text | None = None
     """Name of who executes, among the rule's executors; default: the first. A template."""
     poll_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 5.0
-    """Pause between two looks at a request that is waited for, in seconds."""
+    """Pause between two looks at a request that is waited for, in seconds; also while QueryPie is away."""
     settle_seconds: Pause = 10.0
-    """So long an approval or execution of which nobody knows whether it arrived must have shown no effect before it is
-    sent again, in seconds."""
+    """So long the request is looked at for signs of an approval or execution of which nobody knows whether it arrived,
+    in seconds; then the step fails in doubt."""
     workflow_uuid: Text | None = None
     """The request, for single calls; with `run`: go on with this one, and submit none. A template."""
     user_uuid: Text | None = None

@@ -45,14 +45,21 @@ and submits nothing.
 **Nothing is done twice.** Each call is a step inside, journaled by itself (`change/submit`, `change/approve_1`, …); a
 run that was cut off goes on behind the last one that had ended. `retry` inside `querypie` is for single calls: GETs are
 tried again when the server is away (no connection, 429, 5xx), a POST only where the server certainly did not take it
-(connection refused, 429, 503 with Retry-After). Where it is unclear whether an approval or execution arrived, the
-request's state is looked up, and only if that stays untouched for `settle_seconds` is it sent once more. QueryPie has
-no way of looking for a submitted request: if it is unclear whether a submission arrived, the run fails with
-`querypie_in_doubt`, or, where the worker died in the middle, is interrupted. Then look in QueryPie for the request
-whose comments end with run and step. If it is there, say so:
-`octospool runs resume RUN --mode value --value '{"workflow_uuid": "…"}'`, or launch the flow with `workflow_uuid`, with
-which `run` goes on behind the submission. A `retry` of the step itself is refused, for it would begin anew;
-`octospool runs retry RUN` keeps the calls that went well.
+(connection refused, 429, 503 with Retry-After). Any other POST is sent once. Where it is unclear whether an approval or
+execution arrived, the request is looked at for `settle_seconds`; if it shows that it did, the run goes on. Else, and
+after an unclear submission, which QueryPie has no way of looking for, nobody knows: the step fails with
+`querypie_in_doubt`, or, where the worker died in the middle of a submission, the run is interrupted. Then look in
+QueryPie, a submitted request by its comments, which end with run and step, and say what is true:
+
+```sh
+octospool runs retry RUN --mode value --value '{"workflow_uuid": "…"}'   # the request is there
+octospool runs retry RUN --mode skip                                     # the approval, or execution, took effect
+octospool runs retry RUN --mode rerun                                    # it is not there, it did not
+```
+
+Of an interrupted run the same with `runs resume`. Without `--mode` such a retry is refused. A `retry` of the step itself
+is refused, for it would begin anew; `octospool runs retry RUN` keeps the calls that went well. With `workflow_uuid` the
+action `run` goes on behind the submission of any request.
 """
 
 from __future__ import annotations

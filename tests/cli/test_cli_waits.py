@@ -163,6 +163,14 @@ def test_a_failed_run_is_tried_again_with_the_corrected_flow(
     refused = octospool("runs", "retry", second["run_id"])
     assert refused.exit_code == 1
     assert "nothing_failed" in refused.output
+    for options, said in (
+        (("--mode", "skip"), "no step is in doubt, so there is none to skip"),
+        (("--mode", "value", "--value", "7"), "no step is in doubt, so there is none to value"),
+        (("--mode", "value"), "mode value and 'value' belong together"),
+        (("--step", "bad"), "'step' needs 'mode'"),
+    ):
+        refused = octospool("runs", "retry", first, *options)
+        assert (refused.exit_code != 0, said in refused.output) == (True, True), refused.output
 
 
 def test_only_an_interrupted_run_can_be_resumed(serve: Serve, flow: WriteFlow, octospool: Octospool) -> None:
