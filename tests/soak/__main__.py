@@ -3,7 +3,7 @@
     make soak                                      everything, about an hour
     make soak ARGS="--kills 100 --minutes 5"       shorter
     make soak ARGS="--only alone,recovery"         some parts: alone, together, steady, recovery,
-                                                   waiting, promptness
+                                                   waiting, promptness, queues, broker
     make soak ARGS="--dry"                         nothing is written down
 
 Leaves with 1 if anything was violated, and leaves the data folder of that part behind.
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak import kills, promptness, recovery, steady, waiting
+from tests.soak import kills, promptness, queues, recovery, steady, waiting
 from tests.soak.figures import Part, keep
 
 PARTS = {
@@ -27,6 +27,8 @@ PARTS = {
     "recovery": "1,000 runs under way",
     "waiting": "10,000 runs that wait",
     "promptness": "how soon runs end, clocks and disks are noticed",
+    "queues": "10,000 items and files, 20 kills",
+    "broker": "the same with RabbitMQ, which is killed too",
 }
 
 
@@ -73,6 +75,8 @@ def _soak(part: str, folder: Path, *, kills_wanted: int, seconds: float, seed: i
         return kills.soak(folder, part, times=kills_wanted, seed=seed)
     if part == "steady":
         return steady.soak(folder, seconds=seconds)
+    if part in ("queues", "broker"):
+        return queues.soak(folder, seed=seed, has_broker=part == "broker")
     return {"recovery": recovery, "waiting": waiting, "promptness": promptness}[part].soak(folder)
 
 
