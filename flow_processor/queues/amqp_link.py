@@ -22,19 +22,26 @@ WINDOW = 500
 
 HEARTBEAT_SECONDS = 30
 
+RETRY_AFTER_SECONDS = 5
+"""When whoever was refused for want of a broker had better ask again."""
+
 
 @contextlib.contextmanager
 def speaking(address: BrokerAddress) -> Iterator[None]:
     """What goes wrong with the broker inside raises QueueUnavailable, with the broker's address and its reason."""
     if (problem := missing_package()) is not None:
-        raise QueueUnavailable(problem, details={"broker": str(address)})
+        raise QueueUnavailable(problem, details=_away(address))
     import amqp
 
     try:
         yield
     except (OSError, amqp.AMQPError, amqp.exceptions.MessageNacked) as error:
         message = f"the message broker {address} cannot be used: {_reason(error, address)}"
-        raise QueueUnavailable(message, details={"broker": str(address)}) from error
+        raise QueueUnavailable(message, details=_away(address)) from error
+
+
+def _away(address: BrokerAddress) -> dict[str, Any]:
+    return {"broker": str(address), "retry_after_seconds": RETRY_AFTER_SECONDS}
 
 
 @contextlib.contextmanager
@@ -210,7 +217,7 @@ class Confirmed:
             if self._link.is_blocked:
                 raise QueueUnavailable(
                     f"the message broker {self._link.address} takes nothing now: it is short of memory or disk",
-                    details={"broker": str(self._link.address)},
+                    details=_away(self._link.address),
                 )
 
     def _confirmed(self, number: int, multiple: bool) -> None:

@@ -41,9 +41,14 @@ class Broker:
         return int((self.folder / name).read_text())
 
     @property
+    def port(self) -> int:
+        """Where it listens without TLS."""
+        return self._number("port")
+
+    @property
     def url(self) -> str:
         """As BROKER_URL has it."""
-        return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self._number('port')}/"
+        return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/"
 
     @property
     def tls_url(self) -> str:
@@ -56,9 +61,7 @@ class Broker:
         """A channel that is not the product's."""
         import amqp
 
-        with amqp.Connection(
-            f"127.0.0.1:{self._number('port')}", userid=USER, password=PASSWORD
-        ) as connection:
+        with amqp.Connection(f"127.0.0.1:{self.port}", userid=USER, password=PASSWORD) as connection:
             yield connection.channel()
 
     def depth(self, queue: str) -> int:
@@ -68,7 +71,7 @@ class Broker:
 
     def listens(self) -> bool:
         """Does it take connections?"""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._number("port")), 1):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False
 
