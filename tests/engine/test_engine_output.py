@@ -248,6 +248,22 @@ def test_what_was_put_before_a_crash_is_put_again_with_the_same_ids(make_world: 
     assert waiting(world, "twice") == before
 
 
+def test_a_queue_that_is_full_gets_the_rest_later(tmp_path: Path, make_world: Callable[..., World]) -> None:
+    """As much as there is room for goes at once, the rest in its order once there is room again."""
+    config = tmp_path / "data" / "config.yml"
+    config.parent.mkdir()
+    config.write_text("queues: {small: {max_items: 3}}\n")
+    world = make_world()
+    world.succeed("steps:\n" + gives("[1, 2, 3, 4, 5]", "{queue: small, type: multiple}"))
+    (problem,) = until(world.service.publisher.problems, "the trouble is told")
+    assert "3 items wait in the queue 'small', which takes 3" in problem
+    assert list(waiting(world, "small").values()) == [1, 2, 3]
+    for file in (world.data / "spool" / "small" / "new").iterdir():
+        file.unlink()
+    assert sent(world, "small") == [4, 5]
+    assert world.service.publisher.problems() == []
+
+
 def test_a_result_too_large_for_its_queue_fails_the_step(
     tmp_path: Path, make_world: Callable[..., World]
 ) -> None:
