@@ -47,6 +47,9 @@ class Cancels:
     def cancel(self, run_id: str, *, by: str) -> None:
         """Make the run end; durable when this returns. Raises RunHasEnded."""
         recorded = self.begin_to_cancel(run_id, by=by)
+        if recorded is None and self._live.arrives(run_id, RECORD_SECONDS):
+            # It was accepted this very moment: its row could be seen, but no part had it yet.
+            recorded = self.begin_to_cancel(run_id, by=by)
         if recorded is None:
             raise RunHasEnded(f"run {run_id} has ended already", details={"run_id": run_id})
         wait_until_recorded(recorded, run_id, "will end")

@@ -216,13 +216,15 @@ class Launcher:
 
         def go_on() -> None:
             self.known_versions.add(bundle.hash)
-            self._live.add(run)
             # A journal to begin with is read from the store, and the texts with it.
             self._engine.submit(run, flows=None if rows else bundle.flows)
+            self._live.has_arrived(run.id)
 
         def take_back() -> None:
+            self._live.take_back(run)
             self._turns.give_back(run)
 
+        self._live.begin(run)
         try:
             recorded = self._record(run, bundle, cause, rows, has_lock=True)
             return Acceptance(run, recorded, go_on, take_back, partial(self._overlap, run, bundle, cause))
@@ -237,12 +239,14 @@ class Launcher:
 
         def go_on() -> None:
             self.known_versions.add(bundle.hash)
-            self._live.add(run)
             self._turns.line_up(run)
+            self._live.has_arrived(run.id)
             if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
                 self._cancels.replace_others(run)
 
-        return Acceptance(run, self._record(run, bundle, cause, rows), go_on)
+        self._live.begin(run)
+        recorded = self._record(run, bundle, cause, rows)
+        return Acceptance(run, recorded, go_on, partial(self._live.take_back, run))
 
     def _overlap(self, run: RunRow, bundle: Bundle, cause: Cause, holder: str) -> Acceptance:
         """The flow is running: refuse the call, or record that this run was skipped."""

@@ -28,6 +28,14 @@ class _Live:
     """A worker of the last daemon still has it."""
     asked_to_end_at: float | None = None
     """When such a run was cancelled, in seconds since 1970."""
+    on_its_way: threading.Event | None = None
+    """Set once a run that is being accepted is in the engine's hands, or in a line; None for others."""
+
+    def end(self) -> None:
+        """Nobody has to wait for it any more."""
+        self.ended.set()
+        if self.on_its_way is not None:
+            self.on_its_way.set()
 
 
 class LiveRuns:
@@ -55,6 +63,28 @@ class LiveRuns:
     def add(self, run: RunRow | ParkedRun | ChildRun, *, left_behind: bool = False) -> None:
         """The run is live; `left_behind`: in the hands of a worker of the last daemon."""
         self._live[run.id] = _Live(run.flow, is_left_behind=left_behind)
+
+    def begin(self, run: RunRow) -> None:
+        """The run is being accepted. Before its commit: who sees it in a list may want to wait for its end."""
+        self._live[run.id] = _Live(run.flow, on_its_way=threading.Event())
+
+    def has_arrived(self, run_id: str) -> None:
+        """The run that was being accepted is in the engine's hands, or in a line."""
+        live = self._live.get(run_id)
+        if live is not None and live.on_its_way is not None:
+            live.on_its_way.set()
+
+    def arrives(self, run_id: str, seconds: float) -> bool:
+        """Wait until a run that is being accepted has arrived. False if none of that id is being accepted."""
+        live = self._live.get(run_id)
+        on_its_way = None if live is None else live.on_its_way
+        return on_its_way is not None and self._clock.wait(on_its_way, seconds)
+
+    def take_back(self, run: RunRow) -> None:
+        """The run was not accepted after all."""
+        live = self._live.pop(run.id, None)
+        if live is not None:
+            live.end()
 
     def is_left_behind(self, run_id: str) -> bool:
         """Does a worker of the last daemon still have the run?"""
@@ -122,5 +152,5 @@ class LiveRuns:
         live = self._live.pop(run.id, None)
         if live is not None:
             live.outcome = None if journal is None else (run, journal)
-            live.ended.set()
+            live.end()
         self._on_freed(run)
