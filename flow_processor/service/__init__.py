@@ -88,6 +88,8 @@ class Service(RunVerbs, EditVerbs):
             self._retention.stop()
         if "lost_runs" in built:
             self.lost_runs.stop()
+        if "turns" in built:
+            self.turns.stop()
         if "engine" in built:
             self.launcher.stop()
             self.engine.stop(grace)

@@ -39,6 +39,12 @@ class Turns:
         self._rules: dict[str, ConcurrencySpec] = {}
         self._retrying: set[str] = set()
         """Flows whose lock is to be tried again in a while."""
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Hand out nothing more; who waits stands in line again after the next start."""
+        with self._guard:
+            self._is_stopping = True
 
     def set_rule(self, flow: str, rule: ConcurrencySpec) -> None:
         """From now on so many runs of the flow may be at once."""
@@ -120,7 +126,7 @@ class Turns:
     def _start_next(self, flow: str) -> None:
         """Hand out runs of the line, as many as the lock admits. The guard is held."""
         line = self._lines.get(flow)
-        while line:
+        while line and not self._is_stopping:
             run = line[0]
             try:
                 if self.take(flow, run.id) is not None:
