@@ -155,5 +155,6 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("cluster", f"{found['cluster'].get('host')}:{found['cluster'].get('port')}"))
     if "database" in found:
         lines.append(("database", f"{found['database']} (of: {', '.join(found['databases'])})"))
+    lines += [("warning", text) for text in found["warnings"]]
     lines += [("problem", f"{one['message']} ({one['code']})") for one in found["problems"]]
     return lines

@@ -55,12 +55,11 @@ class Lifecycle:
         chosen = self._go_on() if self._wanted.workflow_uuid is not None else self._begin()
         workflow, rule, steps = chosen["workflow_uuid"], chosen.pop("rule_detail"), chosen.pop("steps")
         executor = executor_of(rule, self._wanted.executor)
-        executor = executor_of(rule, self._wanted.executor)
         options = self._wanted.options
         approvals = self._approve(workflow, steps) if options.use_rule_based_approval else []
-        if not approvals or approvals[-1]["remaining"] != "EXECUTION":
-            last = approvals[-1] if approvals else None
-            self._do(
+        last = approved = approvals[-1] if approvals else {"remaining": None, "at": None}
+        if last["remaining"] != "EXECUTION":
+            approved = self._do(
                 "approved", lambda calls, context: until_approved(calls, context, options, workflow, last)
             )
         execution = self._do(
@@ -73,7 +72,7 @@ class Lifecycle:
         )
         times = {
             "submitted": chosen.pop("submitted_at"),
-            "approved": approvals[-1]["at"] if approvals else None,
+            "approved": approved.get("at"),  # left out by versions before this one
             "executed": execution["at"],
             "ended": ended["at"],
         }

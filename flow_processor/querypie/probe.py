@@ -15,6 +15,7 @@ from flow_processor.querypie.selection import (
     connection_of,
     database_of,
     executor_of,
+    missed_connection,
     rule_of,
     text_of,
 )
@@ -25,7 +26,7 @@ class Probe:
 
     def __init__(self, calls: Calls):
         self._calls = calls
-        self.found: Found = {"problems": []}
+        self.found: Found = {"problems": [], "warnings": []}
 
     def run(
         self,
@@ -36,7 +37,8 @@ class Probe:
         cluster: str | None,
         executor: str | None,
     ) -> Found:
-        """`{user, rules, rule, approvals, executor, connections, connection, cluster, databases, database, problems}`,
+        """`{user, rules, rule, approvals, executor, connections, connection, cluster, databases, database, problems,
+        warnings}`,
         as far as it comes. Without a login nothing is told of connections. Raises QueryPieError for calls that fail."""
         self._of_rule(rule, executor)
         user = None if login_id is None else self._choose("user", lambda: self._calls.identify(login_id))
@@ -61,6 +63,8 @@ class Probe:
         connection = self._choose("connection", lambda: connection_of(connections, wanted))
         if connection is None:
             return
+        if (missed := missed_connection(connection, wanted)) is not None:
+            self.found["warnings"].append(f"{missed}; another one is taken")
         chosen = self._choose("cluster", lambda: cluster_of(connection, cluster))
         if chosen is None:
             return

@@ -19,13 +19,13 @@ from flow_processor.step import StepContext
 
 
 def until_approved(
-    calls: Calls, context: StepContext, options: QueryPieOptions, workflow: str, last: Found | None
+    calls: Calls, context: StepContext, options: QueryPieOptions, workflow: str, last: Found
 ) -> Found:
-    """Return once nothing is left to approve. `last`: the last approval of this run, None if it makes none.
+    """Return once nothing is left to approve. `last`: the last approval of this run; None inside if it makes none.
 
     Raises QueryPieApproval and QueryPieExecution.
     """
-    remaining = None if last is None else last["remaining"]
+    remaining = last["remaining"]
     while True:
         detail = _look(calls, context, options, workflow)
         status = "unknown" if detail is None else standing.approval_status(detail)
@@ -34,7 +34,7 @@ def until_approved(
             if status == "APPROVED" or standing.has_been_executed(detail):
                 break
             if options.use_rule_based_approval and (
-                remaining is not None or _is_over(context, options, None if last is None else last["at"])
+                remaining is not None or _is_over(context, options, last["at"])
             ):
                 message = f"Approval failed: every step was approved, and the request is still {status}"
                 raise QueryPieApproval(message, details={"approval_status": status, "remaining": remaining})
@@ -43,7 +43,7 @@ def until_approved(
         message = f"QueryPie names {remaining} as the request's next step, so it is not executed"
         raise QueryPieExecution(message, details={"remaining": remaining})
     context.log("All approval steps completed!")
-    return {"approval_status": status}
+    return {"approval_status": status, "at": to_text(context.now())}
 
 
 def until_executed(

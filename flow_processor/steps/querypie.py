@@ -57,7 +57,7 @@ octospool runs retry RUN --mode skip                                     # the a
 octospool runs retry RUN --mode rerun                                    # it is not there, it did not
 ```
 
-Of an interrupted run the same with `runs resume`. Without `--mode` such a retry is refused. A `retry` of the step itself
+Of an interrupted run the same with `runs resume`. Without `--mode` such a retry is refused. `retry` at the step itself
 is refused, for it would begin anew; `octospool runs retry RUN` keeps the calls that went well. With `workflow_uuid` the
 action `run` goes on behind the submission of any request.
 """

@@ -123,6 +123,7 @@ def test_people_may_approve_instead(pie: FakeQueryPie, run: Run) -> None:
     pie.by_itself, pie.looks_until = "approve", 3
     result = run(use_rule_based_approval=False)
     assert (result["approvals"], result["execution_status"]) == ([], "SUCCESS")
+    assert result["times"]["approved"] is not None
     assert pie.taken == {"submit": 1, "execute": 1}
 
 

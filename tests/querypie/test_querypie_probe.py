@@ -58,6 +58,15 @@ def test_every_choice_that_fails_is_told(pie: FakeQueryPie, probe: Probe) -> Non
     assert codes == ["querypie_no_assignees", "querypie_no_executor", "querypie_no_connection"]
 
 
+def test_a_connection_in_the_place_of_another_is_told(pie: FakeQueryPie, probe: Probe) -> None:
+    result = probe("--login-id", "ada", "--connection", "shopp", "--type", "MySQL", "--database", "orders")
+    assert result.exit_code == 0
+    assert (
+        "warning     the preferred connection 'shopp' (MySQL) is not among those of the user; "
+        in result.stdout
+    )
+
+
 def test_without_a_login_it_looks_at_the_rules_alone(pie: FakeQueryPie, probe: Probe) -> None:
     assert probe().exit_code == 0
     assert {name for name, _, _ in pie.calls} == {"rules", "rule"}
