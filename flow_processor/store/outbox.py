@@ -35,8 +35,7 @@ def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]
 
 def forget_notes(connection: Connection, notes: Collection[Note]) -> None:
     """Delete the notes of what has been sent."""
-    for note in notes:
-        connection.execute(_FORGET, {"of_run": note.run_id, "of_seq": note.seq})
+    connection.execute(_FORGET, [{"of_run": note.run_id, "of_seq": note.seq} for note in notes])
 
 
 def runs_with_notes(connection: Connection, run_ids: Collection[str]) -> set[str]:
