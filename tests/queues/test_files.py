@@ -111,7 +111,7 @@ def test_move_puts_files_where_their_runs_say_and_one_that_is_put_back_is_new(wo
     reason = json.loads((folder / "failed" / "bad.reason.json").read_text())
     (failure,) = reason["failures"]
     assert (reason["file"], failure["run_id"], failure["attempts"]) == ("moved/bad", run.run_id, 1)
-    assert failure["error"] == {"code": "raised", "message": "too much"}
+    assert failure["error"]["message"] == "too much"
     until(lambda: not world.service.store.items.of_run(run.run_id), "it is forgotten")
     (folder / "failed" / "bad").rename(folder / "bad")
     until(lambda: not (folder / "bad").exists(), "it is moved again")
