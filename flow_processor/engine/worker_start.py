@@ -5,6 +5,7 @@ See docs/adr/0015-fork-server.md. Either way it gets the same environment, a pip
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -22,6 +23,9 @@ from flow_processor.process_tree import WORKER_MARK
 from flow_processor.programs import passed_on
 
 STDERR = 2
+
+LEAVE_SECONDS = 1.0
+"""So long it is waited for a fork server that is to leave."""
 
 UNKNOWN_EXIT = -1
 """The exit code of a worker whose fork server was gone by then."""
@@ -194,13 +198,17 @@ class _Forks:
         finally:
             its.close()
         self._control = mine
+        atexit.register(self._forget)
 
     def _forget(self) -> None:
+        """The server leaves once nobody holds the other end."""
+        atexit.unregister(self._forget)
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._process is not None:
-            self._process.wait()  # it has closed its end, so it is about to leave
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs
+                self._process.wait(LEAVE_SECONDS)
             self._process = None
 
 
