@@ -50,6 +50,7 @@ Every run has one mapping that steps read and write. It begins with
 | `__run_id__` | the run's id (also as `__job_id__`) |
 | `__flow_path__` | the flow's path below the flows folder |
 | `__api_url__` | the daemon's own API: `http://127.0.0.1:5000` |
+| `__item__` | in a run that an item of a queue started: `{id, queue, name, time, attempt}`; else null |
 | `params` | the values of the flow's parameters, only where it declares some: [params.md](params.md) |
 """
 

@@ -52,7 +52,8 @@ class Endings:
         self._on_due = on_due
         self._wake = wake
         self._lock = threading.Lock()
-        self._told: list[_Ended] = []
+        self._told: list[Callable[[], _Ended]] = []
+        """What ended: how its flow takes items is asked when it is noted, for a start tells of ends before it knows."""
         self._kept: list[_Ended] = []
         """Given up, and kept where people find it: only the ledger does not know yet."""
         self._unkept: list[_Ended] = []
@@ -62,18 +63,14 @@ class Endings:
 
     def add(self, delivery: Delivery, run: RunRow, *, final: str | None = None) -> None:
         """The run of the delivery has ended; `final` says why there is no further attempt."""
-        now = self._clock.now().timestamp()
-        outcome = outcome_of(run, attempt=delivery.attempt, spec=delivery.lane.spec, now=now)
-        if final is not None:
-            why = replace(reason_of(run), message=f"{reason_of(run).message} ({final})")
-            outcome = Outcome(ItemState.FAILED, None, why)
-        self._add(delivery, replace(delivery.item, value=run.input), outcome, run.id)
+        self._add(lambda: self._ended(delivery, run, final))
 
     def add_gone(self, delivery: Delivery) -> None:
         """The run of the delivery is no longer there."""
         message = f"its run {delivery.run_id} is no longer there, so nobody knows what came of it"
         reason = Reason(code="run_gone", message=message, flow=delivery.lane.flow, run_id=delivery.run_id)
-        self._add(delivery, delivery.item, Outcome(ItemState.FAILED, None, reason), str(delivery.run_id))
+        outcome = Outcome(ItemState.FAILED, None, reason)
+        self._add(lambda: _Ended(delivery, delivery.item, outcome, str(delivery.run_id)))
 
     def add_unknown(self, run: RunRow) -> None:
         """A run of an item has ended that was not under way here."""
@@ -82,10 +79,18 @@ class Endings:
                 self._unknown.append(run)
             self._wake()
 
-    def _add(self, delivery: Delivery, item: Item, outcome: Outcome, run_id: str) -> None:
+    def _add(self, ended: Callable[[], _Ended]) -> None:
         with self._lock:
-            self._told.append(_Ended(delivery, item, outcome, run_id))
+            self._told.append(ended)
         self._wake()
+
+    def _ended(self, delivery: Delivery, run: RunRow, final: str | None) -> _Ended:
+        now = self._clock.now().timestamp()
+        outcome = outcome_of(run, attempt=delivery.attempt, spec=delivery.lane.spec, now=now)
+        if final is not None:
+            why = replace(reason_of(run), message=f"{reason_of(run).message} ({final})")
+            outcome = Outcome(ItemState.FAILED, None, why)
+        return _Ended(delivery, replace(delivery.item, value=run.input), outcome, run.id)
 
     def pause(self) -> float:
         """Seconds until `flush` has something to do by itself."""
@@ -94,11 +99,12 @@ class Endings:
     def flush(self) -> None:
         """Note what was told so far. Raises StoreUnavailable."""
         with self._lock:
-            told, self._told = self._told, []
+            added, self._told = self._told, []
             unknown, self._unknown = self._unknown, []
+            again: list[_Ended] = []
             if self._unkept and self._clock.monotonic() >= self._retry_at:
-                told, self._unkept = [*told, *self._unkept], []
-        for ended in told:
+                again, self._unkept = self._unkept, []
+        for ended in [*again, *(made() for made in added)]:
             reason = ended.outcome.reason
             if ended.outcome.state is not ItemState.FAILED or reason is None:
                 self._kept.append(ended)
@@ -142,7 +148,9 @@ class Endings:
     def _record(self, pairs: list[tuple[_Ended, ItemEnd]]) -> None:
         ends = [end for _, end in pairs]
         # Kept: an end that is not noted stands in the run's own row, where the next start finds it.
-        written = self._store.writer.submit(lambda connection: record_ends(connection, ends), keep=True)
+        written = self._store.writer.submit(
+            lambda connection: record_ends(connection, ends), lazy=True, keep=True
+        )
         written.add_done_callback(partial(self._recorded, pairs))
 
     def _recorded(self, pairs: list[tuple[_Ended, ItemEnd]], done: Future[None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from flow_processor.clock import Clock
@@ -25,6 +26,14 @@ IDLE_SHARE = 10
 
 Waiting = tuple[int, int, str]
 """(priority, less is first; when it was last changed, in nanoseconds; name)"""
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What reading the folder has counted so far."""
+
+    number: int = 0
+    oldest_at: float | None = None
 
 
 class WaitingLine:
@@ -66,18 +75,25 @@ class WaitingLine:
         self.count = max(self.count - 1, 0)
         return self._files.pop()[2]
 
+    def count_put(self, number: int) -> None:
+        """So many files were put there by this process: they count before the folder is read again. A reading that
+        saw them already is put right by the next one."""
+        self.count += number
+
     def _read(self, changed: int) -> None:
         began = self._clock.monotonic()
-        self.count, self.oldest_at = 0, None
-        self._files = heapq.nsmallest(BATCH, self._waiting())
+        found = _Counted()
+        self._files = heapq.nsmallest(BATCH, self._waiting(found))
         self._files.reverse()
+        # Whole or not at all: others ask meanwhile.
+        self.count, self.oldest_at = found.number, found.oldest_at
         self._looked_at = self._clock.monotonic()
         self._took = self._looked_at - began
         self._seen = changed
         # Its last change may be so young that another one in the same step of its time would not show.
         self._is_open = self._clock.now().timestamp() - changed / 1e9 < SETTLED_SECONDS
 
-    def _waiting(self) -> Iterator[Waiting]:
+    def _waiting(self, found: _Counted) -> Iterator[Waiting]:
         oldest = None
         with os.scandir(self._folder) as entries:
             for entry in entries:
@@ -87,7 +103,7 @@ class WaitingLine:
                     at = entry.stat(follow_symlinks=False).st_mtime_ns
                 except OSError:  # gone since
                     continue
-                self.count += 1
+                found.number += 1
                 oldest = at if oldest is None or at < oldest else oldest
                 yield (-priority_of(entry.name), at, entry.name)
-        self.oldest_at = None if oldest is None else oldest / 1e9
+        found.oldest_at = None if oldest is None else oldest / 1e9

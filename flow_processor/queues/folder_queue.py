@@ -38,6 +38,10 @@ AT_ONCE = 500
 """So many items are looked up in the ledger, or taken, in one piece."""
 
 
+PUT_AWAY_SECONDS = 0.1
+"""How often files are put away: nobody waits for that, and the ledger is asked about many of them at once."""
+
+
 class FolderQueue:
     """One queue. The guard is held whenever files of it are moved; `turn` belongs to one thread."""
 
@@ -67,6 +71,8 @@ class FolderQueue:
         self._done = DoneFiles(place.done, settings.keep_done, clock=clock)
         self._told: deque[str] = deque()
         """Items of which something has ended."""
+        self._put_away_at = 0.0
+        """On the monotonic clock."""
         self._to_recover = True
 
     def listen(self, flows: Sequence[str]) -> None:
@@ -197,6 +203,10 @@ class FolderQueue:
 
     def _put_away(self) -> bool:
         """Move the files of items that have ended for every flow: to `done/`, or to `failed/` with the reasons."""
+        now = self._clock.monotonic()
+        if len(self._told) < AT_ONCE and now < self._put_away_at:
+            return False
+        self._put_away_at = now + PUT_AWAY_SECONDS
         told = {self._told.popleft() for _ in range(min(len(self._told), AT_ONCE))}
         ids = [item_id for item_id in told if not self._offers.is_open(item_id)]
         for item_id, rows in self._store.items.of_items(self.place.queue, ids).items():

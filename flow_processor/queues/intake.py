@@ -17,6 +17,7 @@ from flow_processor.queues.endings import Endings
 from flow_processor.queues.item import Item
 from flow_processor.queues.lane import Delivery, Lane, item_of, spec_of
 from flow_processor.queues.rate import RateLimits
+from flow_processor.queues.upkeep import Upkeep
 from flow_processor.run import Trigger
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.queue_settings import QueueSettings
@@ -30,8 +31,8 @@ logger = logging.getLogger("octospool.queues")
 BLOCKED_SECONDS = 5.0
 """Pause before something is launched again where nothing could be: the flow is broken, the disk is full."""
 
-LOOK_SECONDS = 30.0
-"""How often it is looked whether a run has ended that nobody told of."""
+GATHER_SECONDS = 0.01
+"""Pause between two turns: what ends meanwhile is noted together."""
 
 _Begin = Callable[[Connection, ItemRow], bool]
 
@@ -84,10 +85,17 @@ class ItemIntake:
         self._wake = threading.Event()
         self._is_closed = False
         """True: nothing more is started."""
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._endings = Endings(store, source, clock=clock, on_due=self._is_due, wake=self._wake.set)
-        self._missed: frozenset[str] = frozenset()
-        self._looked_at = clock.monotonic()
+        self._upkeep = Upkeep(
+            store,
+            self._endings,
+            source,
+            settings_of=settings_of,
+            lane_of=self._lane_of,
+            end_missed=self._end_missed,
+            clock=clock,
+        )
         self._thread = threading.Thread(target=self._work, name="intake", daemon=True)
 
     def listen(self, flows: Mapping[str, FlowSpec], queues: Mapping[str, list[str]]) -> None:
@@ -128,7 +136,8 @@ class ItemIntake:
 
     def stop(self) -> None:
         """Note the ends that were told so far, and nothing more."""
-        self._is_closed = self._is_stopping = True
+        self._is_closed = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -168,7 +177,12 @@ class ItemIntake:
         elif run.item is not None and run.trigger in (Trigger.QUEUE, Trigger.FILE):
             self._endings.add_unknown(run)  # it was interrupted, and somebody resumed it
 
+    def _lane_of(self, queue: str, flow: str) -> Lane:
+        with self._lock:
+            return self._lane(queue, flow)
+
     def _lane(self, queue: str, flow: str) -> Lane:
+        """The lock is held."""
         return self._lanes.setdefault((queue, flow), Lane(queue, flow))
 
     def _room(self, lane: Lane) -> int:
@@ -270,15 +284,16 @@ class ItemIntake:
         self._wake.set()
 
     def _work(self) -> None:
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             self._clock.wait(self._wake, self._pause())
+            self._clock.wait(self._stopping, GATHER_SECONDS)
             self._wake.clear()
             try:
                 self._endings.flush()
                 self._tell_rooms()
                 self._try_again()
-                if self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
-                    self._look()
+                if self._upkeep.pause() <= 0:
+                    self._upkeep.look()
             except Exception:  # around one turn: what is missed now is found by the next look
                 logger.exception("items: unexpected error")
         self._endings.flush()
@@ -286,7 +301,7 @@ class ItemIntake:
     def _pause(self) -> float:
         """Seconds until something is to be done by itself."""
         now, moment = self._clock.monotonic(), self._clock.now().timestamp()
-        pauses = [LOOK_SECONDS - (now - self._looked_at), self._endings.pause()]
+        pauses = [self._upkeep.pause(), self._endings.pause()]
         with self._lock:
             for lane in self._lanes.values():
                 if lane.awaits_room or lane.next_due is not None:
@@ -334,21 +349,11 @@ class ItemIntake:
             return None
         return self._begin(item, lane.flow, attempt=row.attempt + 1, begin=begin_next)
 
-    def _look(self) -> None:
-        """Are there runs that have ended, and nobody told? Two looks in a row must say so."""
-        self._looked_at = self._clock.monotonic()
-        rows = self._store.items.missed_ends()
-        for row in rows:
-            if row.run_id in self._missed:
-                logger.warning("the end of a run was not told; noted now", extra={"run": row.run_id})
-                self._end_missed(row)
-        self._missed = frozenset(str(row.run_id) for row in rows)
-
     def _end_missed(self, row: ItemRow) -> None:
         run = self._store.runs.get(str(row.run_id))
         delivery = self._live.pop(str(row.run_id), None)
         if delivery is None:
-            delivery = Delivery(self._lane(row.queue, row.flow), item_of(row), row.attempt, row.run_id)
+            delivery = Delivery(self._lane_of(row.queue, row.flow), item_of(row), row.attempt, row.run_id)
         else:
             self._give_back(delivery.lane)
         if run is None:

@@ -45,13 +45,15 @@ class Lane:
     """Why nothing can be launched, for people."""
     awaits_room: bool = False
     """Somebody was told that there is no room."""
+    left_at: float | None = None
+    """On the monotonic clock: since when the flow listens no more; None: it does, or that was not looked at."""
     next_due: float | None = None
     """When a further attempt of an item is due, in seconds since 1970."""
 
     def listen(self, spec: AttemptsSpec, concurrency: ConcurrencySpec) -> None:
         """The flow listens as its file says now."""
         is_parallel = concurrency.on_conflict is OnConflict.PARALLEL
-        self.spec, self.is_listening = spec, True
+        self.spec, self.is_listening, self.left_at = spec, True, None
         self.limit = None if is_parallel else IN_LINE * concurrency.limit
         self.blocked_until = 0.0
 

@@ -50,22 +50,18 @@ class Listening:
         self._clock = clock
         self._flows: dict[str, FlowSpec] = {}
         self._queues: dict[str, list[str]] = {}
+        self._has_begun = False
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
 
     def load(self) -> None:
         """Take over what is under way: before any of these runs goes on. Raises StoreUnavailable."""
         self._queues = read_listeners(self._store.engine, self._store.daemon)
-        self._look()
         self._intake.load()
 
     def start(self) -> None:
-        """Begin to take items."""
+        """Begin to take items, soon: flow files are read first, and nothing else waits for that."""
         self.set_paused(self._paused())
-        self._intake.start()
-        self._files.start(self._intake)
-        self._backend.start(self._intake)
-        self._tell()
         self._thread.start()
 
     def close(self) -> None:
@@ -73,7 +69,8 @@ class Listening:
         self._is_stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-            self._intake.close()
+        self._intake.close()
+        if self._has_begun:
             self._backend.stop()
             self._files.stop()
 
@@ -87,12 +84,26 @@ class Listening:
         self._backend.set_paused(queues)
 
     def _work(self) -> None:
-        while not self._clock.wait(self._is_stopping, LOOK_SECONDS):
+        pause = 0.0
+        while not self._clock.wait(self._is_stopping, pause):
+            pause = LOOK_SECONDS
             try:
-                if self._look():
+                has_changed = self._look()
+                if not self._has_begun:
+                    self._begin()
+                elif has_changed:
                     self._tell()
             except OctospoolError as error:
                 logger.error("cannot see which flows listen to queues: %s", error)
+            except Exception:  # around one look: the next one is in a second
+                logger.exception("flows that listen: unexpected error")
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._files.start(self._intake)
+        self._tell()
+        self._intake.start()
+        self._backend.start(self._intake)
 
     def _look(self) -> bool:
         """Look at flow files. Has anything changed? A flow that listened, and whose file is there but was never right

@@ -123,7 +123,7 @@ def test_what_can_be_no_item_is_failed_with_the_reason(
     until(lambda: world.service.queues.failed("refused").items, "the item is listed")
     (item,) = world.service.queues.failed("refused").items
     assert (item.id, item.reasons[0].code, item.reasons[0].flow) == (reason["id"], code, None)
-    world.service.queues.delete(queue="refused", item_id=item.id)
+    world.service.queue_backend.delete("refused", item.id)
     assert world.files("refused", "failed") == []
     assert world.runs("refused.yml") == []
 
