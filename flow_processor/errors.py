@@ -12,7 +12,7 @@ OctospoolError            code, message, details
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded RunElsewhere
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
-│                         ScheduleFinished ResultsUnsent                     409
+│                         ScheduleFinished ItemInWork ResultsUnsent          409
 ├── FlowChanged           the flow file is another one by now                412
 ├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
@@ -230,6 +230,12 @@ class AlreadyAnswered(Conflict):
     """Somebody has answered before."""
 
     code = "already_answered"
+
+
+class ItemInWork(Conflict):
+    """One flow has given the item up, and another one still has it in work."""
+
+    code = "item_in_work"
 
 
 class FlowChanged(OctospoolError):

@@ -178,25 +178,25 @@ def failed_item(path: ItemPath) -> Response:
 @noun.post(
     "/<name>/failed/<item_id>/retry",
     needs=Permission.RUN,
-    responses={202: ItemDone, **error_answers(*_ITEM_ERRORS)},
+    responses={202: ItemDone, **error_answers(*_ITEM_ERRORS, errors.ItemInWork)},
 )
 @handler
 def retry(path: ItemPath) -> Response:
     """Begin again with a failed item, for the flows that have given it up; all attempts are before it again."""
     _check_listeners(path)
-    return answer(service().queues.retry(path.name, path.item_id), 202)
+    return answer(service().queues.retry(path.name, path.item_id, by=caller().by("api")), 202)
 
 
 @noun.delete(
     "/<name>/failed/<item_id>",
     needs=Permission.RUN,
-    responses={200: ItemDone, **error_answers(*_ITEM_ERRORS)},
+    responses={200: ItemDone, **error_answers(*_ITEM_ERRORS, errors.ItemInWork)},
 )
 @handler
 def delete(path: ItemPath) -> Response:
     """Delete a failed item. Its runs stay in the history."""
     _check_listeners(path)
-    return answer(service().queues.delete(path.name, path.item_id))
+    return answer(service().queues.delete(path.name, path.item_id, by=caller().by("api")))
 
 
 @noun.delete(
@@ -207,7 +207,7 @@ def delete(path: ItemPath) -> Response:
 @handler
 def purge(path: QueuePath, query: PurgeQuery) -> Response:
     """Delete all items of a queue that wait, have failed, or are done. What is in work is never touched."""
-    return answer(service().queues.purge(path.name, query.state))
+    return answer(service().queues.purge(path.name, query.state, by=caller().by("api")))
 
 
 _PAUSE_ANSWERS: dict[int, Any] = {

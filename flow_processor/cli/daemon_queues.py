@@ -50,21 +50,21 @@ class QueueCalls:
         """One of them with what it holds."""
         return FailedItemDetail.model_validate(self._call("GET", _item(queue, item_id)))
 
-    def retry(self, queue: str, item_id: str) -> ItemDone:
-        """Begin again with a failed item."""
+    def retry(self, queue: str, item_id: str, *, by: str = "cli") -> ItemDone:
+        """Begin again with a failed item; the daemon tells who by the token, here and below."""
         return ItemDone.model_validate(self._call("POST", f"{_item(queue, item_id)}/retry"))
 
-    def delete(self, queue: str, item_id: str) -> ItemDone:
+    def delete(self, queue: str, item_id: str, *, by: str = "cli") -> ItemDone:
         """Delete a failed item."""
         return ItemDone.model_validate(self._call("DELETE", _item(queue, item_id)))
 
-    def purge(self, queue: str, what: Purged) -> ItemsPurged:
+    def purge(self, queue: str, what: Purged, *, by: str = "cli") -> ItemsPurged:
         """Delete all items that stand so."""
         query = {"state": what.value}
         return ItemsPurged.model_validate(self._call("DELETE", f"{_address(queue)}/items", query=query))
 
     def set_paused(self, queue: str, paused: bool, *, by: str = "cli") -> QueueDetail:
-        """Pause a queue or let it go on; the daemon tells who by the token."""
+        """Pause a queue or let it go on."""
         verb = "pause" if paused else "resume"
         return QueueDetail.model_validate(self._call("POST", f"{_address(queue)}/{verb}"))
 

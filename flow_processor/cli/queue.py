@@ -111,7 +111,7 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
 
 @command.command("put")
 @click.argument("queue")
-@click.argument("values", metavar="JSON|@FILE|@-...", nargs=-1, required=True)
+@click.argument("values", metavar="VALUE...", nargs=-1, required=True)
 @click.option("--each", is_flag=True, help="Each value is a list, and each element of it an item.")
 @click.option("--priority", type=click.IntRange(0, 9), default=0, help="9 comes first, 0 (the default) last.")
 @click.option(
@@ -128,7 +128,8 @@ def put(
     data_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Put items on QUEUE: each value is one. Prints their ids; they are safely kept then.
+    """Put items on QUEUE: each VALUE is one, as JSON, or @FILE, or @- for what is piped in. Prints their ids; they are
+    safely kept then.
 
     \b
     Example:
@@ -140,7 +141,7 @@ def put(
     from flow_processor.cli.daemon import Daemon
 
     settings = existing_settings(data_path)
-    found = [json_value(value, hint="JSON") for value in values]
+    found = [json_value(value, hint="VALUE") for value in values]
     if each:
         found = _elements(found)
     if not found:
@@ -198,7 +199,7 @@ def _set_paused(queue: str, paused: bool, data_path: Path | None) -> QueueDetail
 def _elements(values: list[Any]) -> list[Any]:
     for value in values:
         if not isinstance(value, list):
-            raise click.BadParameter("with --each a value must be a JSON list", param_hint="JSON")
+            raise click.BadParameter("with --each a value must be a JSON list", param_hint="VALUE")
     return [element for value in values for element in value]
 
 

@@ -86,7 +86,7 @@ def retry(queue: str, items: tuple[str, ...], every: bool, data_path: Path | Non
 
     with changing(existing_settings(data_path)) as spooler:
         for item_id in _chosen(spooler.queues, queue, items, every=every):
-            spooler.queues.retry(queue, item_id)
+            spooler.queues.retry(queue, item_id, by="cli")
             say(f"begun again: {item_id}")
 
 
@@ -104,7 +104,7 @@ def delete(queue: str, items: tuple[str, ...], every: bool, data_path: Path | No
 
     with changing(existing_settings(data_path)) as spooler:
         for item_id in _chosen(spooler.queues, queue, items, every=every):
-            spooler.queues.delete(queue, item_id)
+            spooler.queues.delete(queue, item_id, by="cli")
             say(f"deleted: {item_id}")
 
 
@@ -132,7 +132,7 @@ def purge(queue: str, state: str, yes: bool, data_path: Path | None) -> None:
         count = {"waiting": f"{found.depth} ", "failed": f"{found.failed} "}.get(state, "")
         if not yes:
             click.confirm(f"Delete the {count}items of '{queue}' that are {state}?", abort=True, err=True)
-        purged = spooler.queues.purge(queue, Purged(state)).purged
+        purged = spooler.queues.purge(queue, Purged(state), by="cli").purged
     say(f"deleted {purged} item{'s' if purged != 1 else ''}")
 
 

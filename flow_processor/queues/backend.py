@@ -144,11 +144,11 @@ class Backend(Source, Protocol):
 
     def retry(self, queue: str, item_id: str) -> None:
         """Begin again with a failed item for the flows that have given it up, as if they had never had it; one that
-        was refused is taken like a new one. Raises ItemNotFound."""
+        was refused is taken like a new one. Raises ItemNotFound, ItemInWork."""
         ...
 
     def delete(self, queue: str, item_id: str) -> None:
-        """Delete a failed item. Raises ItemNotFound."""
+        """Delete a failed item. Raises ItemNotFound, ItemInWork."""
         ...
 
     def purge(self, queue: str, what: Purged) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
-from flow_processor.errors import ItemNotFound
+from flow_processor.errors import ItemInWork, ItemNotFound
 from flow_processor.queues.content import ContentRefused
 from flow_processor.queues.folder_content import NotYet, read_content
 from flow_processor.queues.folder_names import Named
@@ -30,21 +32,22 @@ class FailedFiles:
 
     def get(self, item_id: str) -> FailedItem:
         """One failed item. Raises ItemNotFound."""
-        return self._item(self._rows(item_id))
+        return self._item(self._failed_rows(item_id))
 
     def value(self, item_id: str) -> object:
         """What a failed item holds; its text where that is all there is, None where it cannot be read. Raises
         ItemNotFound."""
-        file = self._place.failed / self._kept(self._rows(item_id))
+        file = self._file(self._failed_rows(item_id))
         try:
             return read_content(file, max_bytes=10 * 1024**2, now=None).value
         except (ContentRefused, NotYet, OSError):
             return None
 
     def retry(self, item_id: str) -> None:
-        """Put a failed item into `new/` again, for the flows that have given it up. Raises ItemNotFound, OSError."""
-        kept = self._kept(self._rows(item_id))
-        file = self._place.failed / kept
+        """Put a failed item into `new/` again, for the flows that have given it up. Raises ItemNotFound, ItemInWork,
+        OSError."""
+        rows = self._rows(item_id)
+        file, kept = self._file(rows), self._kept(rows)
         try:
             file.rename(self._place.new / kept)
         except FileNotFoundError:
@@ -54,8 +57,9 @@ class FailedFiles:
         (self._place.failed / f"{kept}{REASON}").unlink(missing_ok=True)
 
     def delete(self, item_id: str) -> None:
-        """Delete a failed item. Raises ItemNotFound, OSError."""
-        self._place.remove(self._place.failed, self._kept(self._rows(item_id)))
+        """Delete a failed item. Raises ItemNotFound, ItemInWork, OSError."""
+        file = self._file(self._rows(item_id))
+        self._place.remove(file.parent, file.name)
         self._forget([item_id])
 
     def purge(self) -> int:
@@ -67,18 +71,35 @@ class FailedFiles:
             still = self._store.items.of_items(self._place.queue, list(found))
             ended = [item for item, rows in still.items() if all(row.has_ended for row in rows)]
             for item_id in ended:
-                self._place.remove(self._place.failed, self._kept(found[item_id]))
+                file = self._file(found[item_id])
+                self._place.remove(file.parent, file.name)
             self._forget(ended)
             number += len(ended)
         return number
 
     def _rows(self, item_id: str) -> list[ItemRow]:
+        """Of an item that no flow has in work any more. Raises ItemNotFound, ItemInWork."""
+        failed = self._failed_rows(item_id)
+        rows = self._store.items.of_items(self._place.queue, [item_id]).get(item_id, [])
+        flows = [row.flow for row in rows if not row.has_ended]
+        if flows:
+            message = f"item '{item_id}' is still in work for {' and '.join(sorted(flows))}; decide on it after that"
+            raise ItemInWork(message, details={"queue": self._place.queue, "item": item_id, "flows": flows})
+        return failed
+
+    def _failed_rows(self, item_id: str) -> list[ItemRow]:
         rows = self._store.items.of_items(self._place.queue, [item_id]).get(item_id, [])
         failed = [row for row in rows if row.state is ItemState.FAILED]
-        if not failed or not all(row.has_ended for row in rows):
+        if not failed:
             message = f"the queue '{self._place.queue}' has no failed item '{item_id}'"
             raise ItemNotFound(message, details={"queue": self._place.queue, "item": item_id})
         return failed
+
+    def _file(self, rows: Iterable[ItemRow]) -> Path:
+        """Where its file lies: for a moment after its last run, and while another flow has it, in `processing/`."""
+        kept = self._kept(rows)
+        file = self._place.processing / kept
+        return file if os.path.lexists(file) else self._place.failed / kept
 
     def _kept(self, rows: Iterable[ItemRow]) -> str:
         first = next(iter(rows))
@@ -91,7 +112,7 @@ class FailedFiles:
     def _item(self, rows: list[ItemRow]) -> FailedItem:
         first = rows[0]
         try:
-            size = (self._place.failed / self._kept(rows)).lstat().st_size
+            size = self._file(rows).lstat().st_size
         except OSError:
             size = None
         return FailedItem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,8 @@ from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.store import Store
 from flow_processor.store.item_counts import ended_count, listener_counts
 from flow_processor.store.queue_states import QueueState, read_queue_states, set_queue_state
+
+logger = logging.getLogger("octospool.queues")
 
 STUCK_SECONDS = 300.0
 """Items that wait so long, although flows listen and none of them is at work, are told by readiness."""
@@ -150,22 +153,26 @@ class QueueVerbs:
         item = self._backend.failed_item(queue, item_id)
         return FailedItemDetail(**_failed(item), value=self._backend.value(queue, item_id))
 
-    def retry(self, queue: str, item_id: str) -> ItemDone:
-        """Begin again with a failed item. Raises QueueNotFound, ItemNotFound."""
+    def retry(self, queue: str, item_id: str, *, by: str) -> ItemDone:
+        """Begin again with a failed item. Raises QueueNotFound, ItemNotFound, ItemInWork."""
         self._known(queue)
         self._backend.retry(queue, item_id)
+        logger.info("queue '%s': item %s is tried again (by %s)", queue, item_id, by)
         return ItemDone(queue=queue, id=item_id, status=ItemVerb.RETRIED)
 
-    def delete(self, queue: str, item_id: str) -> ItemDone:
-        """Delete a failed item. Raises QueueNotFound, ItemNotFound."""
+    def delete(self, queue: str, item_id: str, *, by: str) -> ItemDone:
+        """Delete a failed item. Raises QueueNotFound, ItemNotFound, ItemInWork."""
         self._known(queue)
         self._backend.delete(queue, item_id)
+        logger.info("queue '%s': the failed item %s is deleted (by %s)", queue, item_id, by)
         return ItemDone(queue=queue, id=item_id, status=ItemVerb.DELETED)
 
-    def purge(self, queue: str, what: Purged) -> ItemsPurged:
+    def purge(self, queue: str, what: Purged, *, by: str) -> ItemsPurged:
         """Delete all items of a queue that stand so. Raises QueueNotFound."""
         self._known(queue)
-        return ItemsPurged(queue=queue, purged=self._backend.purge(queue, what))
+        purged = self._backend.purge(queue, what)
+        logger.warning("queue '%s': %d items that were %s are deleted (by %s)", queue, purged, what.value, by)
+        return ItemsPurged(queue=queue, purged=purged)
 
     def set_paused(self, queue: str, paused: bool, *, by: str) -> QueueDetail:
         """Let no item of a queue begin, or let them begin again; durable, and in force when this returns.
@@ -176,6 +183,7 @@ class QueueVerbs:
         state = QueueState(paused, by, self._clock.now().timestamp())
         self._store.writer.run(lambda connection: set_queue_state(connection, queue, state))
         self._pause(self.paused())
+        logger.info("queue '%s' is %s (by %s)", queue, "paused" if paused else "not paused any more", by)
         return self.one(queue)
 
     def stuck(self) -> list[str]:
