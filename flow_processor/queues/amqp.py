@@ -155,7 +155,7 @@ class AmqpBackend:
         return {*self._wanted, *self._known.queues(), *self._declared}
 
     def counts(self, queue: str) -> Counts:
-        """How full a queue is. Raises QueueUnavailable where the broker does not tell."""
+        """How full a queue is; where the broker does not tell, as it last was (`problems` says so)."""
         return self._depths.counts(queue, self._listeners_of(queue), in_work=self._in_work(queue))
 
     def failed(self, queue: str, *, limit: int, after: str | None = None) -> list[FailedItem]:
@@ -208,11 +208,11 @@ class AmqpBackend:
 
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off."""
-        found = []
         listening = self._listening
-        if listening is not None:
-            found += [problem for problem in (listening.problem, listening.refused.get(queue)) if problem]
-        return [*found, *self._known.problems(queue)]
+        told = (
+            [self._depths.problem] if listening is None else [listening.problem, listening.refused.get(queue)]
+        )
+        return [*(problem for problem in told if problem), *self._known.problems(queue)]
 
     def _listeners_of(self, queue: str) -> list[str]:
         """Flows that have a queue at the broker."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flow_processor.clock import Clock
+from flow_processor.errors import QueueUnavailable
 from flow_processor.queues.amqp_link import depth
 from flow_processor.queues.amqp_messages import told_of
 from flow_processor.queues.amqp_names import failed_queue, listener_queue, waiting_queue
@@ -33,14 +34,24 @@ class Depths:
         self._made = made
         self._clock = clock
         self._found: dict[str, _Depth] = {}
+        self.problem: str | None = None
+        """Why the broker did not tell; None: it did."""
         self._lock = threading.Lock()
 
     def counts(self, queue: str, flows: Sequence[str], *, in_work: int) -> Counts:
-        """How full the queue is; `waiting` is what the flow has before it that is furthest behind."""
-        return replace(self._fresh(queue, flows), in_work=in_work)
+        """How full the queue is; `waiting` is what the flow has before it that is furthest behind. Where the broker
+        does not tell: as it was when it last did (`problem` says so)."""
+        try:
+            found = self._fresh(queue, flows)
+        except QueueUnavailable as error:
+            self.problem = error.message
+            with self._lock:
+                known = self._found.get(queue)
+            found = Counts() if known is None else known.counts
+        return replace(found, in_work=in_work)
 
     def waiting(self, queue: str, flows: Sequence[str]) -> int:
-        """How many items wait."""
+        """How many items wait. Raises QueueUnavailable."""
         return self._fresh(queue, flows).waiting
 
     def have_come(self, queue: str, count: int) -> None:
@@ -67,6 +78,7 @@ class Depths:
             known = self._found.get(queue)
         if known is None or now - known.at > FRESH_SECONDS:
             known = _Depth(now, self._control.do(lambda channel: self._ask(channel, queue, flows)))
+            self.problem = None
             with self._lock:
                 self._found[queue] = known
         return known.counts

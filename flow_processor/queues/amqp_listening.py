@@ -57,6 +57,8 @@ class Listening:
         self._thread = threading.Thread(target=self._run, name="amqp", daemon=True)
         self._is_stale = True
         self._look_at = 0.0
+        self._told: set[str] = set()
+        """What the log says of this absence of the broker: each reason once."""
         self.problem: str | None = "not connected yet"
         """Why nothing is taken from the broker; None: all is well."""
         self.refused: dict[str, str] = {}
@@ -140,10 +142,12 @@ class Listening:
                     if self.problem is not None:
                         logger.info("connected with the message broker %s", self._address)
                     self.problem = None
+                    self._told.clear()
                     pause = RETRY_SECONDS[0]
                     self._serve(link)
             except QueueUnavailable as error:
-                if self.problem != error.message:
+                if error.message not in self._told:
+                    self._told.add(error.message)
                     logger.warning("%s; it is tried again, nothing is lost", error.message)
                 self.problem = error.message
             except Exception as error:  # whatever it is: listening goes on
@@ -191,9 +195,7 @@ class Listening:
                 if self.refused.get(queue) != error.message:
                     logger.error("queue '%s': %s", queue, error.message)
         self.refused = refused
-        self._on_listening(
-            link, {queue: flows for queue, flows in self._wanted.items() if queue not in refused}
-        )
+        self._on_listening(link, self._wanted)
 
     def _open(self, link: Link, queue: str, flows: list[str]) -> None:
         """Open what is not open. Raises QueueUnavailable if the broker refuses that; OSError if it is lost."""

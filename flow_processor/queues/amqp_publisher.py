@@ -58,7 +58,9 @@ class Publisher:
         self._lock = threading.Lock()
         """Of the connection."""
         self._wishes: list[_Wish] = []
-        self._wishes_lock = threading.Lock()
+        self._is_publishing = False
+        self._turn = threading.Condition()
+        """Of the wishes, and of who publishes them: all that came meanwhile go together."""
         self._refused: tuple[float, QueueUnavailable] | None = None
         """When it could last not connect (monotonic clock), and why."""
 
@@ -68,19 +70,26 @@ class Publisher:
         Raises Unroutable, QueueUnavailable; then some of them may be there.
         """
         wish = _Wish(messages, Future())
-        with self._wishes_lock:
+        with self._turn:
             self._wishes.append(wish)
-        with self._lock:
-            with self._wishes_lock:
+            self._turn.wait_for(lambda: wish.done.done() or not self._is_publishing)
+            if not wish.done.done():  # nobody else has published for us
+                self._is_publishing = True
                 wishes, self._wishes = self._wishes, []
-            if wishes:  # else the one before has published for us too
+        if not wish.done.done():
+            try:
                 self._publish(wishes)
+            finally:
+                with self._turn:
+                    self._is_publishing = False
+                    self._turn.notify_all()
         wish.done.result()
 
     def _publish(self, wishes: Sequence[_Wish]) -> None:
         messages = [message for wish in wishes for message in wish.messages]
         try:
-            self._twice(lambda link: self._send(link, messages))
+            with self._lock:
+                self._twice(lambda link: self._send(link, messages))
         except BaseException as error:  # noqa: BLE001  every caller gets it
             for wish in wishes:
                 wish.done.set_exception(error)

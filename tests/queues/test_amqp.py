@@ -213,7 +213,9 @@ def test_a_queue_made_otherwise_by_somebody_hinders_no_other(world: BrokerWorld)
     with world.broker.channel() as channel:
         channel.queue_declare("octospool.other:other.yml", durable=True, auto_delete=False)
     world.write("other.yml", f"on: {{queue: other}}\n{SEEN}")
-    (problem,) = until(lambda: world.service.queue_backend.problems("other"), "it is told")
+    until(lambda: world.service.queue_backend.problems("other"), "it is told")
+    until(lambda: "other" in (world.data / "broker.json").read_text(), "all listeners were looked at")
+    (problem,) = world.service.queue_backend.problems("other")
     assert "inequivalent arg" in problem
     world.listen("native", "native.yml")
     world.put("native", 1)
