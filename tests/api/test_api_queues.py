@@ -20,16 +20,20 @@ FLOWS = {
     "orders.yml": f"on: {{queue: orders}}\n{ECHO}",
     "also/orders.yml": f"on: {{queue: orders}}\n{ECHO}",
     "line.yml": f"on: {{queue: line}}\n{ECHO}",
+    "bounded.yml": f"on: {{queue: bounded}}\n{ECHO}",
     "held.yml": f"on: {{queue: held}}\n{ECHO}",
     "fast.yml": f"on: {{queue: fast}}\nconcurrency: {{on_conflict: parallel}}\n{ECHO}",
     "picky.yml": "on: {queue: {name: picky, attempts: 2, backoff_seconds: 0}}\nsteps:\n"
     "  - {name: look, type: raise, raise: {message: 'it is {{ __input__.kind }}'}}\n",
+    "two/fails.yml": "on: {queue: two}\nsteps:\n  - {name: look, type: raise, raise: {message: no}}\n",
+    "two/waits.yml": "on: {queue: two}\nsteps:\n  - {name: go, type: wait, wait: {signal: go}}\n",
     "long.yml": "on: {queue: long}\nsteps:\n  - {name: rest, type: sleep, sleep: {seconds: 600}}\n",
 }
 CONFIG = """
 queues:
   small: {max_items: 2, max_item_bytes: 50}
   fast: {rate_per_second: 10}
+  bounded: {max_items: 20}
 """
 
 
@@ -166,6 +170,27 @@ def test_a_queue_that_is_full_says_when_to_come_again_and_takes_nothing(api: Api
     put(api, "small", 3)
 
 
+def test_no_more_wait_than_the_bound_says_however_many_call_at_once(api: Api) -> None:
+    api.post("/api/queues/bounded/pause")
+    statuses: list[int] = []
+
+    def call() -> None:
+        for _ in range(5):
+            statuses.append(api.post("/api/queues/bounded", json={"items": [1, 2]}).status_code)
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = statuses.count(202)
+    assert (0 < taken <= 10, statuses.count(429)) == (True, 40 - taken)
+    until(lambda: queue(api, "bounded")["depth"] == 2 * taken, "all are counted")
+    api.post("/api/queues/bounded/resume")
+    at_rest(api, "bounded")
+    put(api, "bounded", 1)
+
+
 def test_a_failed_item_is_shown_tried_again_and_deleted(api: Api) -> None:
     (item,) = put(api, "picky", {"kind": "blue"})
     until(lambda: queue(api, "picky")["failed"] == 1, "the item has failed")
@@ -192,6 +217,26 @@ def test_a_failed_item_is_shown_tried_again_and_deleted(api: Api) -> None:
         answer = getattr(api, call)(f"/api/queues/picky/failed/{item}")
         assert (answer.status_code, answer.json["code"]) == (404, "item_not_found")
     assert api.post(f"/api/queues/picky/failed/{item}/retry").status_code == 404
+
+
+def test_an_item_is_decided_on_once_no_flow_has_it_any_more(api: Api) -> None:
+    (item,) = put(api, "two", [1])
+    until(lambda: queue(api, "two")["failed"] == 1, "one flow has given it up")
+    assert api.get(f"/api/queues/two/failed/{item}").json["value"] == [1]
+    address = f"/api/queues/two/failed/{item}"
+    for refused in (api.post(f"{address}/retry"), api.delete(address)):
+        assert (refused.status_code, refused.json["code"]) == (409, "item_in_work")
+        assert refused.json["flows"] == ["two/waits.yml"]
+    waits = until(lambda: api.get(f"/api/runs?item={item}&status=waiting").json["runs"], "the other waits")
+    api.post(f"/api/runs/{waits[0]['run_id']}/signal", json={"name": "go"})
+    at_rest(api, "two")
+    assert api.post(f"{address}/retry").status_code == 202
+    runs = runs_of(api, item, 3)
+    assert [run["flow"] for run in runs] == ["two/fails.yml", "two/waits.yml", "two/fails.yml"]
+    until(lambda: queue(api, "two")["failed"] == 1, "it has failed again")
+    assert api.delete(address).status_code == 200
+    at_rest(api, "two")
+    assert len(api.get(f"/api/runs?item={item}").json["runs"]) == 3
 
 
 def test_failed_items_come_in_pages(api: Api) -> None:
