@@ -26,7 +26,13 @@ from flow_processor.queues.amqp_known import KnownListeners
 from flow_processor.queues.amqp_link import Link
 from flow_processor.queues.amqp_listening import Listening
 from flow_processor.queues.amqp_messages import body_of, properties_of
-from flow_processor.queues.amqp_names import declare, exchange_of, failed_queue, waiting_queue
+from flow_processor.queues.amqp_names import (
+    declare,
+    declare_listener,
+    exchange_of,
+    failed_queue,
+    waiting_queue,
+)
 from flow_processor.queues.amqp_publisher import Outgoing, Publisher, Unroutable
 from flow_processor.queues.amqp_waiting import bring_in
 from flow_processor.queues.backend import Intake, Listeners, Purged
@@ -110,7 +116,8 @@ class AmqpBackend:
 
     def listen(self, listeners: Listeners) -> None:
         """From now on these flows get the items of these queues."""
-        self._wanted = {queue: tuple(flows) for queue, flows in listeners.items()}
+        before, self._wanted = self._wanted, {queue: tuple(flows) for queue, flows in listeners.items()}
+        self._declared -= {queue for queue, flows in self._wanted.items() if flows != before.get(queue)}
         if self._listening is not None:
             self._listening.listen(self._wanted)
 
@@ -221,6 +228,9 @@ class AmqpBackend:
     def _made(self, queue: str, channel: Any) -> None:
         if queue not in self._declared:
             declare(channel, queue)
+            # Before the first item is published: else it would miss those that are about to listen.
+            for flow in self._wanted.get(queue, ()):
+                declare_listener(channel, queue, flow)
             self._declared.add(queue)
 
     def _publish(self, queue: str, messages: Sequence[Outgoing]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flow_processor.clock import Clock
 from flow_processor.queues.amqp_messages import id_of, item_of, named
-from flow_processor.queues.amqp_names import declare_listener, listener_queue
+from flow_processor.queues.amqp_names import listener_queue
 from flow_processor.queues.backend import Intake, Offer
 from flow_processor.queues.content import ContentRefused
 
@@ -74,8 +74,7 @@ class Consumer:
         return self._channel is not None
 
     def open(self, channel: Any) -> None:
-        """Get messages through this fresh channel."""
-        declare_listener(channel, self.queue, self.flow)
+        """Get messages through this fresh channel; the queue is there."""
         channel.tx_select()
         self._channel = channel
         self._consume(self._room())

@@ -15,7 +15,7 @@ from flow_processor.errors import QueueUnavailable
 from flow_processor.queues.amqp_address import BrokerAddress
 from flow_processor.queues.amqp_consumer import Consumer, Surroundings
 from flow_processor.queues.amqp_link import HEARTBEAT_SECONDS, Link, refusing, speaking
-from flow_processor.queues.amqp_names import declare
+from flow_processor.queues.amqp_names import declare, declare_listener
 from flow_processor.queues.backend import Listeners
 
 logger = logging.getLogger("octospool.queues")
@@ -202,6 +202,8 @@ class Listening:
         with refusing(self._address):
             channel = link.channel()
             declare(channel, queue)
+            for flow in self._wanted.get(queue, ()):  # those that are paused too: items come meanwhile
+                declare_listener(channel, queue, flow)
             channel.close()
             new = [flow for flow in flows if (queue, flow) not in self._consumers]
             for flow in new:

@@ -140,12 +140,12 @@ def test_a_failing_item_is_tried_again_and_then_a_dead_letter(world: BrokerWorld
     until(
         lambda: world.service.library.launchable("failing.yml").spec.steps[0].name == "seen", "it is mended"
     )
-    world.service.queues.retry("failing", item_id)
+    world.service.queues.retry("failing", item_id, by="ann")
     until(lambda: len(world.runs("failing")) == 3, "a third run")
     assert world.wait(world.runs("failing")[2]).status is RunStatus.SUCCEEDED
     assert not world.service.queues.failed("failing").items
     with pytest.raises(ItemNotFound):
-        world.service.queues.retry("failing", item_id)
+        world.service.queues.retry("failing", item_id, by="ann")
 
 
 def test_a_refused_message_is_mended_by_deleting_it(world: BrokerWorld) -> None:
@@ -154,9 +154,9 @@ def test_a_refused_message_is_mended_by_deleting_it(world: BrokerWorld) -> None:
         "deleting", *[(b"{", {"content_type": "application/json", "message_id": f"x{n}"}) for n in range(3)]
     )
     until(lambda: len(world.service.queues.failed("deleting").items) == 3, "dead letters")
-    world.service.queues.delete("deleting", "x1")
+    world.service.queues.delete("deleting", "x1", by="ann")
     assert [item.id for item in world.service.queues.failed("deleting").items] == ["x0", "x2"]
-    world.service.queues.retry("deleting", "x2")  # it is as bad as before
+    world.service.queues.retry("deleting", "x2", by="ann")  # it is as bad as before
     until(lambda: len(world.service.queues.failed("deleting").items) == 2, "it is refused again")
     assert world.service.queue_backend.purge("deleting", Purged.FAILED) == 2
 

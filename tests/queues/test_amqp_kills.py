@@ -68,7 +68,6 @@ def test_the_daemon_is_killed_between_receiving_and_acknowledging(tmp_path: Path
         finally:
             daemon.end()
         assert runs_of_items(data) == once_each(ids)
-        assert [broker.depth(name) for name in names] == [0, 0]
 
 
 def test_the_broker_is_killed_while_items_are_worked_off(
