@@ -121,21 +121,24 @@ class FolderBackend:
 
     def has_ended(self, queue: str, item_id: str, flow: str) -> None:
         """This flow is done with the item, or has given it up."""
-        found = self._queues.get(queue)
-        if found is not None:
-            found.has_ended(item_id)
-            self._wake.set()
+        if self._intake is None:
+            return
+        with self._lock:
+            # One that no flow listens to any more may have items too.
+            self._queue(queue, self._intake).has_ended(item_id)
+        self._wake.set()
 
     def put(self, queue: str, items: Sequence[Item]) -> None:
         """Put items on a queue; durable when this returns. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
         sizes = [len(json_bytes(item.value)) for item in items]
         with self._lock:
-            waiting = self._waiting(queue).count + self._on_their_way[queue]
+            line = self._waiting(queue)
+            waiting = line.count + self._on_their_way[queue]
             check_bounds(queue, sizes, waiting=waiting, settings=self._settings_of(queue))
             self._on_their_way[queue] += len(items)
         try:
             self._place(queue).put(items)
-            self._waiting(queue).count_put(len(items))
+            line.count_put(len(items))
         finally:
             with self._lock:
                 self._on_their_way[queue] -= len(items)
@@ -164,7 +167,8 @@ class FolderBackend:
         """What waits in a queue, counted. Raises QueueUnavailable."""
         with self._lock:
             found = self._queues.get(queue)
-            if found is not None:
+            if found is not None and found.line.has_looked:
+                self._lines.pop(queue, None)
                 return found.line  # its thread looks all the time
             line = self._lines.setdefault(queue, WaitingLine(self._place(queue).new, self._clock))
             try:
@@ -200,7 +204,7 @@ class FolderBackend:
 
     def purge(self, queue: str, what: Purged) -> int:
         """Delete all these items; how many went."""
-        place = self._place(queue)
+        place, line = self._place(queue), self._waiting(queue)
         with self._changing(queue):
             if what is Purged.FAILED:
                 return self._failed(queue).purge()
@@ -208,6 +212,8 @@ class FolderBackend:
             names = list(place.names(folder)) if folder.is_dir() else []
             for name in names:
                 place.remove(folder, name)
+            if what is Purged.WAITING:
+                line.forget()
             return len(names)
 
     def problems(self, queue: str) -> list[str]:

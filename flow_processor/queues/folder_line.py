@@ -21,6 +21,9 @@ SETTLED_SECONDS = 0.1
 LOOK_SECONDS = 2.0
 """A folder is read so often although it shows no change: not every file system tells."""
 
+UNCHANGED_SHARE = 100
+"""And then it takes at most one part in so many of the time."""
+
 IDLE_SHARE = 10
 """Reading a folder takes at most one part in so many of the time, as long as files are known."""
 
@@ -47,6 +50,8 @@ class WaitingLine:
         self._seen = 0
         self._looked_at = float("-inf")
         self._took = 0.0
+        self._put_since = 0
+        """Files that were put there since the folder began to be read: it may have missed them."""
         self._is_open = True
         """True: what is known may not be all that is there."""
         self.count = 0
@@ -54,14 +59,25 @@ class WaitingLine:
         self.oldest_at: float | None = None
         """When the oldest of them was last changed, in seconds since 1970."""
 
+    @property
+    def has_looked(self) -> bool:
+        """Does it know anything yet?"""
+        return self._looked_at > float("-inf")
+
     def look(self) -> bool:
         """Read the folder again if that is worth it. Are any files known? Raises OSError."""
         changed = self._folder.stat().st_mtime_ns
         since = self._clock.monotonic() - self._looked_at
-        is_due = changed != self._seen or self._is_open or since >= LOOK_SECONDS
+        is_due = (
+            changed != self._seen or self._is_open or since >= max(LOOK_SECONDS, self._took * UNCHANGED_SHARE)
+        )
         if is_due and (not self._files or since >= self._took * IDLE_SHARE):
             self._read(changed)
         return bool(self._files)
+
+    def forget(self) -> None:
+        """All files are gone: the next look reads the folder in any case."""
+        self._files, self.count, self.oldest_at, self._is_open = [], 0, None, True
 
     def look_again(self) -> None:
         """Something is there that was not taken: read the folder again."""
@@ -79,14 +95,15 @@ class WaitingLine:
         """So many files were put there by this process: they count before the folder is read again. A reading that
         saw them already is put right by the next one."""
         self.count += number
+        self._put_since += number
 
     def _read(self, changed: int) -> None:
         began = self._clock.monotonic()
-        found = _Counted()
+        found, self._put_since = _Counted(), 0
         self._files = heapq.nsmallest(BATCH, self._waiting(found))
         self._files.reverse()
         # Whole or not at all: others ask meanwhile.
-        self.count, self.oldest_at = found.number, found.oldest_at
+        self.count, self.oldest_at = found.number + self._put_since, found.oldest_at
         self._looked_at = self._clock.monotonic()
         self._took = self._looked_at - began
         self._seen = changed

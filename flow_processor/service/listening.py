@@ -50,7 +50,8 @@ class Listening:
         self._clock = clock
         self._flows: dict[str, FlowSpec] = {}
         self._queues: dict[str, list[str]] = {}
-        self._has_begun = False
+        self.has_begun = False
+        """True: items are taken."""
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
 
@@ -70,7 +71,7 @@ class Listening:
         if self._thread.is_alive():
             self._thread.join()
         self._intake.close()
-        if self._has_begun:
+        if self.has_begun:
             self._backend.stop()
             self._files.stop()
 
@@ -89,7 +90,7 @@ class Listening:
             pause = LOOK_SECONDS
             try:
                 has_changed = self._look()
-                if not self._has_begun:
+                if not self.has_begun:
                     self._begin()
                 elif has_changed:
                     self._tell()
@@ -99,7 +100,7 @@ class Listening:
                 logger.exception("flows that listen: unexpected error")
 
     def _begin(self) -> None:
-        self._has_begun = True
+        self.has_begun = True
         self._files.start(self._intake)
         self._tell()
         self._intake.start()

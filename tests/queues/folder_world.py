@@ -31,6 +31,7 @@ class FolderWorld(World):
         """Start a service on the folder (a new one after each stop)."""
         self.service = Service(self.settings)
         self.service.start()
+        until(lambda: self.service.listening.has_begun, "items are taken")
         return self
 
     def folder(self, queue: str, name: str) -> Path:

@@ -222,3 +222,24 @@ def test_a_broken_flow_keeps_its_right_to_items(world: FolderWorld) -> None:
     world.write("broken.yml", listening("broken"))
     world.until_files("broken", "done", 1)
     assert world.inputs("broken.yml") == [1]
+
+
+def test_what_waits_for_a_flow_that_is_gone_is_failed_and_can_begin_again(world: FolderWorld) -> None:
+    """By hand: the daemon does it once a flow has not listened for a minute."""
+    world.drop("leaves", "a.json", 1)
+    world.folder("leaves", "processing").mkdir()
+    (world.folder("leaves", "processing") / "item-x.json").write_text("2")
+    sql(
+        world,
+        "INSERT INTO items (queue, item, flow, state, attempt, put_at, next_at) "
+        "VALUES ('leaves', 'x', 'gone.yml', 'due', 0, 1, 1)",
+    )
+    world.service.intake._lane_of("leaves", "gone.yml").left_at = world.service.clock.monotonic() - 61
+    world.service.intake._upkeep.look()
+    until(lambda: world.files("leaves", "failed"), "it is failed")
+    (reason,) = world.reason("leaves")["reasons"]
+    assert (reason["code"], reason["flow"]) == ("not_listening", "gone.yml")
+    world.service.queue_backend.retry("leaves", "x")
+    world.write("stays.yml", listening("leaves"))
+    world.until_files("leaves", "done", 2)
+    assert sorted(world.inputs("stays.yml")) == [1, 2]
