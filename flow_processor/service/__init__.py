@@ -56,8 +56,6 @@ class Service(RunVerbs, EditVerbs):
             self._recovery.start()
             self._retention.start()
             self.lost_runs.start()
-            if self.daemons is not None:
-                self.daemons.start()
             self.publisher.start()
             self._container_sweep.start()
             if schedule:
@@ -66,6 +64,8 @@ class Service(RunVerbs, EditVerbs):
                 logger.info(
                     "octospool %s has begun, pid %d, data %s", VERSION, os.getpid(), self.settings.data_path
                 )
+            if self.daemons is not None:
+                self.daemons.start()
         except BaseException:
             self.stop(0)
             raise

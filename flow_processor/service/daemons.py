@@ -17,7 +17,7 @@ from flow_processor.clock import Clock
 from flow_processor.errors import DataFolderInUse, RunElsewhere, StoreUnavailable
 from flow_processor.store import Store
 from flow_processor.store.daemons import LEASE_SECONDS, free_ended, left_by, take_over
-from flow_processor.store.presence import DaemonRow, IdTaken, Presence
+from flow_processor.store.presence import DaemonRow, IdTaken, Presence, find_daemon
 from flow_processor.store.runs import ListedRun
 
 logger = logging.getLogger("octospool.service")
@@ -115,7 +115,8 @@ class Daemons:
             # The database was away, for the others too: they get time to come back.
             self._judges_from = self._clock.monotonic() + LEASE_SECONDS
         self._others = seen.others
-        if self._schedules is not None and seen.schedules != self._schedules:
+        # At the first look too: somebody may have changed one since they were loaded.
+        if seen.schedules != self._schedules:
             self._schedules_changed()
         self._schedules = seen.schedules
         silent = [other for other in seen.others if _is_silent(other)]
@@ -164,11 +165,11 @@ class Daemons:
         return self._store.writer.run(partial(left_by, daemon=daemon))
 
     def check_has(self, run: ListedRun) -> None:
-        """Raises RunElsewhere for a run that another daemon has, or has had."""
-        if run.daemon in (None, self._daemon):
+        """Raises RunElsewhere for a run that another daemon has, or has had; StoreUnavailable."""
+        if run.daemon is None or run.daemon == self._daemon:
             return
-        other = next((other for other in self._others if other.id == run.daemon), None)
-        who = f"a daemon that is away ({run.daemon})" if other is None else str(other)
+        other = find_daemon(self._store.engine, run.daemon)
+        who = f"a daemon that has left ({run.daemon})" if other is None else str(other)
         details = {"run_id": run.id, "daemon": None if other is None else other.url}
         raise RunElsewhere(f"run {run.id} is with {who}; ask that one", details=details)
 

@@ -6,12 +6,13 @@ Its row says when it was seen, by the database's clock; its lock goes with the c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from flow_processor.store.daemons import DECLARED_DEAD, LIVING, schedule_changes
-from flow_processor.store.database import insert_or_ignore, store_error
+from flow_processor.store.database import insert_or_ignore, reading, store_error
 from flow_processor.store.tables import daemons
 
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -81,11 +82,9 @@ class Presence:
             now = connection.exec_driver_sql(_NOW).scalar_one()
             alive = update(daemons).where(daemons.c.id == self._daemon, daemons.c.seen_at >= 0)
             is_alive = connection.execute(alive.values(seen_at=now)).rowcount == 1
-            rows = connection.execute(
-                select(daemons).where(daemons.c.id != self._daemon).order_by(daemons.c.name)
-            )
-            others = [DaemonRow(row.id, row.name, row.url, _silence(now, row.seen_at)) for row in rows]
-            return Seen(tuple(others), schedule_changes(connection), not is_alive, is_new)
+            others = select(daemons).where(daemons.c.id != self._daemon).order_by(daemons.c.name)
+            rows = tuple(_daemon_row(row, now) for row in connection.execute(others))
+            return Seen(rows, schedule_changes(connection), not is_alive, is_new)
         except DBAPIError as error:
             self._drop()
             raise store_error(error) from error
@@ -121,5 +120,14 @@ class Presence:
             self._connection = None
 
 
-def _silence(now: float, seen_at: float) -> float | None:
-    return None if seen_at <= DECLARED_DEAD else max(0.0, now - seen_at)
+def find_daemon(engine: Engine, daemon: str) -> DaemonRow | None:
+    """The daemon of that id. Raises StoreUnavailable."""
+    with reading(engine) as connection:
+        now = connection.exec_driver_sql(_NOW).scalar_one()
+        row = connection.execute(select(daemons).where(daemons.c.id == daemon)).one_or_none()
+    return None if row is None else _daemon_row(row, now)
+
+
+def _daemon_row(row: Row[Any], now: float) -> DaemonRow:
+    silence = None if row.seen_at <= DECLARED_DEAD else max(0.0, now - row.seen_at)
+    return DaemonRow(row.id, row.name, row.url, silence)

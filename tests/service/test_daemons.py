@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from flow_processor.clock import SystemClock
 from flow_processor.errors import DataFolderInUse, FlowRunning, RunElsewhere
 from flow_processor.run import RunStatus
 from flow_processor.service import daemons
+from flow_processor.store import Store
+from flow_processor.store.daemons import schedules_changed
 from tests.databases import NewDatabase
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, until
@@ -145,3 +148,28 @@ def test_a_copy_of_a_data_folder_does_not_start_beside_it(
     (copy.data / "daemon.id").write_text((one.data / "daemon.id").read_text())
     with pytest.raises(DataFolderInUse, match=r"delete daemon\.id"):
         copy.start()
+
+
+def test_what_was_changed_before_the_first_look_is_noticed_too(new_database: NewDatabase) -> None:
+    """A schedule that another daemon adds between this one's load and its first look."""
+    store = Store(new_database(), daemon="one")
+    noticed: list[str] = []
+    mine = daemons.Daemons(
+        store,
+        "one",
+        name="one",
+        url=None,
+        clock=SystemClock(),
+        adopt=lambda run_id: None,
+        schedules_changed=lambda: noticed.append("changed"),
+    )
+    mine.begin()
+    store.writer.run(schedules_changed)
+    mine.look()
+    mine.look()
+    assert noticed == ["changed"]
+    store.writer.run(schedules_changed)
+    mine.look()
+    assert noticed == ["changed", "changed"]
+    mine.stop()
+    store.close()
