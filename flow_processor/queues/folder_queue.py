@@ -192,10 +192,12 @@ class FolderQueue:
                 continue
             self._offers.offer(listener, self._item(name, content), name)
         if gone:
-            self._give_up_waiting(gone, "item_gone", "its file can no longer be read in processing/")
+            self._give_up_waiting(
+                gone, code="item_gone", message="its file can no longer be read in processing/"
+            )
         return bool(rows)
 
-    def _give_up_waiting(self, rows: Sequence[ItemRow], code: str, message: str) -> None:
+    def _give_up_waiting(self, rows: Sequence[ItemRow], *, code: str, message: str) -> None:
         error = json.dumps({"code": code, "message": message})
         now = self._clock.now().timestamp()
         self._store.writer.run(lambda connection: fail_due(connection, rows, error=error, at=now))

@@ -186,7 +186,7 @@ def test_what_has_run_is_put_away_and_runs_no_second_time(world: FolderWorld, qu
 
 def test_what_has_failed_is_put_away_with_its_reason(world: FolderWorld) -> None:
     world.until_files("notedbad", "failed", 1)
-    assert world.reason("notedbad")["reasons"][0]["code"] == "raised"
+    assert world.reason("notedbad")["reasons"][0]["message"] == "no"
     assert len(world.runs("notedbad.yml")) == 1
 
 
