@@ -27,14 +27,14 @@ from flow_processor.service.health import (
     check_webhooks,
     check_workers,
 )
-from flow_processor.service.parts import Parts
+from flow_processor.service.queue_parts import QueueParts
 from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
 from flow_processor.spec.param_schema import params_schema
 from flow_processor.store.file_items import FILES
 from flow_processor.store.flow_edits import content_hash
 
 
-class FlowVerbs(Parts):
+class FlowVerbs(QueueParts):
     """Check and schedule flows, look at locks."""
 
     def flow_name(self, path: str) -> str:

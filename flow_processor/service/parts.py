@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -18,34 +17,23 @@ from flow_processor.errors import OctospoolError
 from flow_processor.flow_data import first_data
 from flow_processor.flow_files.editing import EditableLibrary
 from flow_processor.locks import DataFolderLock, FlowLocks
-from flow_processor.queues.backend import Backend
-from flow_processor.queues.file_watch import FileWatch
-from flow_processor.queues.folder import FolderBackend
-from flow_processor.queues.intake import ItemIntake
-from flow_processor.queues.outbox import ResultPublisher
 from flow_processor.result_files import ResultFiles
-from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.secrets import SecretStore
-from flow_processor.service.added_flows import AddedFlows
 from flow_processor.service.cancels import Cancels
 from flow_processor.service.child_runs import ChildRuns
 from flow_processor.service.container_sweep import ContainerSweep
 from flow_processor.service.daemon_id import daemon_id
-from flow_processor.service.daemons import Daemons
 from flow_processor.service.history import History
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.launcher import Launcher
-from flow_processor.service.listening import Listening, launching
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.lost_runs import LostRuns
 from flow_processor.service.own_code import OwnCode
 from flow_processor.service.pruning import Pruning
-from flow_processor.service.queue_verbs import QueueVerbs
 from flow_processor.service.recovery import Recovery
 from flow_processor.service.resumes import Resumes
 from flow_processor.service.retention import Retention
 from flow_processor.service.retries import Retries
-from flow_processor.service.schedules import Schedules
 from flow_processor.service.shared_locks import SharedLocks
 from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
@@ -55,10 +43,7 @@ from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
 from flow_processor.store import Store, database_file, store_files
-from flow_processor.store.file_items import FILES, FileItems
-from flow_processor.store.given_schedules import GivenScheduleStore
 from flow_processor.store.runs import RunRow
-from flow_processor.store.schedules import ScheduleStore
 
 logger = logging.getLogger("octospool.service")
 
@@ -138,21 +123,6 @@ class Parts:
         """Locks of flows over all daemons; None: there is only this one."""
         daemon = self.store.daemon
         return None if daemon is None else SharedLocks(self.store, daemon, clock=self.clock)
-
-    @cached_property
-    def daemons(self) -> Daemons | None:
-        """The other daemons on the store; None: there cannot be any."""
-        if self.store.daemon is None:
-            return None
-        return Daemons(
-            self.store,
-            self.store.daemon,
-            name=f"{socket.gethostname()}:{self.settings.data_path}",
-            url=self._api_url,
-            clock=self.clock,
-            adopt=lambda run_id: self._recovery.take_over(run_id),
-            schedules_changed=lambda: self.scheduler.take_in() if self._has_schedule else None,
-        )
 
     @cached_property
     def live(self) -> LiveRuns:
@@ -322,151 +292,15 @@ class Parts:
         """Sends signals and answers."""
         return Told(self.store, self.launched_flows, self.engine)
 
-    @cached_property
-    def scheduler(self) -> FlowScheduler:
-        """Fires schedules."""
-        return FlowScheduler(
-            ScheduleStore(self.store.writer, self.store.engine),
-            self._given_schedules,
-            launch=lambda due: self.added.launch(due),
-            rule_of=lambda flow: self.library.launchable(flow).spec.schedule_rule,
-            check_params=lambda flow, params: self.added.check_params(flow, params),
-            clock=self.clock,
-            zone=self.settings.zone,
-            changed=self._changed_flows,
-        )
-
-    @cached_property
-    def added(self) -> AddedFlows:
-        """Flows in the scheduler."""
-        return AddedFlows(
-            self.settings,
-            self.library,
-            self.launcher,
-            live=self.live,
-            scheduler=lambda: self.scheduler,
-            given=lambda: self._given_schedules,
-        )
-
-    @cached_property
-    def queue_backend(self) -> Backend:
-        """What keeps the items of all queues."""
-        settings = self.settings
-        if settings.broker_url:
-            from flow_processor.queues.amqp import AmqpBackend  # its packages are an extra
-            from flow_processor.queues.amqp_address import broker_address
-
-            return AmqpBackend(
-                broker_address(settings.broker_url),
-                state_file=settings.data_path / "broker.json",
-                in_work=lambda queue: self.store.items.open_count(queue),
-                attempts=lambda queue, item, flow: self.store.items.attempts(queue, item, flow),
-                settings_of=settings.queues.of,
-                clock=self.clock,
-            )
-        return FolderBackend(
-            settings.data_path / "spool",
-            store=lambda: self.store,
-            settings_of=settings.queues.of,
-            clock=self.clock,
-        )
-
-    @cached_property
-    def intake(self) -> ItemIntake:
-        """Takes items of queues in."""
-        return ItemIntake(
-            self.store,
-            launch=launching(self.launcher),
-            source=lambda queue: self.file_watch if queue == FILES else self.queue_backend,
-            settings_of=self.settings.queues.of,
-            clock=self.clock,
-        )
-
-    @cached_property
-    def file_watch(self) -> FileWatch:
-        """Files that start flows."""
-        settings = self.settings
-        private = [*settings.private_paths, *store_files(settings.database_url), settings.data_path / "spool"]
-        return FileWatch(settings.data_path, private=private, ledger=FileItems(self.store), clock=self.clock)
-
-    @cached_property
-    def listening(self) -> Listening:
-        """Flows that listen to queues and files."""
-        return Listening(
-            self.store,
-            self.library,
-            intake=self.intake,
-            backend=self.queue_backend,
-            files=self.file_watch,
-            paused=self.queues.paused,
-            clock=self.clock,
-        )
-
-    @cached_property
-    def publisher(self) -> ResultPublisher:
-        """Puts results of steps on queues."""
-        return ResultPublisher(
-            self.store,
-            self.result_files,
-            lambda queue, items: self.queue_backend.put(queue, items),
-            clock=self.clock,
-        )
-
-    @cached_property
-    def queues(self) -> QueueVerbs:
-        """Looks at queues, puts items there, pauses them."""
-        return QueueVerbs(
-            self.queue_backend,
-            self.store,
-            listening=self.library.listening,
-            settings=self.settings.queues,
-            pause=lambda queues: self.listening.set_paused(queues),
-            clock=self.clock,
-        )
-
-    @cached_property
-    def _given_schedules(self) -> GivenScheduleStore:
-        return GivenScheduleStore(self.store.writer, self.store.engine)
-
-    @cached_property
-    def schedules(self) -> Schedules:
-        """Schedules of every origin."""
-        return Schedules(
-            self.library,
-            self._given_schedules,
-            self.scheduler,
-            live=self.live,
-            settings=self.settings,
-            check_flow=lambda flow: self.launcher.bundle_of(flow) if self._is_started else None,
-        )
-
     def _run_freed(self, run: RunRow) -> None:
+        """A run has ended, and its lock is free."""
         self.children.run_ended(run)
-        if "listening" in vars(self):  # else nobody here takes items; the next daemon finds the end
-            self.intake.run_ended(run)
 
     def _secret(self, name: str) -> Secret:
         secret = self.secrets.get(name)
         if self.secrets.problem is not None:
             logger.error("secrets.yml is broken; the last good one is in force: %s", self.secrets.problem)
         return secret
-
-    def _changed_flows(self) -> set[str]:
-        """Paths of flow files that changed; says in the log what is wrong with them now."""
-        changed = self.library.changed()
-        for problem in self.library.new_defaults_problems():
-            logger.warning("broken, the last good version (if any) stays in force: %s", problem)
-        for path in changed:
-            try:
-                file = self.library.status(path)
-            except OctospoolError as error:
-                logger.warning("%s", error.message, extra={"flow": path})
-                continue
-            if file.problems:
-                state = "the last good version stays in force" if file.last_good_in_force else "it cannot run"
-                text = "; ".join(str(problem) for problem in file.problems)
-                logger.warning("broken, %s: %s", state, text, extra={"flow": path})
-        return changed
 
     def first_data_of(self, run: RunRow) -> dict[str, Any]:
         """The flow data of a run before its first step."""

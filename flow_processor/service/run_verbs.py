@@ -11,7 +11,7 @@ from flow_processor.errors import InvalidRequest, StepError
 from flow_processor.run import ALL_RUNS, RunFilter, RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service.cause import Cause
-from flow_processor.service.parts import Parts
+from flow_processor.service.queue_parts import QueueParts
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.step_views import StepsWanted
@@ -23,7 +23,7 @@ MAX_STEPS = 1000
 """So many attempts of steps a run's answer shows unless asked for more."""
 
 
-class RunVerbs(Parts):
+class RunVerbs(QueueParts):
     """Launch, find, follow, tell, cancel, resume, retry and delete runs."""
 
     def launch(
