@@ -27,8 +27,8 @@ class Event(StrEnum):
     with the steps that were in doubt, `rerun`, `skip` or `value`"""
     RETRIED = "retried"
     """This run tries another one again; the rows of dispatch 0 that follow are kept from it.
-    data: {of, from, by, begun?: [path, …], mode?}: `begun` are steps that may have been done, for that run was cut off in
-    the middle of them; `mode` is what a person has said of those that failed in doubt."""
+    data: {of, from, by, begun?: [path, …], mode?}: `begun` are steps that may have been done, for that run was cut off
+    in the middle of them; `mode` is what a person has said of those that failed in doubt."""
     BOUNDED = "bounded"
     """The run is to end after a step of its flow, written at its launch. data: {until, by}"""
     DAEMON_STOPPED = "daemon_stopped"
