@@ -46,6 +46,8 @@ class StepType:
     """Where it is written; its docstring is the reference page."""
     retried: Callable[[Any], bool] = lambda options: True
     """Given the options: may a failed attempt be followed by another, which begins anew?"""
+    is_final: Callable[[Any], bool] = lambda options: False
+    """Given the options: once it is done, must no `retry` of a step around it begin it anew?"""
 
 
 _registry: dict[str, StepType] = {}

@@ -6,7 +6,7 @@ The state of a run is the fold of its journal (DESIGN.md). `fold` is that functi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,8 @@ class StepRecord:
     """What the attempt added to the flow's `__errors__`."""
     once: bool = False
     """True once the attempt may have touched the world: it must not silently be made a second time."""
+    final: bool = False
+    """No `retry` of a step around it may begin it anew: it has done something, or may have."""
     rerun: bool = False
     """With `once`: the flow says that it may be made again all the same (`on_interrupt: rerun`)."""
     waiting: dict[str, Any] | None = None
@@ -135,7 +137,7 @@ class RunState:
         if not cut:
             return []
         ended = [step for step in self.steps if step.status not in _CUT_OFF]
-        return [step for step in cut if not any(_is_inside(step.path, around) for around in ended)]
+        return [step for step in cut if not any(is_inside(step.path, one.path, one.attempt) for one in ended)]
 
     def open_signals(self) -> list[Signal]:
         """Signals that no step has taken yet, oldest first."""
@@ -150,14 +152,19 @@ class RunState:
 _CUT_OFF = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.INTERRUPTED)
 
 
-def _is_inside(path: str, around: StepRecord) -> bool:
-    """Does the path name a step inside that attempt? Paths inside a first attempt do not say its number."""
-    if not path.startswith(around.path):
+def is_inside(path: str, around: str, attempt: int) -> bool:
+    """Does the path name a step inside that attempt of `around`? Paths inside a first one do not say its number."""
+    if not path.startswith(around):
         return False
-    rest = path.removeprefix(around.path)
-    if around.attempt > 1:
-        return rest.startswith(f"[attempt {around.attempt}]")
+    rest = path.removeprefix(around)
+    if attempt > 1:
+        return rest.startswith(f"[attempt {attempt}]")
     return rest.startswith(("/", "[")) and not rest.startswith("[attempt ")
+
+
+def is_part(error: Mapping[str, Any] | None) -> bool:
+    """Does the error say that what failed had done its work, or a part of it, or may have?"""
+    return ((error or {}).get("details") or {}).get("outcome") in ("unknown", "partial")
 
 
 _OUTCOMES = {
@@ -201,6 +208,7 @@ def fold(rows: Iterable[JournalRow]) -> RunState:
             record.status = StepStatus.RUNNING
             record.once = bool(row.data.get("once"))
             record.rerun = bool(row.data.get("rerun"))
+            record.final = bool(row.data.get("final"))
             record.key = row.data.get("key")
             record.output = row.data.get("output")
             record.waiting = record.decision = None
@@ -277,6 +285,7 @@ def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.ended_at = row.at
     record.started_at = row.data.get("started_at", record.started_at)
     record.error = row.data.get("error")
+    record.final = bool(row.data.get("final")) or is_part(record.error)
     record.result = row.data.get("result")
     record.result_file = row.data.get("result_file")
     record.signal = row.data.get("signal")

@@ -26,6 +26,7 @@ from shipped import (
 
 from tests.engine.world import until
 from tests.querypie.fake import TOKEN, FakeQueryPie
+from tests.querypie.pieces import person
 
 __all__ = ["daemon"]
 
@@ -402,11 +403,11 @@ def test_a_change_request_goes_through_querypie(daemon: Daemon):
     text = secrets.read_text(encoding="utf-8")
     secrets.write_text(text.replace("${QUERYPIE_TOKEN}", TOKEN), encoding="utf-8")
 
-    def change() -> dict[str, Any]:
+    def change(status: str = "succeeded") -> dict[str, Any]:
         params = {"server": pie.url, "login": "ada", "state": "cancelled"}
         body = {"path": "examples/querypie.yml", "params": params, "wait": 60}
         outcome: dict[str, Any] = daemon.call("POST", "/api/flows/launch", json=body).json()
-        assert outcome["status"] == "succeeded", outcome["error"]
+        assert outcome["status"] == status, outcome["error"]
         return outcome
 
     try:
@@ -417,10 +418,15 @@ def test_a_change_request_goes_through_querypie(daemon: Daemon):
         assert (written["request"], written["status"], written["error"]) == (number, "SUCCESS", None)
         assert "SET state = 'cancelled'" in pie.requests[number]["body"]["content"]
         pie.users = {"status": "NOT_FOUND", "users": []}
-        change()
+        change("failed")
         written = json.loads(daemon.output("change.json"))
-        assert (written["status"], written["error"]) == ("failed", "QueryPie knows no user with login 'ada'")
+        assert (written["request"], written["status"]) == (None, "failed")
+        assert written["error"] == "QueryPie knows no user with login 'ada'"
         assert (pie.taken, pie.violations) == ({"submit": 1, "execute": 1}, [])
+        pie.users, pie.by_itself = {"status": "FOUND", "users": [person("ada")]}, "reject"
+        change("failed")
+        written = json.loads(daemon.output("change.json"))
+        assert (written["request"] in pie.requests, "REJECTED by elon" in written["error"]) == (True, True)
     finally:
         pie.close()
 

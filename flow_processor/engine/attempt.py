@@ -13,7 +13,7 @@ from flow_processor.errors import ENDED_FROM_OUTSIDE, StepError
 from flow_processor.expressions.when import holds
 from flow_processor.factory import step_type_of
 from flow_processor.journal import Event
-from flow_processor.run_state import StepRecord, StepStatus
+from flow_processor.run_state import StepRecord, StepStatus, is_part
 from flow_processor.spec.step import OnInterrupt, StepSpec
 from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
 
@@ -53,6 +53,7 @@ class Attempt:
         since = record.started_at if record is not None and self._goes_on else None
         self._deadline = steps.deadline_of(step, deadline, since=since)
         self._once = not self._kind.repeatable(step.options)
+        self._is_final = self._kind.is_final(step.options)
         self._errors: list[dict[str, Any]] = []
         self._context: AttemptContext | None = None
 
@@ -131,6 +132,8 @@ class Attempt:
         data = self._time_limit()
         if once:
             data["once"] = True
+            if self._is_final:
+                data["final"] = True
             if self._step.on_interrupt is OnInterrupt.RERUN:
                 data["rerun"] = True
             if self._key is not None:  # a person may have to give its result
@@ -183,6 +186,9 @@ class Attempt:
             data["errors"] = clean["errors"]
         if self._context is not None and self._context.signal is not None:
             data["signal"] = self._context.signal
+        if self._is_final:
+            data["final"] = True
+            self._journal.keep_done(self._path)
         self._journal.append(self._path, self._number, Event.SUCCEEDED, data)
         if self._once or (self._context is not None and self._context.has_waited):
             self._journal.flush()
@@ -203,7 +209,7 @@ class Attempt:
 
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
-        error = self._why_ended(error)
+        error = self._with_outcome(self._why_ended(error))
         decision = decide(self._step, self._number, error)
         record = storable(self._journal.redacted(error.as_record()))
         errors = storable(self._journal.redacted({"errors": self._errors}))["errors"]
@@ -250,6 +256,14 @@ class Attempt:
         if error.code not in ENDED_FROM_OUTSIDE:
             self._journal.log(self._path, "warning", f"failed as it was ended: {error.code}: {error.message}")
         return StepError(reason.message, code=reason.code, details={**error.details, **reason.details})
+
+    def _with_outcome(self, error: StepError) -> StepError:
+        """`error`; where something inside must not be begun anew, it says that a part was done."""
+        if is_part({"details": error.details}):
+            self._journal.keep_done(self._path)
+        elif self._journal.has_final_inside(self._path, self._number):
+            return StepError(error.message, code=error.code, details={**error.details, "outcome": "partial"})
+        return error
 
     def _entry(self, record: dict[str, Any], decision: Decision) -> dict[str, Any]:
         """What `__errors__` gets."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flow_processor.engine.signals import Stopped
 from flow_processor.engine.step_waits import StepWaits
 from flow_processor.errors import StepError
 from flow_processor.run import RunStatus
+from flow_processor.run_state import is_part
 from flow_processor.spec.params import ParamSpec, params_error, read_values
 from flow_processor.step import Element, FlowOutcome, Wait, WaitKind
 
@@ -67,11 +69,13 @@ class ChildRuns:
             self._end()
             raise
         has_failed = any(child["status"] in (RunStatus.FAILED, RunStatus.INTERRUPTED) for child in found)
+        had_begun = False
         for child in found:
             if ends_on_failure and has_failed and child["status"] == RunStatus.CANCELLED:
+                had_begun = had_begun or is_part(child["error"])
                 continue
             outcomes[child["index"]] = _outcome(child)
-        return outcomes
+        return _with_part(outcomes) if had_begun else outcomes
 
     def _launch_and_wait(self, flow: str, wanted: list[list[Any]], begin: dict[str, Any]) -> None:
         state = self._ask(begin)
@@ -119,6 +123,18 @@ def _pages(elements: list[list[Any]]) -> Iterator[list[list[Any]]]:
         page.append(element)
         size += length
     yield page
+
+
+def _with_part(outcomes: dict[int, FlowOutcome]) -> dict[int, FlowOutcome]:
+    """The same; failures say that a part was done, for what was ended beside them must not be begun anew."""
+    return {
+        index: one if one.error is None else replace(one, error=_said_partial(one.error))
+        for index, one in outcomes.items()
+    }
+
+
+def _said_partial(error: dict[str, Any]) -> dict[str, Any]:
+    return {**error, "details": {"outcome": "partial", **(error.get("details") or {})}}
 
 
 def _outcome(child: dict[str, Any]) -> FlowOutcome:

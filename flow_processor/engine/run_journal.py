@@ -16,7 +16,7 @@ from flow_processor.engine.row_text import as_text
 from flow_processor.engine.signals import Interrupted, Orphaned
 from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, from_wire
 from flow_processor.result_files import RESULT_FILE_BYTES, ResultFiles, ResultLost
-from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
+from flow_processor.run_state import RunState, StepRecord, StepStatus, fold, is_inside
 from flow_processor.secrets.redaction import Redactor
 
 ACK_EVERY_ROWS = 256
@@ -55,6 +55,8 @@ class RunJournal:
             for record in self.before.steps
             if record.status is not StepStatus.NOT_STARTED
         }
+        self._final = {record.path for record in self.before.steps if record.final}
+        """Paths of steps that no `retry` around them may begin anew."""
         self._send = send
         self._redactor = redactor
         self._clock = clock
@@ -85,6 +87,19 @@ class RunJournal:
             except ResultLost as lost:
                 raise Interrupted(path, lost.message, code=lost.code) from lost
         return record
+
+    def keep_done(self, path: str) -> None:
+        """No `retry` of a step around this one may begin it anew."""
+        self._final.add(path)
+
+    @property
+    def has_final(self) -> bool:
+        """Would something be done twice if the run were begun anew?"""
+        return bool(self._final)
+
+    def has_final_inside(self, path: str, attempt: int) -> bool:
+        """Was something done inside that attempt that its `retry` must not begin anew?"""
+        return any(is_inside(one, path, attempt) for one in list(self._final))
 
     def redacted(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data without the values of secrets: what a step gives back is kept, and used, like this."""

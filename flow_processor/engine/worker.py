@@ -225,6 +225,8 @@ class Worker:
                     "", "warning", f"secret '{name}' cannot be had now, so its values are not redacted"
                 )
             status, error = interpreter.execute()
+            if error is not None and journal.has_final:  # an element of a loop would be begun anew
+                error = {**error, "details": {"outcome": "partial", **error["details"]}}
             self._end(journal, status, redactor.value(error))
         except Orphaned:
             return

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from flow_processor.clock import to_text
 from flow_processor.querypie import standing
 from flow_processor.querypie.calls import Calls
+from flow_processor.querypie.errors import QueryPieInDoubt
 from flow_processor.querypie.selection import (
     Found,
     approval_steps_of,
@@ -37,9 +38,18 @@ Call = Callable[[Calls, StepContext], Any]
 class Do(Protocol):
     """Does one call and journals what it came to; what is in the journal is not done again."""
 
-    def __call__(self, label: str, call: Call, *, once: bool = False, outcome: str | None = None) -> Any:
+    def __call__(
+        self,
+        label: str,
+        call: Call,
+        *,
+        once: bool = False,
+        outcome: str | None = None,
+        workflow: str | None = None,
+    ) -> Any:
         """`once`: it must not silently be done twice. `outcome`: what its failures say was done before; with `partial`
-        nobody begins anew by himself, for that would submit another request."""
+        nobody begins anew by himself, for that would submit another request. `workflow`: the request's UUID, which they
+        say too."""
 
 
 class Lifecycle:
@@ -54,6 +64,7 @@ class Lifecycle:
         """All of it; user, rule, connection, cluster, database, workflow_uuid, approvals, executor, …"""
         chosen = self._go_on() if self._wanted.workflow_uuid is not None else self._begin()
         workflow, rule, steps = chosen["workflow_uuid"], chosen.pop("rule_detail"), chosen.pop("steps")
+        self._do = partial(self._do, workflow=workflow)
         executor = executor_of(rule, self._wanted.executor)
         options = self._wanted.options
         approvals = self._approve(workflow, steps) if options.use_rule_based_approval else []
@@ -121,6 +132,8 @@ class Lifecycle:
             return {"workflow_uuid": workflow, "at": to_text(context.now())}
 
         submitted = self._do("submit", submit, once=True)
+        if not isinstance(submitted, dict) or not isinstance(submitted.get("workflow_uuid"), str):
+            submitted = self._do("submitted", lambda calls, context: _ask_again(context))  # a person's answer
         self._do = partial(self._do, outcome="partial")
         return {
             "user": {key: user.get(key) for key in ("uuid", "name", "loginId", "email")},
@@ -198,6 +211,19 @@ class Lifecycle:
         if not calls.execute(workflow, executor["uuid"]):
             context.log("The SQL Request had been executed before")
         return {"at": to_text(context.now())}
+
+
+def _ask_again(context: StepContext) -> Any:
+    """What was given as the submission's result has no UUID, and a retry keeps it: so that is asked for here."""
+    path = context.path.rpartition("/")[0]
+    retry = f"octospool runs retry {context.run_id}"
+    first = path.partition("/")[0].partition("[")[0].partition("#")[0]
+    message = (
+        f"what was given as the result of '{path}/submit' does not name the request: {retry} --mode value "
+        f'--value \'{{"workflow_uuid": "…"}}\' (it is there) or {retry} --from {first} --mode rerun (it is not: '
+        "everything anew)"
+    )
+    raise QueryPieInDoubt(message, details={"outcome": "unknown"})
 
 
 def _identify(calls: Calls, context: StepContext, login: str) -> Found:

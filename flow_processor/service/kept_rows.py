@@ -99,6 +99,8 @@ def kept_rows(
         begun = visits if restart is None or before is not None else visits[: visits.index(restart) + 1]
     if known_steps is not None:
         begun = [visit for visit in begun if visit.name in known_steps]
+    if from_step is not None:
+        rules.begun.extend(_cut_off([visit for visit in visits if visit not in begun], "", ""))
     kept = sorted(_keep(begun, "", "", rules, before), key=lambda row: row.seq)
     return Kept(
         rows=[_bare(row, number) for number, row in enumerate(kept, 1)],
@@ -106,6 +108,19 @@ def kept_rows(
         begun=rules.begun,
         left=_left(visits, {row.seq for row in kept}, known_steps),
     )
+
+
+def _cut_off(visits: Iterable[Visit], old: str, new: str) -> Iterator[str]:
+    """Paths in the new run of those that were cut off, though nothing of them is kept; `old` and `new`: see `_keep`."""
+    for visit in visits:
+        below = new + visit.path.removeprefix(old)
+        if visit.was_cut_off:
+            yield below
+        number = visit.last_attempt
+        below_old = visit.path if number == 1 else f"{visit.path}[attempt {number}]"
+        for (attempt, item), inner in visit.frames.items():
+            if attempt == number:
+                yield from _cut_off(inner, f"{below_old}{item}/", f"{below}{item}/")
 
 
 def _left(

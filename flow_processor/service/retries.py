@@ -126,13 +126,21 @@ class Retries:
         """The same for runs that are part of it: those that have not gone well are launched anew."""
         for run_id, status, error in self._store.children.undone(old.id):
             if status is not RunStatus.INTERRUPTED:
-                if wish.answer is None and is_unclear_error(error, of_own_run=True):
+                if wish.answer is None and (
+                    is_unclear_error(error, of_own_run=True)
+                    or (status is RunStatus.CANCELLED and self._has_done_a_part(run_id))
+                ):
                     raise child_in_doubt(old.id, run_id, error)
                 continue
             found = self._store.runs.with_journal(run_id)
             if found is not None:
                 child, wires = found
                 check_not_interrupted(child.id, child.flow, fold(from_wire(wire) for wire in wires))
+
+    def _has_done_a_part(self, run_id: str) -> bool:
+        """Of a run that was cancelled, maybe by killing its worker: that says nothing of what it had done."""
+        found = self._store.runs.with_journal(run_id)
+        return found is not None and any(step.final for step in fold(map(from_wire, found[1])).steps)
 
     def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
         now = self._clock.now()
@@ -220,7 +228,7 @@ def _kept(
 
 def _begun(kept: Kept, journal: Sequence[JournalRow], state: RunState, wish: RetryWish) -> list[str]:
     """Paths of steps that may have been done in the old run, or in those before it which it tried again."""
-    if wish.from_step is not None or (wish.answer is not None and wish.answer.mode is ResumeMode.RERUN):
+    if wish.answer is not None and wish.answer.mode is ResumeMode.RERUN:
         return kept.begun
     seen = {row.path for row in journal}
     return [*kept.begun, *sorted(state.begun - seen)]

@@ -110,7 +110,13 @@ def _run_call(call: _OneCall, context: StepContext) -> StepResult:
 
 
 CallStep.step_type = StepType(
-    "querypie", (), QueryPieOptions, _run_call, lambda call: not call.once, __name__
+    "querypie",
+    (),
+    QueryPieOptions,
+    _run_call,
+    lambda call: not call.once,
+    __name__,
+    is_final=lambda call: call.once,
 )
 
 
@@ -118,10 +124,17 @@ CallStep.step_type = StepType(
 def run(options: QueryPieOptions, context: StepContext) -> StepResult:
     """Do what `action` says. Repeatable: the calls' own journal decides."""
 
-    def do(label: str, call: Call, *, once: bool = False, outcome: str | None = None) -> Any:
+    def do(
+        label: str,
+        call: Call,
+        *,
+        once: bool = False,
+        outcome: str | None = None,
+        workflow: str | None = None,
+    ) -> Any:
         def made(inner: StepContext) -> JsonValue:
-            with _marked(outcome):
-                return call(_calls(options, inner, outcome), inner)
+            with _marked(outcome, workflow):
+                return call(_calls(options, inner, outcome, workflow), inner)
 
         return context.run_nested(CallStep(name=label, call=_OneCall(made, once)), label).value
 
@@ -199,13 +212,15 @@ def _approve(options: QueryPieOptions, context: StepContext, do: Do) -> JsonValu
     return do("approve", approve)
 
 
-def _calls(options: QueryPieOptions, context: StepContext, outcome: str | None) -> Calls:
+def _calls(
+    options: QueryPieOptions, context: StepContext, outcome: str | None, workflow: str | None
+) -> Calls:
     """The calls of one step inside; a POST that may take effect once is a step in that one, for its own row says
     whether it may have been sent."""
 
     def once(send: Callable[[bool], JsonValue]) -> JsonValue:
         def made(inner: StepContext) -> JsonValue:
-            with _marked(outcome):
+            with _marked(outcome, workflow):
                 return send(inner.begun_before)
 
         # Begun again by whoever goes on: it looks for the POST before, and sends none.
@@ -216,11 +231,13 @@ def _calls(options: QueryPieOptions, context: StepContext, outcome: str | None) 
 
 
 @contextmanager
-def _marked(outcome: str | None) -> Iterator[None]:
-    """Failures say what was done before, unless they know it better."""
+def _marked(outcome: str | None, workflow: str | None) -> Iterator[None]:
+    """Failures say what was done before, unless they know it better, and to which request."""
     try:
         yield
     except StepError as error:
+        if workflow is not None:
+            error.details.setdefault("workflow_uuid", workflow)
         if outcome is not None:
             error.details.setdefault("outcome", outcome)
         raise

@@ -114,3 +114,29 @@ def test_answers_that_do_not_fit_are_refused(world: World, pie: FakeQueryPie) ->
         world.service.retry_run(
             failed.run_id, RetryWish(answer=Answer(ResumeMode.SKIP, step="other")), by="ann"
         )
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"),
+    [(ResumeMode.SKIP, None), (ResumeMode.VALUE, "x"), (ResumeMode.VALUE, {"workflow_uid": "x"})],
+)
+def test_an_answer_that_names_no_request_is_asked_for_again(
+    world: World, pie: FakeQueryPie, mode: ResumeMode, value: object
+) -> None:
+    """A slip of the pen is no reason to submit twice."""
+    pie.fault("submit", "reset_after")
+    failed = world.run(flow(pie))
+    run = retried(world, failed.run_id, mode, value)
+    assert run.error is not None
+    assert (run.error.code, "does not name the request" in run.error.message) == ("querypie_in_doubt", True)
+    with pytest.raises(RunInDoubt, match="in doubt: 'change/submitted'"):
+        world.service.retry_run(run.run_id, RetryWish(), by="ann")
+    (number,) = pie.requests
+    mended = retried(world, run.run_id, ResumeMode.VALUE, {"workflow_uuid": number})
+    assert mended.status is RunStatus.SUCCEEDED, mended.error
+    assert pie.taken == ONE_EACH
+    anew = RetryWish(from_step="change", answer=Answer(ResumeMode.RERUN))
+    assert (
+        world.wait(world.service.retry_run(run.run_id, anew, by="ann").run_id).status is RunStatus.SUCCEEDED
+    )
+    assert pie.taken["submit"] == 2
