@@ -210,7 +210,8 @@ class Attempt:
     def fail(self, error: StepError, started_at: float | None) -> StepRecord:
         """Record a failed attempt together with what the step's policy makes of it."""
         error = self._with_outcome(self._why_ended(error))
-        decision = decide(self._step, self._number, error)
+        had_begun = self._journal.has_final_inside(self._path, self._number)
+        decision = decide(self._step, self._number, error, had_begun=had_begun)
         record = storable(self._journal.redacted(error.as_record()))
         errors = storable(self._journal.redacted({"errors": self._errors}))["errors"]
         if decision.then is not Then.RETRY:
@@ -261,7 +262,8 @@ class Attempt:
         """`error`; where something inside must not be begun anew, it says that a part was done."""
         if is_part({"details": error.details}):
             self._journal.keep_done(self._path)
-        elif self._journal.has_final_inside(self._path, self._number):
+        elif "run_id" not in error.details and self._journal.has_final_inside(self._path, self._number):
+            # Of elements that are runs of their own a retry of the run takes over what went well.
             return StepError(error.message, code=error.code, details={**error.details, "outcome": "partial"})
         return error
 

@@ -34,8 +34,12 @@ Ask = Callable[[dict[str, Any]], dict[str, Any] | None]
 class ChildRuns:
     """The runs of one attempt of one step."""
 
-    def __init__(self, ask: Ask, waits: StepWaits, *, below: str) -> None:
-        """`below` is what they are known by: the path of the attempt."""
+    def __init__(
+        self, ask: Ask, waits: StepWaits, *, below: str, keep_done: Callable[[str], None] = lambda path: None
+    ) -> None:
+        """`below` is what they are known by: the path of the attempt. `keep_done` is told of those that have done what
+        no other attempt may begin anew."""
+        self._keep_done = keep_done
         self._ask_daemon = ask
         self._waits = waits
         self._below = below
@@ -71,6 +75,8 @@ class ChildRuns:
         has_failed = any(child["status"] in (RunStatus.FAILED, RunStatus.INTERRUPTED) for child in found)
         had_begun = False
         for child in found:
+            if child["final"]:
+                self._keep_done(f"{self._below}[{child['index']}]")
             if ends_on_failure and has_failed and child["status"] == RunStatus.CANCELLED:
                 had_begun = had_begun or is_part(child["error"])
                 continue

@@ -223,7 +223,9 @@ class AttemptContext:
         self, path: str, elements: Sequence[Element], *, limit: int, ends_on_failure: bool
     ) -> dict[int, FlowOutcome]:
         """Run a flow for each element in a run of its own."""
-        children = ChildRuns(self._ask_children, self._waits, below=self._below)
+        children = ChildRuns(
+            self._ask_children, self._waits, below=self._below, keep_done=self._journal.keep_done
+        )
         return children.run(
             path, self._steps.params_of(path), elements, limit=limit, ends_on_failure=ends_on_failure
         )

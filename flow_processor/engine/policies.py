@@ -41,15 +41,18 @@ def error_text(error: StepError) -> str:
     return f"{error.message}{details}"
 
 
-def decide(step: StepSpec, attempt: int, error: StepError) -> Decision:
-    """Retry while the step has tries left, then ignore, then go elsewhere, else fail."""
+def decide(step: StepSpec, attempt: int, error: StepError, *, had_begun: bool = False) -> Decision:
+    """Retry while the step has tries left, then ignore, then go elsewhere, else fail.
+
+    `had_begun`: something inside was done that no other attempt may begin anew.
+    """
     if error.code in ENDED_FROM_OUTSIDE:
         return Decision(Then.FAIL)
     text = error_text(error)
     retry = _retry_of(step)
     # A step that may have done its work although it failed, or has done a part of it, must not silently do it twice;
     # the same holds for the steps around it, whose error this becomes.
-    was_done = error.details.get("outcome") in ("unknown", "partial")
+    was_done = had_begun or error.details.get("outcome") in ("unknown", "partial")
     if retry is not None and attempt <= retry.attempts and not was_done and _is_retried(retry, text):
         return Decision(Then.RETRY, delay_seconds=retry_delay(retry, attempt))
     pattern = patterns.first_match(step.ignore_errors, text)

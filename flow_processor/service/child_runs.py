@@ -229,6 +229,7 @@ class ChildRuns:
                     "index": row.parent_index,
                     "run_id": row.id,
                     "status": row.status.value,
+                    "final": any(step.final for step in state.steps),
                     "data": self._data_of(row, state),
                     "error": row.error,
                 }

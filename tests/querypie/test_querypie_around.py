@@ -69,6 +69,18 @@ def test_an_element_that_was_ended_beside_a_failed_one_is_not_launched_anew(
     assert pie.count("submit") == 1
 
 
+def test_an_element_that_succeeded_is_not_launched_anew(world: World, pie: FakeQueryPie) -> None:
+    """By the `retry` of the loop; a person's takes it over, and launches the other one."""
+    steps = yaml.safe_load(flow(pie) + BAD)["steps"]
+    steps[0]["when"], steps[1]["when"] = "__input__ == 1", "__input__ == 2"
+    world.write("sub/one.yml", yaml.safe_dump({"steps": steps}, sort_keys=False))
+    loop = "path: sub/one.yml, data_key: __input__, spread: true, on_item_error: fail, max_parallel: 1"
+    run = world.run(around(f"type: flow_loop, flow_loop: {{{loop}}}"), data=[1, 2])
+    assert (run.error and run.error.code, pie.taken) == ("jq_failed", ONE_EACH)
+    assert retried(world, run.run_id).status is RunStatus.FAILED
+    assert pie.taken == ONE_EACH
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_retry_from_the_step_looks_for_what_was_cut_off(
     world: World, pie: FakeQueryPie, short_grace: None, twice: bool
