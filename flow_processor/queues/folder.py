@@ -6,10 +6,11 @@ import contextlib
 import logging
 import re
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import cast
 
 from flow_processor.clock import Clock
 from flow_processor.documents import json_bytes
@@ -63,6 +64,8 @@ class FolderBackend:
         """What waits in queues that none does."""
         self._on_their_way = Counter[str]()
         """Items that are being put: they count, or several calls at once would fill a queue beyond its bound."""
+        self._ended: deque[tuple[str, str]] = deque()
+        """(queue, item) of what has ended, until the thread hears of it."""
         self._lock = threading.RLock()
         self._intake: Intake | None = None
         self._wake = threading.Event()
@@ -121,11 +124,8 @@ class FolderBackend:
 
     def has_ended(self, queue: str, item_id: str, flow: str) -> None:
         """This flow is done with the item, or has given it up."""
-        if self._intake is None:
-            return
-        with self._lock:
-            # One that no flow listens to any more may have items too.
-            self._queue(queue, self._intake).has_ended(item_id)
+        # Without a lock: the store's writer calls this, and whoever holds one may wait for the writer.
+        self._ended.append((queue, item_id))
         self._wake.set()
 
     def put(self, queue: str, items: Sequence[Item]) -> None:
@@ -227,11 +227,20 @@ class FolderBackend:
         while not self._stopping.is_set():
             self._clock.wait(self._stopping if is_busy else self._wake, pause)
             self._wake.clear()
+            self._hear_of_ends()
             with self._lock:
                 queues = list(self._queues.values())
             turns = [self._turn(queue) for queue in queues]  # each of them, whatever comes of the others
             is_busy = any(turns)
             pause = GATHER_SECONDS if is_busy else POLL_SECONDS
+
+    def _hear_of_ends(self) -> None:
+        for _ in range(len(self._ended)):
+            queue, item_id = self._ended.popleft()
+            with self._lock:
+                # One that no flow listens to any more may have items too.
+                found = self._queue(queue, cast(Intake, self._intake))
+            found.has_ended(item_id)
 
     def _turn(self, queue: FolderQueue) -> bool:
         """One turn of a queue; what goes wrong there disturbs no other one."""

@@ -199,6 +199,12 @@ class History:
             if parent is not None and row.status.is_terminal:
                 message = f"run {run_id} is part of run {parent}, which has not ended and needs its result"
                 raise RunIsLive(message, details={"run_id": run_id, "parent": parent})
+            item = self._store.items.of_run(run_id)
+            if item is not None and not item.has_ended and row.status.is_terminal:
+                message = (
+                    f"run {run_id} has what the item {item.item} holds, which flow '{item.flow}' tries again"
+                )
+                raise RunIsLive(message, details={"run_id": run_id, "queue": item.queue, "item": item.item})
             raise RunIsLive(
                 f"run {run_id} is {row.status.value}; cancel it first (POST /api/runs/{run_id}/cancel)",
                 details={"run_id": run_id},

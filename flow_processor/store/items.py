@@ -194,17 +194,30 @@ def forget_items(connection: Connection, queue: str, item_ids: Collection[str], 
 
 
 def prune_items(connection: Connection, queue: str, *, before: float, limit: int) -> int:
-    """Delete at most `limit` rows of items that were done before that moment; how many went."""
-    old = (
-        select(items.c.item, items.c.flow)
-        .where(items.c.queue == queue, items.c.state == ItemState.DONE.value, items.c.ended_at < before)
-        .limit(limit)
+    """Delete at most `limit` rows of items that were done before that moment; how many went.
+
+    As long as another flow is not done with an item, its file or message is there: it would come again as a new one.
+    """
+    other = items.alias()
+    is_kept = (
+        select(other.c.item)
+        .where(other.c.queue == items.c.queue, other.c.item == items.c.item)
+        .where((other.c.state != ItemState.DONE.value) | (other.c.ended_at >= before))
+        .exists()
     )
+    is_old = (items.c.state == ItemState.DONE.value, items.c.ended_at < before)
+    old = select(items.c.item, items.c.flow).where(items.c.queue == queue, *is_old, ~is_kept).limit(limit)
     found = connection.execute(old).all()
     one = delete(items).where(items.c.queue == queue, *_is()[1:])
     if found:
         connection.execute(one, [{"of_item": item, "of_flow": flow} for item, flow in found])
     return len(found)
+
+
+def runs_with_items(connection: Connection, run_ids: Collection[str]) -> set[str]:
+    """Those of these runs whose item has not ended: who tries it again, or gives it up, takes its value from there."""
+    is_open = items.c.state.in_([state.value for state in OPEN_STATES])
+    return set(connection.scalars(select(items.c.run_id).where(items.c.run_id.in_(run_ids), is_open)))
 
 
 def _values(row: ItemRow) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from flow_processor.clock import from_epoch
 from flow_processor.run import TERMINAL_STATUSES, RunStatus
 from flow_processor.store.child_runs import live_parents_of
 from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.items import runs_with_items
 from flow_processor.store.outbox import runs_with_notes
 from flow_processor.store.tables import flow_versions, journal, logs, removals, runs, slots
 
@@ -32,14 +33,18 @@ DELETE_BATCH = 100
 
 
 def delete_ended(connection: Connection, run_ids: Sequence[str]) -> int:
-    """Delete runs; live ones, those that are part of a live one, and those of which results are still to be sent to a
-    queue, are left alone. Returns how many went.
+    """Delete runs; live ones, those that are part of a live one, those of which results are still to be sent to a
+    queue, and those that tell what a queue's item holds that is tried again, are left alone. Returns how many went.
 
     Their journals and logs go bit by bit.
     """
     ended = [status.value for status in TERMINAL_STATUSES]
     query = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.status.in_(ended))
-    needed = {*live_parents_of(connection, run_ids), *runs_with_notes(connection, run_ids)}
+    needed = {
+        *live_parents_of(connection, run_ids),
+        *runs_with_notes(connection, run_ids),
+        *runs_with_items(connection, run_ids),
+    }
     found = [run_id for run_id in connection.scalars(query) if run_id not in needed]
     if found:
         connection.execute(insert(removals), [{"run_id": run_id} for run_id in found])

@@ -6,12 +6,14 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from flow_processor.errors import ItemNotFound
 from flow_processor.queues.backend import Purged
+from flow_processor.queues.folder import FolderBackend
 from flow_processor.run import RunStatus, Trigger
 from tests.engine.world import until
 from tests.queues.folder_world import FolderWorld, listening
@@ -311,3 +313,17 @@ def test_items_that_are_put_are_files_with_their_ids(world: FolderWorld) -> None
     until(lambda: not world.files("put", "new") and not world.files("put", "processing"), "they are put away")
     assert world.files("put", "done") == [f"item-p5-{item_id}.json" for item_id in first.ids]
     assert sorted(world.inputs("put.yml"), key=str) == ["b", {"a": 1}]
+
+
+def test_the_end_of_an_item_waits_for_nobody(world: FolderWorld) -> None:
+    """The store's writer tells of it: if it waited for who works on the folders, and they for it, all would stand."""
+    backend = world.service.queue_backend
+    assert isinstance(backend, FolderBackend)
+    with ThreadPoolExecutor(2) as others:
+        with backend._changing("same"):
+            listens = others.submit(backend.listen, backend._listeners)  # waits for the folders of that queue
+            wait([listens], timeout=0.2)
+            told = others.submit(backend.has_ended, "same", "some-id", "same.yml")
+            done, _ = wait([told], timeout=20)
+        listens.result(30)
+    assert done, "who tells of an end waits"

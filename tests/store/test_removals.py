@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flow_processor.journal import Event
 from flow_processor.run import ALL_RUNS, LIVE_STATUSES, TERMINAL_STATUSES, RunStatus
 from flow_processor.store import Store
+from flow_processor.store.items import ItemRow, ItemState, ledger_rows, prune_items
 from flow_processor.store.journal import history_rows
 from flow_processor.store.removals import clear, delete_ended, delete_versions
 from flow_processor.store.runs import RunRow, insert_flow_version
@@ -54,6 +55,35 @@ def test_deletion_never_takes_a_live_run(store: Store) -> None:
         stays = run.status in LIVE_STATUSES
         assert (store.runs.get(run.id) is not None) is stays
         assert has_history(store, run.id) is stays
+
+
+def item_row(run_id: str, state: ItemState, *, flow: str = "a.yml", ended_at: float | None = None) -> ItemRow:
+    values = {"queue": "orders", "item": "i", "put_at": 1.0, "attempt": 1}
+    return ItemRow(flow=flow, state=state, run_id=run_id, ended_at=ended_at, **values)
+
+
+@pytest.mark.parametrize("state", list(ItemState))
+def test_a_run_stays_while_its_item_is_tried_again(store: Store, state: ItemState) -> None:
+    """Where a broker has the items, nothing but the run tells what a further attempt is given."""
+    insert_all(store, [run := a_run(status=RunStatus.FAILED)])
+    store.writer.submit(None, rows=ledger_rows([item_row(run.id, state)])).result()
+    assert remove(store, [run.id]) == (state in (ItemState.DONE, ItemState.FAILED))
+
+
+@pytest.mark.parametrize(
+    ("other", "goes"),
+    [
+        (item_row("2", ItemState.DONE, flow="b.yml", ended_at=5.0), 2),
+        (item_row("2", ItemState.DONE, flow="b.yml", ended_at=50.0), 0),
+        (item_row("2", ItemState.FAILED, flow="b.yml", ended_at=5.0), 0),
+        (item_row("2", ItemState.DUE, flow="b.yml"), 0),
+    ],
+)
+def test_an_item_is_remembered_until_every_flow_is_done(store: Store, other: ItemRow, goes: int) -> None:
+    """Its file is there for the other flow, or is put back by a retry: for this one it must not be a new one then."""
+    rows = [item_row("1", ItemState.DONE, ended_at=5.0), other]
+    store.writer.submit(None, rows=ledger_rows(rows)).result()
+    assert store.writer.run(lambda c: prune_items(c, "orders", before=10.0, limit=9)) == goes
 
 
 def test_what_a_deleted_run_leaves_goes_in_small_steps(store: Store) -> None:
