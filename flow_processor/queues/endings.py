@@ -60,17 +60,20 @@ class Endings:
         """Given up, but could not be kept; tried again at `_retry_at`, on the monotonic clock."""
         self._retry_at = 0.0
         self._unknown: list[RunRow] = []
+        self._in_hand: set[str] = set()
+        """Runs whose end was told and is not noted yet: told again, it is the same one."""
 
     def add(self, delivery: Delivery, run: RunRow, *, final: str | None = None) -> None:
         """The run of the delivery has ended; `final` says why there is no further attempt."""
-        self._add(lambda: self._ended(delivery, run, final))
+        self._add(run.id, lambda: self._ended(delivery, run, final))
 
     def add_gone(self, delivery: Delivery) -> None:
         """The run of the delivery is no longer there."""
         message = f"its run {delivery.run_id} is no longer there, so nobody knows what came of it"
         reason = Reason(code="run_gone", message=message, flow=delivery.lane.flow, run_id=delivery.run_id)
         outcome = Outcome(ItemState.FAILED, None, reason)
-        self._add(lambda: _Ended(delivery, delivery.item, outcome, str(delivery.run_id)))
+        run_id = str(delivery.run_id)
+        self._add(run_id, lambda: _Ended(delivery, delivery.item, outcome, run_id))
 
     def add_unknown(self, run: RunRow) -> None:
         """A run of an item has ended that was not under way here."""
@@ -79,8 +82,11 @@ class Endings:
                 self._unknown.append(run)
             self._wake()
 
-    def _add(self, ended: Callable[[], _Ended]) -> None:
+    def _add(self, run_id: str, ended: Callable[[], _Ended]) -> None:
         with self._lock:
+            if run_id in self._in_hand:
+                return
+            self._in_hand.add(run_id)
             self._told.append(ended)
         self._wake()
 
@@ -98,6 +104,14 @@ class Endings:
 
     def flush(self) -> None:
         """Note what was told so far. Raises StoreUnavailable."""
+        try:
+            self._flush()
+        except BaseException:
+            with self._lock:
+                self._in_hand.clear()  # what got lost here is told again
+            raise
+
+    def _flush(self) -> None:
         with self._lock:
             added, self._told = self._told, []
             unknown, self._unknown = self._unknown, []
@@ -154,6 +168,8 @@ class Endings:
         written.add_done_callback(partial(self._recorded, pairs))
 
     def _recorded(self, pairs: list[tuple[_Ended, ItemEnd]], done: Future[None]) -> None:
+        with self._lock:
+            self._in_hand.difference_update(ended.run_id for ended, _ in pairs)
         if done.exception() is not None:
             logger.error("ends of items could not be noted: %s", done.exception())
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,12 +39,14 @@ class Place:
 
     def put(self, items: Sequence[Item]) -> None:
         """Write items into `new/`; durable when this returns. Raises QueueUnavailable."""
-        written = [self.new / f".{own_name(item.id, item.priority)}" for item in items]
+        # Hidden names of this call alone: another one may put the same items at the same time.
+        mark = secrets.token_hex(4)
+        written = [self.new / f".{mark}.{own_name(item.id, item.priority)}" for item in items]
         try:
             self.make()
             _write_all(list(zip(written, items, strict=True)))
             for hidden in written:
-                hidden.rename(self.new / hidden.name[1:])
+                hidden.rename(self.new / hidden.name[len(mark) + 2 :])
             sync_folder(self.new)
         except OSError as error:
             for hidden in written:
@@ -90,10 +93,12 @@ class Place:
         return found if isinstance(found, dict) else {}
 
     def names(self, folder: Path) -> Iterator[str]:
-        """The files of one of the folders, in no order; reasons are left out. Raises OSError."""
+        """The files of one of the folders, in no order; the reasons in `failed/` are left out. Raises OSError."""
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith(".") and not entry.name.endswith(REASON):
+                # Elsewhere a file that is called so is an item, as any other.
+                is_reason = folder == self.failed and entry.name.endswith(REASON)
+                if not entry.name.startswith(".") and not is_reason:
                     yield entry.name
 
     def remove(self, folder: Path, name: str) -> None:

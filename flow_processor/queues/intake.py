@@ -231,7 +231,9 @@ class ItemIntake:
         )
         try:
             launched = self._launch(launch)
-        except OctospoolError as error:
+        except Exception as error:  # whatever it is: one that nobody answers would take up room for ever
+            if not isinstance(error, OctospoolError):
+                logger.exception("queue '%s': unexpected error", item.queue, extra={"flow": flow})
             self._block(lane, error)
             answer.set_result(Offer.LATER)
         else:
@@ -308,7 +310,7 @@ class ItemIntake:
                     pauses += [lane.blocked_until - now] if lane.blocked_until > now else []
                     rate = self._rates.wait_seconds(lane.queue, lane.flow)
                     pauses += [rate] if rate > 0 else []
-                if lane.next_due is not None and lane.next_due > moment:
+                if lane.next_due is not None and (lane.next_due > moment or self._room(lane) > 0):
                     pauses.append(lane.next_due - moment)
         return max(min(pauses), 0.001)
 
@@ -331,10 +333,17 @@ class ItemIntake:
                 if lane.next_due is not None and lane.next_due <= now and (room := self._room(lane)) > 0
             ]
         for lane, room in lanes:
-            rows = self._store.items.due(lane.queue, lane.flow, now=now, limit=room, is_first=False)
-            # Answered before it is looked for others: until then these are still due.
-            wait([begun for row in rows if (begun := self._try_one_again(lane, row)) is not None])
-            lane.next_due = self._store.items.next_due(lane.queue, lane.flow)
+            with self._lock:
+                lane.next_due = None  # before the ledger is asked: what becomes due meanwhile is told
+            at: float | None = now + BLOCKED_SECONDS  # where the ledger cannot be asked
+            try:
+                rows = self._store.items.due(lane.queue, lane.flow, now=now, limit=room, is_first=False)
+                # Answered before it is looked for others: until then these are still due.
+                wait([begun for row in rows if (begun := self._try_one_again(lane, row)) is not None])
+                at = self._store.items.next_due(lane.queue, lane.flow)
+            finally:
+                if at is not None:
+                    self._is_due(lane, at)
 
     def _try_one_again(self, lane: Lane, row: ItemRow) -> Future[Offer] | None:
         run = self._store.runs.get(str(row.run_id))

@@ -85,15 +85,16 @@ class Listening:
         self._backend.set_paused(queues)
 
     def _work(self) -> None:
-        pause = 0.0
+        pause, is_untold = 0.0, False
         while not self._clock.wait(self._is_stopping, pause):
             pause = LOOK_SECONDS
             try:
-                has_changed = self._look()
+                is_untold |= self._look()
                 if not self.has_begun:
                     self._begin()
-                elif has_changed:
+                elif is_untold:
                     self._tell()
+                is_untold = False
             except OctospoolError as error:
                 logger.error("cannot see which flows listen to queues: %s", error)
             except Exception:  # around one look: the next one is in a second

@@ -34,6 +34,7 @@ def taken_and_no_more(world: FolderWorld) -> None:
         world.folder(queue, "processing").mkdir(parents=True, exist_ok=True)
     (world.folder("taken", "processing") / f"{ID.format('a')}.a.json").write_text("1")
     (world.folder("taken", "processing") / "item-p4-mine.json").write_text("2")
+    (world.folder("taken", "processing") / f"{ID.format('c')}.c.reason.json").write_text("3")
     (world.folder("binary", "processing") / f"{ID.format('b')}.b.bin").write_bytes(b"\0")
 
 
@@ -164,7 +165,7 @@ def move_files_of_last_states(world: FolderWorld) -> None:
 
 def test_a_file_that_was_taken_runs_once(world: FolderWorld) -> None:
     world.until_files("taken", "done", 2)
-    assert sorted(world.inputs("taken.yml")) == [1, 2]
+    until(lambda: sorted(world.inputs("taken.yml")) == [1, 2, 3], "each of them, whatever it is called")
     world.until_files("binary", "done", 1)
     name = f"{ID.format('b')}.b.bin"
     assert world.inputs("binary.yml") == [

@@ -1,0 +1,132 @@
+"""The intake where what is around it refuses: nothing takes up room for ever, nothing is told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from flow_processor.clock import SystemClock
+from flow_processor.queues import intake as intake_module
+from flow_processor.queues.backend import Offer
+from flow_processor.queues.endings import Endings
+from flow_processor.queues.intake import ItemIntake, ItemLaunch
+from flow_processor.queues.item import Item, Reason
+from flow_processor.queues.lane import Delivery, Lane
+from flow_processor.run import RunStatus
+from flow_processor.spec.flow import ConcurrencySpec, FlowSpec
+from flow_processor.spec.on import OnSpec
+from flow_processor.spec.queue import QueueSpec
+from flow_processor.spec.queue_settings import QueueSettings
+from flow_processor.store import Store
+from flow_processor.store.runs import RunRow
+from tests.engine.world import until
+from tests.store.stored import a_run
+
+ITEM = Item(id="i", queue="orders", value=1, put_at=1.0)
+
+
+class Broker:
+    """A source that cannot keep what is given up until it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.is_away = True
+
+    def has_room(self, queue: str, flow: str) -> None: ...
+
+    def has_ended(self, queue: str, item_id: str, flow: str) -> None: ...
+
+    def may_try_again(self, item: Item, flow: str) -> str | None:
+        return None
+
+    def give_up(self, item: Item, reason: Reason) -> Future[None]:
+        self.asked.append(item.id)
+        answer: Future[None] = Future()
+        if self.is_away:
+            answer.set_exception(OSError("away"))
+        else:
+            answer.set_result(None)
+        return answer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path}/store.db")
+    yield opened
+    opened.close()
+
+
+def test_a_launch_that_breaks_leaves_room_for_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(launch: ItemLaunch) -> Future[RunRow | None]:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(intake_module, "BLOCKED_SECONDS", 0.0)
+    broker = Broker()
+    intake = ItemIntake(
+        store,
+        launch=breaks,
+        source=lambda queue: broker,
+        settings_of=lambda queue: QueueSettings(),
+        clock=SystemClock(),
+    )
+    on = OnSpec(queue=QueueSpec(name="orders"))
+    flow = FlowSpec.model_construct(on=on, concurrency=ConcurrencySpec())
+    intake.listen({"a.yml": flow}, {"orders": ["a.yml"]})
+    room = intake.room("orders", "a.yml")
+    assert room > 0
+    assert intake.offer(ITEM, "a.yml").result(10) is Offer.LATER
+    assert intake.problems("orders") == ["a.yml: RuntimeError: a defect"]
+    assert intake.room("orders", "a.yml") == room
+
+
+def test_an_end_that_cannot_be_noted_yet_is_one_however_often_it_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flow_processor.queues.endings.RETRY_SECONDS", 0.0)
+    broker = Broker()
+    endings = Endings(
+        store, lambda queue: broker, clock=SystemClock(), on_due=lambda lane, at: None, wake=lambda: None
+    )
+    run = a_run(status=RunStatus.FAILED)
+    delivery = Delivery(Lane("orders", "a.yml"), ITEM, 1, run.id)
+    for _ in range(3):
+        endings.add(delivery, run)
+        endings.flush()
+    assert len(broker.asked) == 3, "asked once in each turn"
+    broker.is_away = False
+    endings.flush()
+    endings.flush()
+    assert len(broker.asked) == 4
+    store.writer.run(lambda connection: None)  # what was noted is noted
+
+    def is_told_anew() -> bool:
+        endings.add(delivery, run)
+        endings.flush()
+        return len(broker.asked) == 5
+
+    until(is_told_anew, "one that was noted can be told again")
+
+
+def test_an_attempt_that_becomes_due_while_others_are_looked_for_is_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is asked, then an attempt is noted, then the answer of before comes: it must not win."""
+    intake = ItemIntake(
+        store,
+        launch=lambda launch: Future(),
+        source=lambda queue: Broker(),
+        settings_of=lambda queue: QueueSettings(),
+        clock=SystemClock(),
+    )
+    lane = Lane("orders", "a.yml", is_listening=True, next_due=1.0)
+    monkeypatch.setattr(intake, "_lanes", {("orders", "a.yml"): lane})
+
+    def asked_too_early(queue: str, flow: str) -> None:
+        intake._is_due(lane, 7e9)
+
+    monkeypatch.setattr(store.items, "next_due", asked_too_early)
+    intake._try_again()
+    assert lane.next_due == 7e9
