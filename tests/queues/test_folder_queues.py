@@ -319,6 +319,7 @@ def test_the_end_of_an_item_waits_for_nobody(world: FolderWorld) -> None:
     """The store's writer tells of it: if it waited for who works on the folders, and they for it, all would stand."""
     backend = world.service.queue_backend
     assert isinstance(backend, FolderBackend)
+    until(lambda: "same" in backend._queues, "the queue is worked off")
     with ThreadPoolExecutor(2) as others:
         with backend._changing("same"):
             listens = others.submit(backend.listen, backend._listeners)  # waits for the folders of that queue
