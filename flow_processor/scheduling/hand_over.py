@@ -129,11 +129,25 @@ class HandOver:
     def _has_finished(self, begun: _Begun, now: datetime) -> bool:
         """Wait until what was begun is durable, and plan the schedule anew. False if its next slot cannot start."""
         entry = begun.entry
-        error = self._attempt(entry, lambda: _wait_for(begun))
+        error = self._attempt(entry, lambda: self._wait_for(begun))
         if error is not None and not isinstance(error, Unavailable):
             return False
         self._agenda.plan(entry, entry.next_slot() if error is None else now + RETRY)
         return True
+
+    def _wait_for(self, begun: _Begun) -> None:
+        """Raises what kept a slot from being handed over; those before it are done with then."""
+        entry = begun.entry
+        for slot, done in begun.slots:
+            done.result()
+            entry.handled_until = slot
+            entry.problem = None
+            now_there = self._agenda.get(entry.row.id)
+            if now_there is not None and now_there is not entry:
+                # Its flow file was looked at meanwhile, by what was known then.
+                now_there.handled_until = max(now_there.handled_until, slot)
+        if begun.error is not None:
+            raise begun.error
 
     def _give_up(self, entry: Entry, now: datetime) -> None:
         """Record the slot that could not start; those after it are due at the next tick."""
@@ -201,14 +215,3 @@ class HandOver:
         skipped = self._schedules.record_skipped(row.id, slot, reason=reason, at=now, revision=row.revision)
         skipped.add_done_callback(tell)
         return skipped
-
-
-def _wait_for(begun: _Begun) -> None:
-    """Raises what kept a slot from being handed over; those before it are done with then."""
-    entry = begun.entry
-    for slot, done in begun.slots:
-        done.result()
-        entry.handled_until = slot
-        entry.problem = None
-    if begun.error is not None:
-        raise begun.error

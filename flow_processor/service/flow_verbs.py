@@ -26,6 +26,7 @@ from flow_processor.service.health import (
     check_store,
     check_webhooks,
     check_workers,
+    looked_at,
 )
 from flow_processor.service.queue_parts import QueueParts
 from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
@@ -164,10 +165,14 @@ class FlowVerbs(QueueParts):
             check_autostart(self.added.problems()),
             check_webhooks(self.webhooks.problems()),
             check_files(self._files_problems()),
-            check_queues(self.queues.stuck(), self.queues.paused()),
-            check_outbox(self.publisher.problems()),
+            looked_at("queues", lambda: check_queues(self.queues.stuck(), self.queues.paused())),
+            looked_at("outbox", lambda: check_outbox(self.publisher.problems())),
             check_runs(self.lost_runs),
-            *([] if self.daemons is None else [check_daemons(self.daemons.told())]),
+            *(
+                []
+                if (daemons := self.daemons) is None
+                else [looked_at("daemons", lambda: check_daemons(daemons.told()))]
+            ),
         ]
         return Readiness(ready=ready, checks=[*checks, *told])
 

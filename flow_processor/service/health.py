@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from flow_processor.clock import Clock
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.errors import ShuttingDown, StoreUnavailable
+from flow_processor.errors import OctospoolError, ShuttingDown, StoreUnavailable
 from flow_processor.scheduling.flow_scheduler import FlowScheduler
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.lost_runs import LostRuns, told_of
@@ -102,6 +102,14 @@ def check_autostart(problems: Sequence[str]) -> Check:
     """Are all entries of autostart in force?"""
     message = "; ".join(problems) or "all entries in force"
     return Check(name="autostart", ok=not problems, message=message)
+
+
+def looked_at(name: str, look: Callable[[], Check]) -> Check:
+    """What `look` says; where it needs what cannot be read now, that."""
+    try:
+        return look()
+    except OctospoolError as error:
+        return Check(name=name, ok=False, message=f"cannot be looked at: {error.message}")
 
 
 def check_queues(stuck: Sequence[str], paused: Collection[str]) -> Check:

@@ -302,6 +302,7 @@ def test_the_first_data_of_a_flow() -> None:
         "__job_id__": "r1",
         "__flow_path__": "a.yml",
         "__api_url__": "http://127.0.0.1:5000",
+        "__item__": None,
         "params": {"p": 2},
     }
 
