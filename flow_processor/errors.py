@@ -12,7 +12,8 @@ OctospoolError            code, message, details
 ├── Conflict              FlowRunning FlowAlreadyAdded RunIsLive RunHasEnded RunElsewhere
 │                         RunNotInterrupted NothingFailed RunWasSkipped FlowLost
 │                         NotWaiting AlreadyAnswered ScheduleFromFile
-│                         ScheduleFinished ItemInWork ResultsUnsent          409
+│                         ScheduleFinished ItemInWork ResultsUnsent
+│                         IdempotencyConflict                                409
 ├── FlowChanged           the flow file is another one by now                412
 ├── PreconditionRequired  which version of the flow file was changed?        428
 ├── SpecError             a file says something wrong: a list of Problems    422
@@ -236,6 +237,12 @@ class ItemInWork(Conflict):
     """One flow has given the item up, and another one still has it in work."""
 
     code = "item_in_work"
+
+
+class IdempotencyConflict(Conflict):
+    """The key came with other items before, and stands for those; nothing was put on the queue."""
+
+    code = "idempotency_conflict"
 
 
 class FlowChanged(OctospoolError):

@@ -39,7 +39,7 @@ _KEY = {
     "in": "header",
     "required": False,
     "description": "A text of the caller's that stands for these items: the same call again with it, after a broken "
-    "connection say, gives the same ids and starts nothing anew.",
+    "connection say, gives the same ids and starts nothing anew. Other items with it are refused.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
 }
 _RETRY_AFTER = {
@@ -132,6 +132,7 @@ def queue(path: QueuePath) -> Response:
             InvalidJson,
             BodyTooLarge,
             errors.ItemTooLarge,
+            errors.IdempotencyConflict,
             errors.QueueFull,
             errors.QueueUnavailable,
             errors.StoreUnavailable,
@@ -236,7 +237,7 @@ def _check_listeners(path: QueuePath) -> None:
     """Raises Forbidden where the caller may not act on every flow that gets the queue's items."""
     if not caller().flows:
         return
-    listeners = service().queues.listeners(path.name)
+    listeners = service().queues.entitled(path.name)
     if not listeners:  # any flow may listen tomorrow
         message = (
             f"the token '{caller().name}' is for some flows only ({', '.join(caller().flows)}), "

@@ -13,7 +13,8 @@ from flow_processor.cli.queue_items import delete, failed, purge, retry
 from flow_processor.cli.values import json_value
 
 if TYPE_CHECKING:
-    from flow_processor.service.queue_views import ItemsPut, QueueDetail, QueueView
+    from flow_processor.service.queue_views import ItemsPut, ListenerView, QueueDetail, QueueView
+    from flow_processor.settings import Settings
 
 
 @click.group("queue", cls=ListByDefault)
@@ -104,9 +105,12 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
     for problem in found.problems:
         say(f"problem: {problem}")
     click.echo("")
-    rows = [(one.flow, str(one.in_work), str(one.failed), str(one.attempts)) for one in found.listening]
+    rows = [
+        (one.flow, str(one.in_work), _again(one, settings), str(one.failed), str(one.attempts))
+        for one in found.listening
+    ]
     empty = f"no flow listens: its items wait until one has `on: {{queue: {found.queue}}}`"
-    table(("listener", "in work", "failed", "attempts"), rows, empty=empty)
+    table(("listener", "in work", "tried again", "failed", "attempts"), rows, empty=empty)
 
 
 @command.command("put")
@@ -212,6 +216,12 @@ def _tell_when(made: ItemsPut, *, is_served: bool, others: list[str]) -> None:
         say(f"the queue is paused: octospool queue resume {made.queue}")
     elif not is_served:
         say("no daemon runs here: the items begin once there is one (octospool serve)")
+
+
+def _again(one: ListenerView, settings: Settings) -> str:
+    if one.next_at is None:
+        return "-"
+    return f"{one.again}, the first at {moment(one.next_at, settings.zone)}"
 
 
 def _state(one: QueueView) -> str:

@@ -213,6 +213,12 @@ class AmqpBackend:
         rest = self._depths.purge(queue, self._listeners_of(queue))
         return max(consumed, rest)  # each listener has its own copy of an item
 
+    def forget(self, queue: str) -> None:
+        """Name the queue no more if nothing is in it; what belongs to it at the broker stays."""
+        counts = self.counts(queue)
+        if not (counts.waiting or counts.failed):
+            self._declared.discard(queue)
+
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off."""
         listening = self._listening

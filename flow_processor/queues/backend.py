@@ -115,7 +115,8 @@ class Backend(Source, Protocol):
         ...
 
     def put(self, queue: str, items: Sequence[Item]) -> None:
-        """Put items on a queue: durable when this returns. An id again that is known there is harmless.
+        """Put items on a queue: durable when this returns. An id again that is known there is harmless:
+        an item that waits stays as it is.
 
         Works without `start`, and without a listener. Raises QueueFull (nothing was put), QueueUnavailable (unknown
         how much was put: do it again with the same ids), ItemTooLarge (never works).
@@ -153,6 +154,10 @@ class Backend(Source, Protocol):
 
     def purge(self, queue: str, what: Purged) -> int:
         """Delete all these items; how many went. What is in work is never touched."""
+        ...
+
+    def forget(self, queue: str) -> None:
+        """No flow listens to the queue: if nothing is in it either, it is not there any more."""
         ...
 
     def problems(self, queue: str) -> list[str]:

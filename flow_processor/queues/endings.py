@@ -14,6 +14,7 @@ from flow_processor.clock import Clock
 from flow_processor.queues.backend import Source
 from flow_processor.queues.item import Item, Reason
 from flow_processor.queues.lane import Delivery, Lane
+from flow_processor.queues.notices import tell_of_end
 from flow_processor.queues.outcome import WENT_WELL, Outcome, outcome_of, reason_of
 from flow_processor.store import Store
 from flow_processor.store.items import ItemEnd, ItemState, record_ends
@@ -173,7 +174,10 @@ class Endings:
         if done.exception() is not None:
             logger.error("ends of items could not be noted: %s", done.exception())
             return
+        now = self._clock.now().timestamp()
         for ended, end in pairs:
+            attempt, reason = ended.delivery.attempt, ended.outcome.reason
+            tell_of_end(ended.item, end, attempt=attempt, reason=reason, now=now)
             if end.next_at is not None:
                 self._on_due(ended.delivery.lane, end.next_at)
             else:

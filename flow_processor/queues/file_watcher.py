@@ -89,6 +89,8 @@ class FileWatcher:
         self._is_more = False
         """Did the last look leave files out?"""
         self._problem: str | None = None
+        self._logged: set[str] = set()
+        """Problems that stand in the log, as long as they last."""
         self._thread = threading.Thread(target=self._work, name=f"files of {flow}", daemon=True)
 
     def start(self) -> None:
@@ -141,7 +143,8 @@ class FileWatcher:
                 self._problem = None
             except (OSError, OctospoolError) as error:
                 pause = LATER_SECONDS
-                self._say(f"cannot be watched now: {error}")
+                self._problem = f"cannot be watched now: {error}"
+            self._log_problems()
             self._clock.wait(self._wake, pause)
 
     def _recall(self) -> None:
@@ -259,7 +262,10 @@ class FileWatcher:
                 item: path for item, path in self._to_put_away.items() if path in self._held_up
             }
 
-    def _say(self, problem: str) -> None:
-        if problem != self._problem:
-            logger.warning("files '%s': %s", self.spec.path, problem, extra={"flow": self.flow})
-        self._problem = problem
+    def _log_problems(self) -> None:
+        """Each stands in the log once, and once more when it was over meanwhile."""
+        problems = self.problems()
+        for problem in problems:
+            if problem not in self._logged:
+                logger.warning("files '%s': %s", self.spec.path, problem, extra={"flow": self.flow})
+        self._logged = set(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import threading
 from collections import Counter, deque
@@ -20,7 +21,7 @@ from flow_processor.queues.bounds import check_bounds
 from flow_processor.queues.folder_failed import FailedFiles
 from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
-from flow_processor.queues.folder_queue import FolderQueue
+from flow_processor.queues.folder_queue import AT_ONCE, FolderQueue
 from flow_processor.queues.item import Counts, FailedItem, Item, Reason
 from flow_processor.spec.base import QUEUE_NAME_PATTERN
 from flow_processor.spec.queue_settings import QueueSettings
@@ -35,7 +36,7 @@ GATHER_SECONDS = 0.004
 """Pause after a turn in which there was something to do: the next one then finds several items, which share the syncs
 of their folders."""
 
-_IS_NAME = re.compile(QUEUE_NAME_PATTERN).search
+_IS_NAME = re.compile(QUEUE_NAME_PATTERN).fullmatch
 
 REFUSED_SECONDS = 1.0
 """Pause before a queue is worked on again whose folders cannot be read or written."""
@@ -130,14 +131,16 @@ class FolderBackend:
 
     def put(self, queue: str, items: Sequence[Item]) -> None:
         """Put items on a queue; durable when this returns. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
+        place, line = self._place(queue), self._waiting(queue)
+        items = place.absent(items)
         sizes = [len(json_bytes(item.value)) for item in items]
         with self._lock:
-            line = self._waiting(queue)
             waiting = line.count + self._on_their_way[queue]
-            check_bounds(queue, sizes, waiting=waiting, settings=self._settings_of(queue))
+            if items:
+                check_bounds(queue, sizes, waiting=waiting, settings=self._settings_of(queue))
             self._on_their_way[queue] += len(items)
         try:
-            self._place(queue).put(items)
+            place.put(items)
             line.count_put(len(items))
         finally:
             with self._lock:
@@ -147,7 +150,12 @@ class FolderBackend:
     def names(self) -> set[str]:
         """The queues that flows listen to, and those whose folders are there."""
         try:
-            there = {path.name for path in self._spool.iterdir() if path.is_dir() and _IS_NAME(path.name)}
+            with os.scandir(self._spool) as entries:
+                there = {
+                    entry.name
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) and _IS_NAME(entry.name)
+                }
         except FileNotFoundError:
             there = set()
         return there | set(self._listeners)
@@ -171,13 +179,15 @@ class FolderBackend:
                 self._lines.pop(queue, None)
                 return found.line  # its thread looks all the time
             line = self._lines.setdefault(queue, WaitingLine(self._place(queue).new, self._clock))
+        # Without the lock of all queues: to read a large folder takes a while.
+        with line.guard:
             try:
                 line.look()
             except FileNotFoundError:
-                del self._lines[queue]
+                line.forget()
             except OSError as error:
                 raise _unavailable(queue, error) from error
-            return line
+        return line
 
     def failed(self, queue: str, *, limit: int, after: str | None = None) -> list[FailedItem]:
         """Failed items by their ids, those behind `after`."""
@@ -204,17 +214,45 @@ class FolderBackend:
 
     def purge(self, queue: str, what: Purged) -> int:
         """Delete all these items; how many went."""
+        return self._purge_failed(queue) if what is Purged.FAILED else self._purge_files(queue, what)
+
+    def _purge_failed(self, queue: str) -> int:
+        number, after = 0, ""
+        # In pieces: meanwhile the one thread goes on with this queue and the others.
+        while True:
+            with self._changing(queue):
+                gone, last = self._failed(queue).purge_some(after)
+            number += gone
+            if last is None:
+                return number
+            after = last
+
+    def _purge_files(self, queue: str, what: Purged) -> int:
         place, line = self._place(queue), self._waiting(queue)
+        folder = place.new if what is Purged.WAITING else place.done
         with self._changing(queue):
-            if what is Purged.FAILED:
-                return self._failed(queue).purge()
-            folder = place.new if what is Purged.WAITING else place.done
             names = list(place.names(folder)) if folder.is_dir() else []
-            for name in names:
-                place.remove(folder, name)
-            if what is Purged.WAITING:
+        number = 0
+        for first in range(0, len(names), AT_ONCE):
+            with self._changing(queue):
+                number += sum(place.remove(folder, name) for name in names[first : first + AT_ONCE])
+        if what is Purged.WAITING:
+            with self._changing(queue), line.guard:
                 line.forget()
-            return len(names)
+        return number
+
+    def forget(self, queue: str) -> None:
+        """Delete the folders of a queue if nothing is in them."""
+        ledger = self._store().items
+        # The locks in the order in which `listen` takes them.
+        with self._lock, self._changing(queue):
+            if self._listeners.get(queue) or self._on_their_way[queue]:
+                return
+            if ledger.open_count(queue) or ledger.failed_count(queue):
+                return
+            if self._place(queue).remove_if_empty():
+                self._queues.pop(queue, None)
+                self._lines.pop(queue, None)
 
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off, for people."""
@@ -250,6 +288,8 @@ class FolderBackend:
         try:
             is_busy = queue.turn()
         except (OSError, OctospoolError) as error:
+            if self._queues.get(queue.place.queue) is not queue:
+                return False  # its folders were deleted meanwhile
             problem = f"its folders cannot be worked on: {error}"
             if queue.problem != problem:
                 logger.error("queue '%s': %s", queue.place.queue, problem)

@@ -62,20 +62,17 @@ class FailedFiles:
         self._place.remove(file.parent, file.name)
         self._forget([item_id])
 
-    def purge(self) -> int:
-        """Delete all failed items that no flow has in work; how many went. Raises OSError."""
-        number = 0
-        after: str | None = None
-        while found := self._store.items.failed(self._place.queue, limit=AT_ONCE, after=after):
-            after = max(found)
-            still = self._store.items.of_items(self._place.queue, list(found))
-            ended = [item for item, rows in still.items() if all(row.has_ended for row in rows)]
-            for item_id in ended:
-                file = self._file(found[item_id])
-                self._place.remove(file.parent, file.name)
-            self._forget(ended)
-            number += len(ended)
-        return number
+    def purge_some(self, after: str) -> tuple[int, str | None]:
+        """Delete the first failed items behind an id that no flow has in work: how many went, and behind which id to
+        go on; None: there are no more. Raises OSError."""
+        found = self._store.items.failed(self._place.queue, limit=AT_ONCE, after=after)
+        still = self._store.items.of_items(self._place.queue, list(found))
+        ended = [item for item, rows in still.items() if all(row.has_ended for row in rows)]
+        for item_id in ended:
+            file = self._file(found[item_id])
+            self._place.remove(file.parent, file.name)
+        self._forget(ended)
+        return len(ended), max(found, default=None)
 
     def _rows(self, item_id: str) -> list[ItemRow]:
         """Of an item that no flow has in work any more. Raises ItemNotFound, ItemInWork."""
@@ -106,6 +103,8 @@ class FailedFiles:
         return Named(first.item, first.name, first.priority).kept
 
     def _forget(self, item_ids: list[str]) -> None:
+        if not item_ids:
+            return
         queue = self._place.queue
         self._store.writer.run(lambda connection: forget_items(connection, queue, item_ids, ItemState.FAILED))
 

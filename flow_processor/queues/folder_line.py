@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class WaitingLine:
     """The files of one folder, urgent ones first, then the oldest. Not thread safe."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
+        self.guard = threading.Lock()
+        """Held by who looks, where several threads may."""
         self._folder = folder
         self._clock = clock
         self._files: list[Waiting] = []

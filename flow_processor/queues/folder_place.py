@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from flow_processor.clock import Clock
 from flow_processor.documents import json_bytes
 from flow_processor.errors import QueueUnavailable
 from flow_processor.paths import sync_folder, write_atomic
@@ -22,6 +25,12 @@ WRITERS = 4
 """So many files are written at once: the disk takes them together, and 500 take a fifth of the time (measured)."""
 REASON = ".reason.json"
 """Ends the name of the file beside a failed one that tells why."""
+UNFINISHED_SECONDS = 600.0
+"""Nobody writes a file for so long: who began with it was killed."""
+MARK_BYTES = 4
+
+_UNFINISHED = re.compile(rf"\.[0-9a-f]{{{2 * MARK_BYTES}}}\.item-.+\.json")
+"""What `put` calls files until they are whole."""
 
 
 class Place:
@@ -37,10 +46,14 @@ class Place:
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
+    def absent(self, items: Sequence[Item]) -> list[Item]:
+        """Those of the items that are not in `new/` yet. One that is keeps its content and its place in the line."""
+        return [item for item in items if not os.path.lexists(self.new / own_name(item.id, item.priority))]
+
     def put(self, items: Sequence[Item]) -> None:
         """Write items into `new/`; durable when this returns. Raises QueueUnavailable."""
         # Hidden names of this call alone: another one may put the same items at the same time.
-        mark = secrets.token_hex(4)
+        mark = secrets.token_hex(MARK_BYTES)
         written = [self.new / f".{mark}.{own_name(item.id, item.priority)}" for item in items]
         try:
             self.make()
@@ -53,6 +66,34 @@ class Place:
                 with contextlib.suppress(OSError):
                     hidden.unlink(missing_ok=True)
             raise QueueUnavailable(f"the folder {self.new} cannot be written: {error}") from error
+
+    def remove_unfinished(self, clock: Clock) -> None:
+        """Delete what calls of `put` left in `new/` that were killed. Raises OSError."""
+        before = clock.now().timestamp() - UNFINISHED_SECONDS
+        with os.scandir(self.new) as entries:
+            for entry in entries:
+                if _UNFINISHED.fullmatch(entry.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        # Its other time is the item's.
+                        if entry.stat(follow_symlinks=False).st_ctime < before:
+                            Path(entry.path).unlink()
+
+    def remove_if_empty(self) -> bool:
+        """Delete the folders if nothing is in them; are they gone? Durable later. Raises OSError."""
+        folders = [self.root / name for name in FOLDERS]
+        try:
+            if any(_has_entries(folder) for folder in folders):
+                return False
+            for folder in [*folders, self.root]:
+                folder.rmdir()
+        except FileNotFoundError:
+            return not self.root.exists()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # somebody has put something of his own there
+                raise
+            self.make()
+            return False
+        return True
 
     def take(self, name: str, kept: str) -> bool:
         """Move a file from `new/` to `processing/`; False where the item is there already: then the file is the same
@@ -101,16 +142,23 @@ class Place:
                 if not entry.name.startswith(".") and not is_reason:
                     yield entry.name
 
-    def remove(self, folder: Path, name: str) -> None:
-        """Delete a file or what else was refused there, with its reason; durable later. Raises OSError."""
-        path = folder / name
-        with contextlib.suppress(FileNotFoundError):
+    def remove(self, folder: Path, name: str) -> bool:
+        """Delete a file or what else was refused there, with its reason; durable later. Was it there?
+
+        Raises OSError.
+        """
+        path, is_there = folder / name, True
+        try:
             if path.is_dir() and not path.is_symlink():
                 _remove_tree(path)
             else:
                 path.unlink()
-        with contextlib.suppress(FileNotFoundError):
-            (folder / f"{name}{REASON}").unlink()
+        except FileNotFoundError:
+            is_there = False
+        if folder == self.failed:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / f"{name}{REASON}").unlink()
+        return is_there
 
 
 def _write_all(files: Sequence[tuple[Path, Item]]) -> None:
@@ -120,8 +168,9 @@ def _write_all(files: Sequence[tuple[Path, Item]]) -> None:
         path, item = file
         _write_synced(path, json_bytes(item.value), at=item.put_at)
 
-    if len(files) == 1:
-        write(files[0])
+    if len(files) <= 1:
+        for file in files:
+            write(file)
         return
     with ThreadPoolExecutor(min(WRITERS, len(files))) as writers:
         list(writers.map(write, files))
@@ -134,6 +183,11 @@ def _move(source: Path, target: Path) -> None:
             source.unlink()
         else:
             source.rename(target)
+
+
+def _has_entries(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return next(entries, None) is not None
 
 
 def _remove_tree(folder: Path) -> None:

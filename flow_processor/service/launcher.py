@@ -241,7 +241,8 @@ class Launcher:
             self.known_versions.add(bundle.hash)
             self._turns.line_up(run)
             self._live.has_arrived(run.id)
-            if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE:
+            # An item waits, whatever `on_conflict` says: each would end the one before it.
+            if bundle.spec.concurrency.on_conflict is OnConflict.REPLACE and cause.item is None:
                 self._cancels.replace_others(run)
 
         self._live.begin(run)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from flow_processor.errors import InvalidRequest, QueueNotFound
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.queues.backend import Backend, Purged
 from flow_processor.queues.item import PRIORITIES, FailedItem, Item, new_item_id
+from flow_processor.service.put_keys import id_of_key, standing_for
 from flow_processor.service.queue_views import (
     FailedItemDetail,
     FailedItems,
@@ -32,7 +33,8 @@ from flow_processor.spec.base import QUEUE_NAME_PATTERN
 from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.store import Store
-from flow_processor.store.item_counts import ended_count, listener_counts
+from flow_processor.store.item_counts import NOTHING, ListenerCounts, ended_count, listener_counts
+from flow_processor.store.listeners import read_listeners
 from flow_processor.store.queue_states import QueueState, read_queue_states, set_queue_state
 
 logger = logging.getLogger("octospool.queues")
@@ -91,13 +93,7 @@ class QueueVerbs:
             prefetch=rule.prefetch,
             max_item_bytes=int(rule.max_item_bytes),
             listening=[
-                ListenerView(
-                    flow=flow,
-                    attempts=spec.attempts,
-                    in_work=counts[flow].in_work if flow in counts else 0,
-                    failed=counts[flow].failed if flow in counts else 0,
-                )
-                for flow, spec in sorted(listeners.items())
+                _listener(flow, spec, counts.get(flow, NOTHING)) for flow, spec in sorted(listeners.items())
             ],
         )
 
@@ -105,21 +101,27 @@ class QueueVerbs:
         """The flows that listen to a queue."""
         return sorted(self._listeners_by_queue().get(queue, {}))
 
+    def entitled(self, queue: str) -> list[str]:
+        """The flows that get the items put there: those that listen, and those that did until their file broke."""
+        before = read_listeners(self._store.engine, self._store.daemon)
+        return sorted({*self.listeners(queue), *before.get(queue, ())})
+
     def put(
         self, queue: str, values: Sequence[Any], *, priority: int = PRIORITIES[0], key: str | None = None
     ) -> ItemsPut:
         """Put items on a queue; durable when this returns. The same `key` again means the same items: they start
         nothing anew.
 
-        Raises InvalidRequest, ItemTooLarge, QueueFull, QueueUnavailable.
+        Raises InvalidRequest, ItemTooLarge, IdempotencyConflict, QueueFull, QueueUnavailable.
         """
         check_queue_name(queue)
         now = self._clock.now()
-        base = new_item_id(now) if key is None else f"key-{_digest(queue, key)}"
+        base = new_item_id(now) if key is None else id_of_key(queue, key)
+        is_one = key is None and len(values) == 1
         items = [
             Item(
                 # Numbers of one length: a list is worked off in its order.
-                id=base if len(values) == 1 else f"{base}-{number:05d}",
+                id=base if is_one else f"{base}-{number:05d}",
                 queue=queue,
                 value=_json(value),
                 put_at=now.timestamp(),
@@ -127,7 +129,8 @@ class QueueVerbs:
             )
             for number, value in enumerate(values, start=1)
         ]
-        self._backend.put(queue, items)
+        with contextlib.nullcontext() if key is None else standing_for(self._store, base, items):
+            self._backend.put(queue, items)
         state = read_queue_states(self._store.engine).get(queue)
         return ItemsPut(
             queue=queue,
@@ -168,9 +171,12 @@ class QueueVerbs:
         return ItemDone(queue=queue, id=item_id, status=ItemVerb.DELETED)
 
     def purge(self, queue: str, what: Purged, *, by: str) -> ItemsPurged:
-        """Delete all items of a queue that stand so. Raises QueueNotFound."""
+        """Delete all items of a queue that stand so. A queue to which no flow listens, and in which nothing is left
+        then, goes too: else a name with a slip would stay in every list. Raises QueueNotFound."""
         self._known(queue)
         purged = self._backend.purge(queue, what)
+        if not self.entitled(queue):
+            self._backend.forget(queue)
         logger.warning("queue '%s': %d items that were %s are deleted (by %s)", queue, purged, what.value, by)
         return ItemsPurged(queue=queue, purged=purged)
 
@@ -265,6 +271,17 @@ def check_queue_name(queue: str) -> None:
         raise InvalidRequest(message, code="invalid_queue_name")
 
 
+def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts) -> ListenerView:
+    return ListenerView(
+        flow=flow,
+        attempts=spec.attempts,
+        in_work=counts.in_work,
+        again=counts.again,
+        next_at=None if counts.next_at is None else from_epoch(counts.next_at),
+        failed=counts.failed,
+    )
+
+
 def _failed(item: FailedItem) -> dict[str, Any]:
     return {
         "id": item.id,
@@ -284,10 +301,6 @@ def _failed(item: FailedItem) -> dict[str, Any]:
             for reason in item.reasons
         ],
     }
-
-
-def _digest(queue: str, key: str) -> str:
-    return hashlib.sha256(f"{queue}/{key}".encode()).hexdigest()[:32]
 
 
 def _json(value: Any) -> Any:

@@ -17,6 +17,10 @@ class ListenerView(View):
     """How many runs an item may have until one of them succeeds."""
     in_work: int
     """Items that it has and is not done with: runs under way, and those whose next attempt is due later."""
+    again: int
+    """Of those in work, how many wait for a further attempt: their last run failed."""
+    next_at: Moment | None
+    """When the first of these is tried again; null: none waits for that."""
     failed: int
     """Items that it has given up."""
 

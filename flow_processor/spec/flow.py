@@ -41,7 +41,8 @@ class ConcurrencySpec(Spec):
     """Runs of this flow at once."""
     on_conflict: OnConflict = OnConflict.REJECT
     """`reject`: an API call is refused, a schedule's slot is recorded as skipped. `skip`: recorded as a skipped
-    run. `queue`: waits for its turn. `replace`: the run under way is cancelled first. `parallel`: no lock."""
+    run. `queue`: waits for its turn. `replace`: the run under way is cancelled first. `parallel`: no lock. Items of
+    queues and files wait for their turn, whatever stands here, unless it is `parallel`."""
 
 
 class FlowSpec(Spec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from flow_processor.api.app import NOUNS
 from flow_processor.api.auth import needs_of
 from flow_processor.errors import SettingsError
 from flow_processor.service import Service
+from flow_processor.store.listeners import write_listeners
 from tests.api.conftest import settings_in
 from tests.api.support import BEARER, FLOWS, Api, every_route
 
@@ -227,6 +229,19 @@ def test_every_call_that_acts_looks_at_the_flow(api: Any) -> None:
         assert answer.json["flow"] in ("long.yml", "daily.yml", "listens.yml"), (method, route)
     api.delete(f"/api/schedules/{given}")
     api.delete(f"/api/flows/{added}")
+
+
+def test_a_listener_whose_file_is_broken_counts(tmp_path: Path) -> None:
+    """It gets what is put meanwhile, once it is mended."""
+    data = tmp_path / "data"
+    (data / "flows" / "sub").mkdir(parents=True)
+    (data / "flows" / "sub" / "takes.yml").write_text(f"on: {{queue: shared}}\n{FLOWS['echo.yml']}")
+    (data / "flows" / "broken.yml").write_text("on: {queue: shared}\nsteps: []\n")
+    service = Service(settings_in(data, CONFIG, RUNNER_TOKEN=TOKENS["runner"]))
+    write_listeners(service.store, {"shared": ["broken.yml", "sub/takes.yml"]})
+    answer = Api(service).post("/api/queues/shared", json={"item": 1}, token=False, headers=bearer("limited"))
+    assert (answer.status_code, answer.json["flow"]) == (403, "broken.yml")
+    service.stop(0)
 
 
 def test_the_history_says_whose_token_it_was(api: Any) -> None:

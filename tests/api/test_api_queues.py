@@ -27,6 +27,10 @@ FLOWS = {
     "  - {name: look, type: raise, raise: {message: 'it is {{ __input__.kind }}'}}\n",
     "two/fails.yml": "on: {queue: two}\nsteps:\n  - {name: look, type: raise, raise: {message: no}}\n",
     "two/waits.yml": "on: {queue: two}\nsteps:\n  - {name: go, type: wait, wait: {signal: go}}\n",
+    "patient.yml": "on: {queue: {name: patient, attempts: 2, backoff_seconds: 3000}}\nsteps:\n"
+    "  - {name: look, type: raise, raise: {message: no}}\n",
+    "replaced.yml": "on: {queue: replaced}\nconcurrency: {on_conflict: replace}\nsteps:\n"
+    "  - {name: rest, type: sleep, sleep: {seconds: 0.2}}\n",
     "long.yml": "on: {queue: long}\nsteps:\n  - {name: rest, type: sleep, sleep: {seconds: 600}}\n",
 }
 CONFIG = """
@@ -146,13 +150,80 @@ def test_the_same_key_again_gives_the_same_ids_and_starts_nothing(api: Api) -> N
     assert put(api, "line", 1, 2, headers=headers) != first
 
 
+def test_the_first_calls_items_are_what_a_key_stands_for(api: Api, service: Service) -> None:
+    headers = {"Idempotency-Key": "k-77"}
+    api.post("/api/queues/held/pause")
+    (item,) = put(api, "held", "first", headers=headers)
+    (file,) = (service.settings.data_path / "spool" / "held" / "new").glob("*.json")
+    put_at = file.stat().st_mtime_ns
+    for other in ({"item": "second"}, {"items": ["first", 2]}, {"item": "first", "priority": 3}):
+        answer = api.post("/api/queues/held", json=other, headers=headers)
+        assert (answer.status_code, answer.json["code"]) == (409, "idempotency_conflict"), other
+    assert put(api, "held", "first", headers=headers) == [item]
+    assert queue(api, "held")["depth"] == 1
+    assert (file.read_text(), file.stat().st_mtime_ns) == ('"first"', put_at), (
+        "it keeps its place in the line"
+    )
+    api.post("/api/queues/held/resume")
+    (run,) = runs_of(api, item, 1)
+    assert api.get(f"/api/runs/{run['run_id']}").json["data"]["out"][0] == "first"
+
+
+def test_a_call_that_was_refused_leaves_its_key_free(api: Api) -> None:
+    headers = {"Idempotency-Key": "free"}
+    assert api.post("/api/queues/small", json={"item": "x" * 60}, headers=headers).status_code == 413
+    assert api.post("/api/queues/small", json={"items": [1, 2]}, headers=headers).status_code == 202
+    again = api.post("/api/queues/small", json={"items": [1, 2]}, headers=headers)
+    assert again.status_code == 202, "the queue is full, but with these very items"
+    api.delete("/api/queues/small/items?state=waiting")
+
+
+def test_an_item_that_is_tried_again_or_given_up_is_told(
+    api: Api, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "octospool.queues")
+    (item,) = put(api, "patient", 1)
+    (told,) = until(lambda: [one for one in queue(api, "patient")["listening"] if one["again"]], "it waits")
+    assert (told["in_work"], told["attempts"]) == (1, 2)
+    assert datetime.fromisoformat(told["next_at"]).timestamp() > 0
+    until(lambda: f"item {item}: attempt 1 failed; tried again in" in caplog.text, "the pause is in the log")
+    (picky,) = put(api, "picky", {"kind": "red"})
+    said = f"item {picky} is given up after 2 attempts"
+    until(lambda: said in caplog.text, "the end is in the log")
+    (line,) = [record for record in caplog.records if said in record.getMessage()]
+    assert line.levelname == "WARNING"
+    assert "it is red" in line.getMessage()
+    assert f"octospool queue failed picky {picky}" in line.getMessage()
+    until(lambda: queue(api, "picky")["failed"] == 1, "the item has failed")
+    api.delete(f"/api/queues/picky/failed/{picky}")
+
+
+def test_items_never_cancel_each_other(api: Api) -> None:
+    items = put(api, "replaced", 1, 2, 3)
+    assert [runs_of(api, item, 1)[0]["status"] for item in items] == ["succeeded"] * 3
+    assert at_rest(api, "replaced")["failed"] == 0
+
+
 def test_a_queue_without_listeners_keeps_what_it_gets(api: Api) -> None:
     answer = api.post("/api/queues/nobody", json={"items": [1, 2]})
     assert (answer.status_code, answer.json["listeners"]) == (202, [])
     assert queue(api, "nobody")["depth"] == 2
     assert "nobody" in [one["queue"] for one in api.get("/api/queues").json["queues"]]
-    assert api.delete("/api/queues/nobody/items?state=waiting").json == {"queue": "nobody", "purged": 2}
-    assert queue(api, "nobody")["depth"] == 0
+
+
+def test_a_queue_that_nobody_needs_goes_with_what_was_in_it(api: Api, service: Service) -> None:
+    spool = service.settings.data_path / "spool"
+    put(api, "slip", 1, 2)
+    assert api.delete("/api/queues/slip/items?state=done").json["purged"] == 0
+    assert queue(api, "slip")["depth"] == 2
+    assert api.delete("/api/queues/slip/items?state=waiting").json == {"queue": "slip", "purged": 2}
+    assert api.get("/api/queues/slip").status_code == 404
+    assert not (spool / "slip").exists()
+    put(api, "slip", 3)
+    assert queue(api, "slip")["depth"] == 1
+    # One that flows listen to stays, for people drop files there.
+    assert api.delete("/api/queues/held/items?state=waiting").json["purged"] == 0
+    assert (spool / "held" / "new").is_dir()
 
 
 def test_a_queue_that_is_full_says_when_to_come_again_and_takes_nothing(api: Api) -> None:
@@ -209,7 +280,7 @@ def test_a_failed_item_is_shown_tried_again_and_deleted(api: Api) -> None:
     attempts = [api.get(f"/api/runs/{run['run_id']}").json for run in runs_of(api, item, 4)]
     assert len(attempts) == 4
     assert queue(api, "picky")["listening"] == [
-        {"flow": "picky.yml", "attempts": 2, "in_work": 0, "failed": 1}
+        {"flow": "picky.yml", "attempts": 2, "in_work": 0, "again": 0, "next_at": None, "failed": 1}
     ]
     gone = api.delete(f"/api/queues/picky/failed/{item}")
     assert (gone.status_code, gone.json["status"]) == (200, "deleted")

@@ -213,7 +213,7 @@ def test_an_interrupted_runs_file_stays_until_it_was_resumed(world: FilesWorld) 
     until(lambda: (folder / "done" / "a").exists(), "it is moved")
 
 
-def test_what_is_in_the_way_is_told(world: FilesWorld) -> None:
+def test_what_is_in_the_way_is_told(world: FilesWorld, caplog: pytest.LogCaptureFixture) -> None:
     folder = world.watch("odd")
     (folder / "target").write_text("1")
     (folder / "link").symlink_to("target")
@@ -232,6 +232,11 @@ def test_what_is_in_the_way_is_told(world: FilesWorld) -> None:
         "odd.yml: files 'odd/*': odd/link is a symlink, which is not followed",
     ]
     until(lambda: told() == expected, "what is in the way")
+    until(lambda: "nowhere/ yet" in caplog.text and "odd/link" in caplog.text, "it is in the log")
+    (folder / "more").write_text("1")
+    world.ended("odd/more")
+    said = [record for record in caplog.records if "odd/link is a symlink" in record.getMessage()]
+    assert [record.levelname for record in said] == ["WARNING"], "once, as long as it is so"
     assert not (world.data / "nowhere").exists()
 
 

@@ -7,13 +7,17 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from flow_processor.clock import SystemClock
 from flow_processor.errors import ItemNotFound
 from flow_processor.queues.backend import Purged
 from flow_processor.queues.folder import FolderBackend
+from flow_processor.queues.folder_place import Place
 from flow_processor.run import RunStatus, Trigger
 from tests.engine.world import until
 from tests.queues.folder_world import FolderWorld, listening
@@ -42,6 +46,7 @@ FLOWS = {
     "purged.yml": listening("purged", steps=FAILS),
     "stuck.yml": listening("stuck"),
     "put.yml": listening("put"),
+    "first.yml": listening("later", steps=WAITS),
 }
 
 
@@ -304,6 +309,28 @@ def test_folders_that_cannot_be_used_are_told_and_lose_nothing(world: FolderWorl
     until(lambda: not world.service.queue_backend.problems("stuck"), "the problem is gone")
 
 
+def test_a_flow_that_begins_to_listen_while_folders_refuse_gets_nothing_that_others_have(
+    world: FolderWorld,
+) -> None:
+    world.drop("later", "a.json", 1)
+    (run,) = until(lambda: world.runs("first.yml"), "the run is there")
+    done = world.folder("later", "done")
+    done.rmdir()
+    done.write_text("in the way")
+    world.drop("later", "bad.json", "{", at=1)
+    world.service.signal_run(run.run_id, "go", by="test")
+    until(lambda: world.service.queue_backend.problems("later"), "nothing can be put away")
+    world.write("second.yml", listening("later"))
+    until(lambda: world.service.intake.room("later", "second.yml"), "it listens")
+    done.unlink()
+    world.until_files("later", "done", 1)
+    world.until_files("later", "failed", 1)
+    until(lambda: world.service.queues.failed("later").items, "what was refused is listed")
+    world.drop("later", "b.json", 2)
+    until(lambda: world.inputs("second.yml"), "it gets what comes from now on")
+    assert world.inputs("second.yml") == [2]
+
+
 def test_items_that_are_put_are_files_with_their_ids(world: FolderWorld) -> None:
     """The same key again is the same item: it starts nothing."""
     first = world.service.queues.put("put", [{"a": 1}, "b"], priority=5, key="k")
@@ -313,6 +340,53 @@ def test_items_that_are_put_are_files_with_their_ids(world: FolderWorld) -> None
     until(lambda: not world.files("put", "new") and not world.files("put", "processing"), "they are put away")
     assert world.files("put", "done") == [f"item-p5-{item_id}.json" for item_id in first.ids]
     assert sorted(world.inputs("put.yml"), key=str) == ["b", {"a": 1}]
+
+
+def test_what_a_killed_put_left_goes_at_the_start(tmp_path: Path) -> None:
+    place, clock = Place(tmp_path, "killed"), SystemClock()
+    place.make()
+    left, mine = place.new / ".01ab23cd.item-x.json", place.new / ".7.json"
+    left.touch()
+    mine.touch()
+    place.remove_unfinished(clock)
+    assert left.exists(), "somebody may be writing it now"
+
+    class Later(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + timedelta(hours=1)
+
+    place.remove_unfinished(Later())
+    assert [path.name for path in place.new.iterdir()] == [mine.name]
+
+
+def test_only_folders_with_the_name_of_a_queue_are_queues(world: FolderWorld, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (world.data / "spool" / "orders\n").mkdir()
+    (world.data / "spool" / "linked").symlink_to(tmp_path / "elsewhere")
+    (world.data / "spool" / "there").mkdir()
+    assert {"there", "linked", "orders\n"} & world.service.queue_backend.names() == {"there"}
+
+
+def test_a_purge_lets_others_on_between_its_pieces(
+    world: FolderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of it each time: the one thread that works queues off waits no longer than for that."""
+    monkeypatch.setattr("flow_processor.queues.folder.AT_ONCE", 2)
+    backend = world.service.queue_backend
+    assert isinstance(backend, FolderBackend)
+    held: list[str] = []
+    changing = backend._changing
+
+    def counted(queue: str) -> AbstractContextManager[None]:
+        held.append(queue)
+        return changing(queue)
+
+    monkeypatch.setattr(backend, "_changing", counted)
+    for number in range(5):
+        world.drop("unheard", f"{number}.json", number)
+    assert backend.purge("unheard", Purged.WAITING) == 5
+    assert len(held) >= 3
+    assert backend.counts("unheard").waiting == 0
 
 
 def test_the_end_of_an_item_waits_for_nobody(world: FolderWorld) -> None:
