@@ -2,7 +2,8 @@
 
 What holds at any moment, so that a crash loses nothing and starts nothing twice: a file in `processing/` has, for each
 flow that listened when it was taken, a row in the ledger, or an offer or a row on its way there. What was on its way
-when the process died is made up for at the next start (`_recover`).
+when the process died is made up for at the next start (`_recover`); what a turn could not do to the end, because the
+disk refused, by the next turn.
 """
 
 from __future__ import annotations
@@ -73,7 +74,15 @@ class FolderQueue:
         """Items of which something has ended."""
         self._put_away_at = 0.0
         """On the monotonic clock."""
+        self._on_hand: list[Taken] = []
+        """Files that were moved to `processing/`, and are not offered yet."""
+        self._refused: dict[str, tuple[Named, dict[str, Any]]] = {}
+        """Files on their way to `failed/`, with the reasons, and not in the ledger yet; by the names they get there."""
         self._to_recover = True
+        self._is_first_look = True
+        """Nothing was recovered yet."""
+        self._is_half_done = False
+        """The last turn broke off."""
 
     def listen(self, flows: Sequence[str]) -> None:
         """From now on these flows get the items."""
@@ -92,8 +101,9 @@ class FolderQueue:
         with self.guard:
             if self._to_recover:
                 self._recover()
-            # What a turn leaves half done, because something is refused, the next one finds.
-            self._to_recover = True
+            if self._is_half_done:
+                self._make_up()
+            self._is_half_done = True
             self._told.extend(self._offers.take_answers())
             is_busy = self._put_away()
             is_busy |= self._done.prune()
@@ -102,40 +112,53 @@ class FolderQueue:
                 for listener in self._offers.listeners:
                     is_busy |= listener.waits and self._offer_waiting(listener)
                 is_busy |= has_files and self._take()
-            self._to_recover = False
+            self._is_half_done = False
             return is_busy
+
+    def _make_up(self) -> None:
+        """Go on where the last turn broke off."""
+        self.place.make()
+        for listener in self._offers.listeners:
+            listener.waits = True  # it may have been about to be offered what waits for it
+        self.line.look_again()
+        self._offer_taken()
+        for kept in list(self._refused):
+            if os.path.lexists(self.place.failed / kept):
+                self._note_refused(kept)
+        self._refused.clear()  # what is in `new/` still is refused anew
 
     def _take(self) -> bool:
         """Take files from `new/` as long as a flow has room for which nothing waits."""
         number = min(self._offers.most_room(), AT_ONCE)
-        taken: list[Taken] = []
         # Each that is looked at counts: among many that cannot be taken yet, no turn must last for ever.
         for _ in range(number):
             if (file := self.line.next()) is None:
                 break
-            found = self._take_one(file)
-            if found is not None:
-                taken.append(found)
-        if taken:
-            # Before any run is accepted: a power cut must not put a file back whose run is remembered.
-            self.place.sync_taken()
-            self._offers.offer_all(taken)
-        return bool(taken)
+            self._take_one(file)
+        return self._offer_taken()
 
-    def _take_one(self, file: str) -> Taken | None:
+    def _offer_taken(self) -> bool:
+        if not self._on_hand:
+            return False
+        # Before any run is accepted: a power cut must not put a file back whose run is remembered.
+        self.place.sync_taken()
+        taken, self._on_hand = self._on_hand, []
+        self._offers.offer_all(taken)
+        return True
+
+    def _take_one(self, file: str) -> None:
         now = self._clock.now()
         name = named(file, new_id=lambda: new_item_id(now))
         try:
             content = self._read(self.place.new / file, now=now.timestamp())
             if self.place.take(file, name.kept):
-                return self._item(name, content), name
+                self._on_hand.append((self._item(name, content), name))
         except NotYet:
             self.line.look_again()
         except ContentRefused as error:
             self._refuse(file, name, error)
         except FileNotFoundError:
             pass  # whoever dropped it took it back
-        return None
 
     def _read(self, path: Path, *, now: float | None) -> Content:
         return read_content(path, max_bytes=int(self._settings.max_item_bytes), now=now)
@@ -159,8 +182,13 @@ class FolderQueue:
         """What can never be an item goes to `failed/`, with the reason."""
         logger.warning("queue '%s': '%s' is refused: %s", self.place.queue, name.name or file, error.message)
         reason = {"code": error.code, "message": error.message}
+        self._refused[name.kept] = name, reason
         self.place.fail(name.kept, self._told_of(name, [reason]), source=self.place.new / file)
-        self._offers.insert([self._refused_row(name, reason)])
+        self._note_refused(name.kept)
+
+    def _note_refused(self, kept: str) -> None:
+        self._offers.insert([self._refused_row(*self._refused[kept])])
+        del self._refused[kept]
 
     def _refused_row(self, name: Named, reason: Mapping[str, Any]) -> ItemRow:
         now = self._clock.now().timestamp()
@@ -211,9 +239,13 @@ class FolderQueue:
         self._put_away_at = now + PUT_AWAY_SECONDS
         told = {self._told.popleft() for _ in range(min(len(self._told), AT_ONCE))}
         ids = [item_id for item_id in told if not self._offers.is_open(item_id)]
-        for item_id, rows in self._store.items.of_items(self.place.queue, ids).items():
-            if all(row.has_ended for row in rows):
-                self._put_one_away(item_id, rows)
+        try:
+            for item_id, rows in self._store.items.of_items(self.place.queue, ids).items():
+                if all(row.has_ended for row in rows):
+                    self._put_one_away(item_id, rows)
+        except BaseException:
+            self._told.extend(ids)
+            raise
         return bool(told)
 
     def _put_one_away(self, item_id: str, rows: Sequence[ItemRow]) -> None:
@@ -234,21 +266,32 @@ class FolderQueue:
             self.place.fail(name.kept, self._told_of(name, reasons))
 
     def _recover(self) -> None:
-        """Make up for what was on its way into the ledger, and is lost."""
+        """Make up for what was on its way into the ledger when the process died.
+
+        At the start an item may lack the row of one of several listeners. Later, when there is a first listener, only
+        those are left that nobody has: an item that other flows had is not for one that began to listen after that.
+        """
         self.place.make()
+        self.place.remove_unfinished(self._clock)
         for found in _named(self.place.names(self.place.processing)):
             rows = self._store.items.of_items(self.place.queue, found)
+            settled = {
+                item_id: name for item_id, name in found.items() if not self._offers.is_open(item_id)
+            }
             for listener in self._offers.listeners:
                 has = {
-                    item for item, of_item in rows.items() if listener.flow in {row.flow for row in of_item}
+                    item
+                    for item, of_item in rows.items()
+                    if not self._is_first_look or listener.flow in {row.flow for row in of_item}
                 }
-                missing = [name for item_id, name in found.items() if item_id not in has]
+                missing = [name for item_id, name in settled.items() if item_id not in has]
                 self._offers.keep_waiting(listener, [self._taken(name) for name in missing])
             self._told.extend(item for item, of_item in rows.items() if all(row.has_ended for row in of_item))
         for found in _named(self.place.names(self.place.failed)):
             rows = self._store.items.of_items(self.place.queue, found)
             unknown = [name for item_id, name in found.items() if item_id not in rows]
             self._offers.insert([self._refused_row(name, self._reason_of(name)) for name in unknown])
+        self._to_recover = self._is_first_look = False
 
     def _taken(self, name: Named) -> Taken:
         """A file that lies in `processing/`."""
