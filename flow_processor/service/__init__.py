@@ -76,6 +76,8 @@ class Service(RunVerbs, EditVerbs):
         built = vars(self)
         if self._has_schedule and self._is_started:
             logger.info("stopping; runs under way get %g s to end", grace)
+        if "store" in built:
+            self.store.writer.hurry(grace)
         if "listening" in built:
             self.listening.close()
         if "engine" in built:

@@ -55,6 +55,8 @@ class Acceptances:
 
     def __init__(self) -> None:
         self._begun: queue.SimpleQueue[Acceptance | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._work, name="acceptances", daemon=True)
 
     def start(self) -> None:
@@ -63,20 +65,31 @@ class Acceptances:
 
     def stop(self) -> None:
         """Finish those that were added so far, and end."""
-        self._begun.put(None)
+        with self._lock:
+            self._is_stopped = True
+            self._begun.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def add(self, acceptance: Acceptance) -> Future[RunRow | None]:
         """Finish it when it is its turn; the future has the outcome, and its callbacks must wait for nothing."""
-        self._begun.put(acceptance)
+        with self._lock:
+            is_stopped = self._is_stopped
+            if not is_stopped:
+                self._begun.put(acceptance)
+        if is_stopped:  # begun just before everything was closed: somebody may wait for it
+            _finish(acceptance)
         return acceptance.accepted
 
     def _work(self) -> None:
         while (acceptance := self._begun.get()) is not None:
-            try:
-                outcome = acceptance.finish()
-            except Exception as error:  # noqa: BLE001  that run's outcome; the others go on
-                acceptance.accepted.set_exception(error)
-            else:
-                acceptance.accepted.set_result(outcome)
+            _finish(acceptance)
+
+
+def _finish(acceptance: Acceptance) -> None:
+    try:
+        outcome = acceptance.finish()
+    except Exception as error:  # noqa: BLE001  that run's outcome; the others go on
+        acceptance.accepted.set_exception(error)
+    else:
+        acceptance.accepted.set_result(outcome)

@@ -6,7 +6,9 @@ Several SQLite writers starve each other; one writer with group commit does not 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -45,6 +47,10 @@ Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
 NO_ROWS: Rows = {}
 
 
+class _Unanswered(StoreUnavailable):
+    """Nobody can be asked any more whether a commit took place."""
+
+
 class EntryRefused(StoreUnavailable):
     """Not the store is unavailable: what was to be written can never be written."""
 
@@ -70,6 +76,8 @@ class Writer:
         self._entries: list[_Entry] = []
         self._urgent = False
         self._stopping = False
+        self._ask_until = math.inf
+        """On the monotonic clock; see `hurry`."""
         self.problem: StoreUnavailable | None = None
         """The last failure, until a commit succeeds again."""
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -104,6 +112,13 @@ class Writer:
     def run(self, operation: Callable[[Connection], T]) -> T:
         """Do an operation and wait until it is committed. Raises StoreUnavailable or DiskFull."""
         return self.submit(operation).result()
+
+    def hurry(self, seconds: float) -> None:
+        """The program stops: a commit whose answer was lost is asked about for so long. After that its operations are
+        refused, so that who waits for them can end; what took place nevertheless, the next start finds."""
+        with self._wake:
+            self._ask_until = time.monotonic() + seconds
+            self._wake.notify()
 
     def close(self) -> None:
         """Commit what is queued and end the thread."""
@@ -140,6 +155,8 @@ class Writer:
         error = self._try(entries)
         if error is None:
             return []
+        if isinstance(error, _Unanswered):  # tried again at once, it might be done twice
+            return self._postpone(entries)
         if len(entries) == 1:
             return self._failed(entries[0], error)
         for position, entry in enumerate(entries):
@@ -155,7 +172,11 @@ class Writer:
                 self._insert_rows(connection, entries)
                 results = [entry.operation and entry.operation(connection) for entry in entries]
         except CommitUnknown as unknown:
-            if not self._took_place(unknown):
+            try:
+                took_place = self._took_place(unknown)
+            except _Unanswered as error:
+                return error
+            if not took_place:
                 return unknown.__cause__ if isinstance(unknown.__cause__, Exception) else unknown
         except Exception as error:  # noqa: BLE001  any operation's failure: it is that operation's outcome
             return error
@@ -167,7 +188,8 @@ class Writer:
     def _took_place(self, unknown: CommitUnknown) -> bool:
         """Whether a commit took place of which the answer was lost.
 
-        Asked until the store answers: to do it all again could start a run twice, to give up could lose one.
+        Asked until the store answers: to do it all again could start a run twice, to give up could lose one. Raises
+        _Unanswered once the program stops.
         """
         while True:
             try:
@@ -176,8 +198,9 @@ class Writer:
                 self.problem = store_error(error, database_file(self._engine.url))
             with self._wake:
                 self._refuse_waiting(self.problem)
-                if self._wake.wait_for(lambda: self._stopping, RETRY_SECONDS):
-                    return False
+                left = self._ask_until - time.monotonic()
+                if left <= 0 or self._wake.wait_for(lambda: self._stopping, min(left, RETRY_SECONDS)):
+                    raise _Unanswered(self.problem.message)
 
     def _refuse_waiting(self, problem: StoreUnavailable) -> None:
         """Nobody is to wait for a store that is away, but what must not be lost; `_wake` is held."""

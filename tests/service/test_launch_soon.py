@@ -13,9 +13,11 @@ from sqlalchemy.exc import OperationalError
 
 from flow_processor.errors import FlowNotFound, StoreUnavailable
 from flow_processor.run import RunStatus, Trigger
+from flow_processor.service.acceptance import Acceptance, Acceptances
 from flow_processor.service.cause import Cause
 from flow_processor.store.runs import RunRow
 from tests.engine.world import World, until
+from tests.store.stored import a_run
 
 WAIT_SECONDS = 60.0
 FLOW = "steps:\n- {name: a, type: set_fact, set_fact: {value: 1}}\n"
@@ -67,6 +69,16 @@ def test_the_lock_is_given_back_where_nothing_was_committed(world: World) -> Non
     run = soon(world, flow).result(WAIT_SECONDS)
     assert run is not None
     assert world.wait(run.id).status is RunStatus.SUCCEEDED
+
+
+def test_what_comes_after_the_end_of_all_is_finished_by_who_brings_it() -> None:
+    """Somebody asked just before everything was closed: nobody must wait for ever."""
+    acceptances = Acceptances()
+    acceptances.start()
+    acceptances.stop()
+    recorded: Future[bool] = Future()
+    recorded.set_result(False)
+    assert acceptances.add(Acceptance(a_run(), recorded, lambda: None)).result(WAIT_SECONDS) is None
 
 
 @pytest.mark.parametrize("call", ["cancel", "wait"])

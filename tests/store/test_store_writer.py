@@ -9,14 +9,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, Engine, event, insert, select
 from sqlalchemy.exc import OperationalError
 
 from flow_processor.errors import DiskFull, StoreUnavailable
-from flow_processor.store import Store
+from flow_processor.store import Store, writer
+from flow_processor.store.database import CommitUnknown
 from flow_processor.store.tables import meta
 
 WAIT_SECONDS = 10.0
@@ -57,6 +59,37 @@ class Gate:
 
 def results(futures: list[Future[str]]) -> list[str]:
     return [future.result(WAIT_SECONDS) for future in futures]
+
+
+def test_who_stops_is_not_held_up_by_a_commit_that_nobody_can_be_asked_about(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database went away in the middle of it. What must not be lost is done when it is back."""
+    asked = threading.Event()
+
+    def is_away() -> bool:
+        asked.set()
+        raise OSError("away")
+
+    gate = Gate(store)
+    futures = [store.writer.submit(put("a")), store.writer.submit(put("b"), keep=True)]
+    real = writer.writing
+
+    @contextmanager
+    def breaks(engine: Engine) -> Iterator[Connection]:
+        monkeypatch.setattr(writer, "writing", real)
+        with engine.connect():
+            raise CommitUnknown(is_away)
+        yield
+
+    monkeypatch.setattr(writer, "writing", breaks)
+    gate.open()
+    assert asked.wait(WAIT_SECONDS)
+    store.writer.hurry(0)
+    with pytest.raises(StoreUnavailable):
+        futures[0].result(WAIT_SECONDS)
+    assert futures[1].result(WAIT_SECONDS) == "b"
+    assert kept(store) == {"b"}
 
 
 def test_what_run_has_returned_is_committed(store: Store) -> None:
