@@ -123,6 +123,11 @@ class ItemIntake:
                 self._live[str(row.run_id)] = Delivery(lane, item_of(row), row.attempt, row.run_id)
             for queue, flow in self._store.items.due_flows():
                 self._lane(queue, flow).next_due = self._store.items.next_due(queue, flow)
+
+    def catch_up(self) -> None:
+        """Note the ends that nobody tells, for the daemon found at its start that these runs had ended. To be called
+        when it has taken over the others, and before `start`: what is told twice until then is one end. Raises
+        StoreUnavailable."""
         for row in self._store.items.missed_ends():
             self._end_missed(row)
 

@@ -27,6 +27,10 @@ GONE_SECONDS = 60.0
 AT_ONCE = 500
 """So many items of such a flow are failed, and rows pruned, in one look."""
 
+LEAST_DAYS = 1.0
+"""So long the ledger remembers what is done, however short files are kept: what comes twice (a broker delivers again, a
+put is repeated) comes soon, and must start nothing."""
+
 _EVER = 1e12
 """A moment that never comes, in seconds since 1970."""
 
@@ -105,5 +109,5 @@ class Upkeep:
         for queue in self._store.items.queues() - {FILES}:
             days = self._settings_of(queue).keep_done.days
             if days != "forever":
-                before = now - days * 86_400
+                before = now - max(days, LEAST_DAYS) * 86_400
                 self._store.writer.run(partial(prune_items, queue=queue, before=before, limit=AT_ONCE))

@@ -165,7 +165,7 @@ class FlowVerbs(QueueParts):
             check_autostart(self.added.problems()),
             check_webhooks(self.webhooks.problems()),
             check_files(self._files_problems()),
-            looked_at("queues", lambda: check_queues(self.queues.stuck(), self.queues.paused())),
+            looked_at("queues", lambda: check_queues(self._stuck(), self.queues.paused())),
             looked_at("outbox", lambda: check_outbox(self.publisher.problems())),
             check_runs(self.lost_runs),
             *(
@@ -175,6 +175,11 @@ class FlowVerbs(QueueParts):
             ),
         ]
         return Readiness(ready=ready, checks=[*checks, *told])
+
+    def _stuck(self) -> list[str]:
+        """What keeps queues from being worked off."""
+        problem = self.listening.problem if "listening" in vars(self) else None
+        return [*([] if problem is None else [problem]), *self.queues.stuck()]
 
     def _files_problems(self) -> list[str]:
         """What keeps files from starting flows, where they are watched."""

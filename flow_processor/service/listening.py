@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from flow_processor.clock import Clock
 from flow_processor.errors import OctospoolError
@@ -52,6 +53,10 @@ class Listening:
         self._queues: dict[str, list[str]] = {}
         self.has_begun = False
         """True: items are taken."""
+        self.problem: str | None = None
+        """Why it is not known who listens now, or why nothing is taken yet, for people."""
+        self._to_begin: list[Callable[[], None]] = [intake.start, partial(backend.start, intake)]
+        """What is still to be started; a step that fails is done again."""
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
 
@@ -61,8 +66,11 @@ class Listening:
         self._intake.load()
 
     def start(self) -> None:
-        """Begin to take items, soon: flow files are read first, and nothing else waits for that."""
+        """Begin to take items, soon: flow files are read first, and nothing else waits for that. To be called when
+        runs under way were taken over. Raises StoreUnavailable."""
+        self._intake.catch_up()
         self.set_paused(self._paused())
+        self._files.start(self._intake)
         self._thread.start()
 
     def close(self) -> None:
@@ -71,9 +79,8 @@ class Listening:
         if self._thread.is_alive():
             self._thread.join()
         self._intake.close()
-        if self.has_begun:
-            self._backend.stop()
-            self._files.stop()
+        self._backend.stop()
+        self._files.stop()
 
     def stop(self) -> None:
         """Note the ends of runs that were told so far, and nothing more."""
@@ -85,27 +92,32 @@ class Listening:
         self._backend.set_paused(queues)
 
     def _work(self) -> None:
-        pause, is_untold = 0.0, False
+        pause, is_untold = 0.0, True
         while not self._clock.wait(self._is_stopping, pause):
             pause = LOOK_SECONDS
             try:
                 is_untold |= self._look()
-                if not self.has_begun:
-                    self._begin()
-                elif is_untold:
+                if is_untold:
                     self._tell()
-                is_untold = False
-            except OctospoolError as error:
-                logger.error("cannot see which flows listen to queues: %s", error)
-            except Exception:  # around one look: the next one is in a second
-                logger.exception("flows that listen: unexpected error")
+                    is_untold = False
+                self._begin()
+                self.problem = None
+            except Exception as error:  # noqa: BLE001  around one look: the next one is in a second
+                self._note(error)
 
     def _begin(self) -> None:
+        while self._to_begin:
+            self._to_begin[0]()
+            del self._to_begin[0]
         self.has_begun = True
-        self._files.start(self._intake)
-        self._tell()
-        self._intake.start()
-        self._backend.start(self._intake)
+
+    def _note(self, error: Exception) -> None:
+        what = "it cannot be seen which flows listen" if self.has_begun else "nothing is taken yet"
+        problem = f"{what}: {error if isinstance(error, OctospoolError) else repr(error)}"
+        if problem != self.problem:  # each second, as long as it lasts
+            is_unexpected = not isinstance(error, OctospoolError)
+            logger.error("queues and files: %s", problem, exc_info=error if is_unexpected else None)
+        self.problem = problem
 
     def _look(self) -> bool:
         """Look at flow files. Has anything changed? A flow that listened, and whose file is there but was never right

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
+from flow_processor.queues import upkeep
 from flow_processor.run import RunStatus
 from tests.engine.world import until
 from tests.queues.folder_world import FolderWorld, listening
 
 ID = "20261121T200000000-aaaaaaa{}"
 FAILS = "steps:\n  - {name: a, type: raise, raise: {message: no}}\n"
+UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
 WAITS = "steps:\n  - {name: w, type: wait, wait: {signal: go}}\n"
 
 
@@ -93,6 +95,18 @@ def under_way(world: FolderWorld) -> None:
     until(lambda: world.service.run(run.run_id).status is RunStatus.WAITING, "it waits")
 
 
+def left_alone(world: FolderWorld) -> None:
+    """The run goes on while no daemon is there, and ends then: its worker writes that down."""
+    world.drop("left", "a.json", 1)
+    (run,) = until(lambda: world.runs("left.yml"), "the run is there")
+    world.until_begun(run.run_id, "w")
+
+
+def ends_alone(world: FolderWorld) -> None:
+    (world.data / "go").touch()
+    until(lambda: list((world.data / "handover").glob("*.json")), "the worker has written it down")
+
+
 def due_again(world: FolderWorld) -> None:
     """The first attempt has failed; the second one is due in an hour, and then is made due now."""
     world.drop("again", "a.json", 1)
@@ -113,6 +127,8 @@ BEFORE: list[Callable[[FolderWorld], None]] = [
     known_and_back_in_new,
     under_way,
     due_again,
+    left_alone,
+    ends_alone,
     taken_and_no_more,
     put_and_not_shown,
 ]
@@ -130,6 +146,9 @@ FLOWS = {
     "back.yml": listening("back"),
     "waits.yml": listening("waits", steps=WAITS),
     "again.yml": listening("again", more=AGAIN, steps=FAILS),
+    "left.yml": listening(
+        "left", steps=f"steps:\n  - {{name: w, type: shell, shell: {{script: '{UNTIL_GO}'}}}}\n"
+    ),
     "broken.yml": listening("broken"),
     "whole.yml": listening("broken"),
 }
@@ -142,18 +161,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderWorld]:
     for path, flow in FLOWS.items():
         world.write(path, flow)
     world.start()
-    for make in BEFORE[:-2]:
+    for make in BEFORE[:-3]:
         make(world)
     # Nothing of the first service may touch what is made by hand.
     world.service.listening.close()
     move_files_of_last_states(world)
     world.stop()
-    for make in BEFORE[-2:]:
+    for make in BEFORE[-3:]:
         make(world)
     its_flow_was_broken(world)
-    world.start()
-    yield world
-    world.leave()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upkeep, "LOOK_SECONDS", 3600.0)  # what is missed at the start must not be mended later
+        world.start()
+        yield world
+        world.leave()
 
 
 def move_files_of_last_states(world: FolderWorld) -> None:
@@ -208,6 +229,11 @@ def test_a_run_under_way_ends_its_item_when_it_ends(world: FolderWorld) -> None:
     world.service.signal_run(run.run_id, "go", by="test")
     world.until_files("waits", "done", 1)
     assert len(world.runs("waits.yml")) == 1
+
+
+def test_a_run_that_ended_while_no_daemon_was_there_ends_its_item_at_once(world: FolderWorld) -> None:
+    world.until_files("left", "done", 1)
+    assert [run.status for run in world.runs("left.yml")] == [RunStatus.SUCCEEDED]
 
 
 def test_an_attempt_that_is_due_is_made(world: FolderWorld) -> None:
