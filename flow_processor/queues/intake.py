@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from concurrent.futures import Future
 from functools import partial
-from typing import Any
 
-from flow_processor.clock import Clock, from_epoch, to_text
+from flow_processor.clock import Clock
 from flow_processor.errors import OctospoolError
 from flow_processor.queues.backend import Offer, Source
 from flow_processor.queues.endings import Endings
+from flow_processor.queues.further_attempts import FurtherAttempts
 from flow_processor.queues.item import Item
+from flow_processor.queues.item_launch import ItemLaunch, launch_of
 from flow_processor.queues.lane import Delivery, Lane, item_of, spec_of
 from flow_processor.queues.rate import RateLimits
 from flow_processor.queues.upkeep import Upkeep
@@ -22,7 +22,6 @@ from flow_processor.run import Trigger
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.store import Connection, Store
-from flow_processor.store.file_items import FILES
 from flow_processor.store.items import ItemRow, begin_again, begin_first, begin_next
 from flow_processor.store.runs import RunRow
 
@@ -35,22 +34,6 @@ GATHER_SECONDS = 0.01
 """Pause between two turns: what ends meanwhile is noted together."""
 
 _Begin = Callable[[Connection, ItemRow], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class ItemLaunch:
-    """A run to be started: what the intake hands over."""
-
-    flow: str
-    """Path below the flows folder."""
-    payload: Any
-    params: Mapping[str, Any]
-    trigger: Trigger
-    by: str
-    item: dict[str, Any]
-    """What the run has as `__item__`."""
-    claim: Callable[[Connection, RunRow], bool]
-    """Done in the transaction that inserts the run; False: nothing starts."""
 
 
 class ItemIntake:
@@ -87,6 +70,9 @@ class ItemIntake:
         """True: nothing more is started."""
         self._stopping = threading.Event()
         self._endings = Endings(store, source, clock=clock, on_due=self._is_due, wake=self._wake.set)
+        self._attempts = FurtherAttempts(
+            store, self._endings, source, begin=self._begin_next, on_due=self._is_due
+        )
         self._upkeep = Upkeep(
             store,
             self._endings,
@@ -209,7 +195,6 @@ class ItemIntake:
                 return answer
             lane.in_work += 1
         self._rates.take(item.queue, flow)
-        is_file = item.queue == FILES
         delivery = Delivery(lane, item, attempt)
 
         def claim(connection: Connection, run: RunRow) -> bool:
@@ -219,23 +204,8 @@ class ItemIntake:
             self._live[run.id] = delivery  # before anybody can tell of its end
             return True
 
-        launch = ItemLaunch(
-            flow,
-            item.value,
-            lane.spec.params,
-            Trigger.FILE if is_file else Trigger.QUEUE,
-            (item.name or item.id) if is_file else item.queue,
-            {
-                "id": item.id,
-                "queue": None if is_file else item.queue,
-                "name": item.name,
-                "time": to_text(from_epoch(item.put_at)),
-                "attempt": attempt,
-            },
-            claim,
-        )
         try:
-            launched = self._launch(launch)
+            launched = self._launch(launch_of(delivery, claim))
         except Exception as error:  # whatever it is: one that nobody answers would take up room for ever
             if not isinstance(error, OctospoolError):
                 logger.exception("queue '%s': unexpected error", item.queue, extra={"flow": flow})
@@ -340,28 +310,10 @@ class ItemIntake:
         for lane, room in lanes:
             with self._lock:
                 lane.next_due = None  # before the ledger is asked: what becomes due meanwhile is told
-            at: float | None = now + BLOCKED_SECONDS  # where the ledger cannot be asked
-            try:
-                rows = self._store.items.due(lane.queue, lane.flow, now=now, limit=room, is_first=False)
-                # Answered before it is looked for others: until then these are still due.
-                wait([begun for row in rows if (begun := self._try_one_again(lane, row)) is not None])
-                at = self._store.items.next_due(lane.queue, lane.flow)
-            finally:
-                if at is not None:
-                    self._is_due(lane, at)
+            self._attempts.launch(lane, limit=room, now=now)
 
-    def _try_one_again(self, lane: Lane, row: ItemRow) -> Future[Offer] | None:
-        run = self._store.runs.get(str(row.run_id))
-        delivery = Delivery(lane, item_of(row), row.attempt, row.run_id)
-        if run is None:
-            self._endings.add_gone(delivery)
-            return None
-        item = item_of(row, run.input)
-        why = self._source(lane.queue).may_try_again(item, lane.flow)
-        if why is not None:
-            self._endings.add(delivery, run, final=why)
-            return None
-        return self._begin(item, lane.flow, attempt=row.attempt + 1, begin=begin_next)
+    def _begin_next(self, item: Item, flow: str, attempt: int) -> Future[Offer]:
+        return self._begin(item, flow, attempt=attempt, begin=begin_next)
 
     def _end_missed(self, row: ItemRow) -> None:
         run = self._store.runs.get(str(row.run_id))

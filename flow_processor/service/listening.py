@@ -13,7 +13,8 @@ from flow_processor.errors import OctospoolError
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.queues.backend import Backend
 from flow_processor.queues.file_watch import FileWatch
-from flow_processor.queues.intake import ItemIntake, ItemLaunch
+from flow_processor.queues.intake import ItemIntake
+from flow_processor.queues.item_launch import ItemLaunch
 from flow_processor.service.cause import Cause
 from flow_processor.service.launcher import Launcher
 from flow_processor.spec.flow import FlowSpec

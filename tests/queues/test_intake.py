@@ -12,15 +12,17 @@ from flow_processor.clock import SystemClock
 from flow_processor.queues import intake as intake_module
 from flow_processor.queues.backend import Offer
 from flow_processor.queues.endings import Endings
-from flow_processor.queues.intake import ItemIntake, ItemLaunch
+from flow_processor.queues.intake import ItemIntake
 from flow_processor.queues.item import Item, Reason
+from flow_processor.queues.item_launch import ItemLaunch
 from flow_processor.queues.lane import Delivery, Lane
 from flow_processor.run import RunStatus
 from flow_processor.spec.flow import ConcurrencySpec, FlowSpec
 from flow_processor.spec.on import OnSpec
 from flow_processor.spec.queue import QueueSpec
-from flow_processor.spec.queue_settings import QueueSettings
+from flow_processor.spec.queue_settings import KeepDone, QueueSettings
 from flow_processor.store import Store
+from flow_processor.store.items import ItemRow, ItemState, ledger_rows
 from flow_processor.store.runs import RunRow
 from tests.engine.world import until
 from tests.store.stored import a_run
@@ -108,6 +110,33 @@ def test_an_end_that_cannot_be_noted_yet_is_one_however_often_it_is_told(
         return len(broker.asked) == 5
 
     until(is_told_anew, "one that was noted can be told again")
+
+
+def test_the_ledger_remembers_for_a_day_however_short_files_are_kept(store: Store) -> None:
+    """What a broker delivers again, or a put repeats, comes soon: it must start nothing."""
+    intake = ItemIntake(
+        store,
+        launch=lambda launch: Future(),
+        source=lambda queue: Broker(),
+        settings_of=lambda queue: QueueSettings(keep_done=KeepDone(days=0.001)),
+        clock=SystemClock(),
+    )
+    now = SystemClock().now().timestamp()
+    done = [
+        ItemRow(
+            queue="orders",
+            item=item,
+            flow="a.yml",
+            state=ItemState.DONE,
+            attempt=1,
+            put_at=1.0,
+            ended_at=now - ago,
+        )
+        for item, ago in (("young", 3600), ("old", 90_000))
+    ]
+    store.writer.submit(None, rows=ledger_rows(done)).result(10)
+    intake._upkeep.look()
+    assert list(store.items.of_items("orders", ["young", "old"])) == ["young"]
 
 
 def test_an_attempt_that_becomes_due_while_others_are_looked_for_is_made(
