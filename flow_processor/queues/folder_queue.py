@@ -275,9 +275,7 @@ class FolderQueue:
         self.place.remove_unfinished(self._clock)
         for found in _named(self.place.names(self.place.processing)):
             rows = self._store.items.of_items(self.place.queue, found)
-            settled = {
-                item_id: name for item_id, name in found.items() if not self._offers.is_open(item_id)
-            }
+            settled = {item_id: name for item_id, name in found.items() if not self._offers.is_open(item_id)}
             for listener in self._offers.listeners:
                 has = {
                     item
