@@ -215,9 +215,9 @@ class AmqpBackend:
 
     def forget(self, queue: str) -> None:
         """Name the queue no more if nothing is in it; what belongs to it at the broker stays."""
-        counts = self.counts(queue)
-        if not (counts.waiting or counts.failed):
-            self._declared.discard(queue)
+        with contextlib.suppress(QueueUnavailable):  # then it is named until the next purge, or start
+            if self._depths.is_empty(queue, self._listeners_of(queue)):
+                self._declared.discard(queue)
 
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off."""

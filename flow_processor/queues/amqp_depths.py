@@ -54,6 +54,13 @@ class Depths:
         """How many items wait. Raises QueueUnavailable."""
         return self._fresh(queue, flows).waiting
 
+    def is_empty(self, queue: str, flows: Sequence[str]) -> bool:
+        """Is nothing there now, not even a dead letter? Raises QueueUnavailable."""
+        with self._lock:
+            self._found.pop(queue, None)
+        counts = self._fresh(queue, flows)
+        return not (counts.waiting or counts.failed)
+
     def have_come(self, queue: str, count: int) -> None:
         """So many more wait now."""
         with self._lock:

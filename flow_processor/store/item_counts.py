@@ -30,11 +30,11 @@ NOTHING = ListenerCounts(in_work=0, failed=0, again=0, next_at=None)
 def listener_counts(engine: Engine, queue: str) -> dict[str, ListenerCounts]:
     """What each flow has of a queue, those that listen no more too; of items that are done nothing is said."""
     states = [state.value for state in (*OPEN_STATES, ItemState.FAILED)]
-    is_again = (items.c.state == ItemState.DUE.value) & (items.c.attempt > 0)
+    is_again = ((items.c.state == ItemState.DUE.value) & (items.c.attempt > 0)).label("is_again")
     query = (
         select(items.c.flow, items.c.state, is_again, func.count(), func.min(items.c.next_at))
         .where(items.c.queue == queue, items.c.state.in_(states), items.c.flow != NO_FLOW)
-        .group_by(items.c.flow, items.c.state, is_again)
+        .group_by(items.c.flow, items.c.state, "is_again")
     )
     with reading(engine) as connection:
         rows = connection.execute(query).all()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flow_processor.errors import ItemNotFound, QueueUnavailable
+from flow_processor.errors import IdempotencyConflict, ItemNotFound, QueueUnavailable
 from flow_processor.queues.backend import Purged
 from flow_processor.run import RunStatus
 from tests.engine.world import World, until
@@ -170,6 +170,16 @@ def test_a_paused_queue_stands_still_and_can_be_emptied(world: BrokerWorld) -> N
     world.put("paused", 4)
     world.service.queues.set_paused("paused", False, by="ann")
     assert inputs(world.ended("paused", 1)) == [4]
+
+
+def test_a_queue_that_nobody_needs_is_named_no_more(world: BrokerWorld) -> None:
+    queues = world.service.queues
+    queues.put("slip", [1], key="k")
+    with pytest.raises(IdempotencyConflict):
+        queues.put("slip", [2], key="k")
+    until(lambda: queues.one("slip").depth == 1, "it waits")
+    assert queues.purge("slip", Purged.WAITING, by="ann").purged == 1
+    assert "slip" not in {one.queue for one in queues.all()}
 
 
 def test_higher_priorities_come_first(world: BrokerWorld) -> None:
