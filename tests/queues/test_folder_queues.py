@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,6 +18,7 @@ from flow_processor.clock import SystemClock
 from flow_processor.errors import ItemNotFound
 from flow_processor.queues.backend import Purged
 from flow_processor.queues.folder import FolderBackend
+from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
 from flow_processor.run import RunStatus, Trigger
 from tests.engine.world import until
@@ -365,6 +367,28 @@ def test_only_folders_with_the_name_of_a_queue_are_queues(world: FolderWorld, tm
     (world.data / "spool" / "linked").symlink_to(tmp_path / "elsewhere")
     (world.data / "spool" / "there").mkdir()
     assert {"there", "linked", "orders\n"} & world.service.queue_backend.names() == {"there"}
+
+
+def test_reading_a_large_folder_holds_no_other_queue_up(
+    world: FolderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, look = threading.Event(), threading.Event(), WaitingLine.look
+
+    def slow_look(line: WaitingLine) -> bool:
+        if "large" in str(line._folder):
+            begun.set()
+            go.wait(60)
+        return look(line)
+
+    monkeypatch.setattr(WaitingLine, "look", slow_look)
+    with ThreadPoolExecutor(2) as others:
+        counted = others.submit(world.service.queue_backend.counts, "large")
+        try:
+            assert begun.wait(20)
+            others.submit(world.service.queues.put, "small", [1]).result(20)
+        finally:
+            go.set()
+        assert counted.result(20).waiting == 0
 
 
 def test_a_purge_lets_others_on_between_its_pieces(
