@@ -109,8 +109,11 @@ class ChildRuns:
         return answer
 
     def _end(self) -> None:
-        """The step is over; at the latest with the parent they end in any case."""
-        self._ask_daemon({"do": "end", "path": self._below})
+        """The step is over; at the latest with the parent they end in any case. Where the daemon does not say what they
+        had done it may have been anything."""
+        answer = self._ask_daemon({"do": "end", "path": self._below})
+        if answer is None or answer["final"]:
+            self._keep_done(f"{self._below}[ended]")
 
 
 def signal_of(below: str) -> str:

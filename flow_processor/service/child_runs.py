@@ -6,7 +6,7 @@ A step of the parent asks for them, and asks again in each worker that gets the 
   and how many of them have not ended. When the last one has ended, the parent gets a signal.
 - `launch` `{path, flow, elements: [[index, payload, params], …]}`: record them, but for those that are recorded.
 - `gather` `{path, after}`: what they came to, from the element after that one on, page by page.
-- `end` `{path}`: end those that have not ended.
+- `end` `{path}`: end those that have not ended. `{final}` says whether one has done what must not be done twice.
 
 What is recorded is in the store, in the runs themselves; how many may run at once is known here only, and said again
 after a restart: until then those that have begun go on, and no other begins.
@@ -29,10 +29,17 @@ from flow_processor.journal import from_wire
 from flow_processor.run import RunStatus, Trigger, new_run_id
 from flow_processor.run_state import RunState, fold
 from flow_processor.service.cancels import Cancels
+from flow_processor.service.done_parts import has_done_a_part
 from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.store import Connection, Store
-from flow_processor.store.child_runs import ChildRun, adopt_children, give_up_children, insert_children
+from flow_processor.store.child_runs import (
+    ChildRun,
+    adopt_children,
+    give_up_children,
+    insert_children,
+    take_back_children,
+)
 from flow_processor.store.runs import ParkedRun, RunRow
 
 logger = logging.getLogger("octospool.service")
@@ -111,7 +118,8 @@ class ChildRuns:
         if request["do"] == "gather":
             return self._gather(parent.id, path, int(request["after"]))
         self._give_up(parent.id, path)
-        return {}
+        # After they were told to end: a worker that was told begins nothing more.
+        return {"final": has_done_a_part(self._store, self._store.children.ids(parent.id, path))}
 
     def run_ended(self, run: RunRow) -> None:
         """A run has ended: perhaps one that waits for its turn may begin, or the parent may go on."""
@@ -207,7 +215,17 @@ class ChildRuns:
             for index, payload, params in elements
         ]
 
+        # What was cancelled with the parent, which then was resumed. Launched anew it would do its work twice; so it
+        # has failed, and a retry of the parent asks.
+        given_up = self._store.children.given_up(parent.id, path)
+        if has_done_a_part(self._store, given_up):
+            done = [run_id for run_id in given_up if has_done_a_part(self._store, [run_id])]
+        else:
+            done = []
+
         def record(connection: Connection) -> None:
+            if done and children:
+                take_back_children(connection, children, given_up=done)
             if parent.retry_of is not None:
                 adopt_children(connection, children, old=parent.retry_of)
             insert_children(connection, children)

@@ -30,6 +30,8 @@ class Kept:
     """Paths in the new run of steps that it makes again, though the old one was cut off in the middle of them."""
     left: list[JournalRow] = field(default_factory=list)
     """Outcomes of last attempts that the new run does not have: it may come to these steps again."""
+    redone: list[str] = field(default_factory=list)
+    """Paths of those among them that have changed something, though nobody has said where to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,13 @@ def kept_rows(
     if from_step is not None:
         rules.begun.extend(_cut_off([visit for visit in visits if visit not in begun], "", ""))
     kept = sorted(_keep(begun, "", "", rules, before), key=lambda row: row.seq)
+    left = _left(visits, {row.seq for row in kept}, known_steps)
     return Kept(
         rows=[_bare(row, number) for number, row in enumerate(kept, 1)],
         restart=restart.path if restart else None,
         begun=rules.begun,
-        left=_left(visits, {row.seq for row in kept}, known_steps),
+        left=left,
+        redone=[row.path for row in left if row.data.get("final")] if from_step is None else [],
     )
 
 

@@ -15,6 +15,7 @@ from flow_processor.run import RunStatus, new_run_id
 from flow_processor.run_state import RunState, fold
 from flow_processor.service.cancels import RECORD_SECONDS
 from flow_processor.service.cause import Cause
+from flow_processor.service.done_parts import has_done_a_part
 from flow_processor.service.kept_rows import Kept, kept_rows
 from flow_processor.service.launched_flows import LaunchedFlows, flows_of
 from flow_processor.service.launcher import Launcher, bound
@@ -128,7 +129,7 @@ class Retries:
             if status is not RunStatus.INTERRUPTED:
                 if wish.answer is None and (
                     is_unclear_error(error, of_own_run=True)
-                    or (status is RunStatus.CANCELLED and self._has_done_a_part(run_id))
+                    or (status is not RunStatus.FAILED and has_done_a_part(self._store, [run_id]))
                 ):
                     raise child_in_doubt(old.id, run_id, error)
                 continue
@@ -136,11 +137,6 @@ class Retries:
             if found is not None:
                 child, wires = found
                 check_not_interrupted(child.id, child.flow, fold(from_wire(wire) for wire in wires))
-
-    def _has_done_a_part(self, run_id: str) -> bool:
-        """Of a run that was cancelled, maybe by killing its worker: that says nothing of what it had done."""
-        found = self._store.runs.with_journal(run_id)
-        return found is not None and any(step.final for step in fold(map(from_wire, found[1])).steps)
 
     def _new_run(self, old: RunRow, bundle: Bundle, wish: RetryWish, cause: Cause) -> RunRow:
         now = self._clock.now()

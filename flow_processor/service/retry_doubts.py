@@ -56,6 +56,8 @@ def settled(
     if answer is None:
         if doubtful:
             raise run_in_doubt(run_id, [row.path for row in doubtful])
+        if kept.redone:
+            raise _done_before(run_id, kept.redone)
         return kept
     if not doubtful:  # the flow went on behind them all the same
         doubtful = _innermost(row for row in journal if _is_unclear(row) and _top(row) not in handlers)
@@ -63,6 +65,8 @@ def settled(
     if answer.mode is ResumeMode.VALUE:
         check_output(chosen[0].path, chosen[0].data.get("output"), answer.value)
     kept = keep(_decided(journal, chosen, answer), [row.seq for row in doubtful if row not in chosen])
+    if kept.redone and answer.mode is not ResumeMode.RERUN:
+        raise _done_before(run_id, kept.redone)
     if answer.mode is ResumeMode.RERUN:
         return replace(kept, begun=[]) if answer.step is None else kept
     left = {row.seq for row in kept.left}
@@ -98,13 +102,24 @@ def run_in_doubt(run_id: str, paths: Sequence[str]) -> RunInDoubt:
     return RunInDoubt(message, details={"run_id": run_id, "steps": list(paths)})
 
 
+def _done_before(run_id: str, paths: Sequence[str]) -> RunInDoubt:
+    """The refusal of a retry that would do once more what was done."""
+    named = ", ".join(f"'{path}'" for path in paths)
+    message = (
+        f"run {run_id} had done {named}, and a retry begins before that, so it does it again. If that is meant: "
+        f"octospool runs retry {run_id} --mode rerun (POST /api/runs/{run_id}/retry)"
+    )
+    return RunInDoubt(message, details={"run_id": run_id, "steps": list(paths)})
+
+
 def child_in_doubt(parent: str, run_id: str, error: dict[str, Any] | None) -> RunInDoubt:
     """The refusal of a retry of `parent` that would launch this element of it anew without a word."""
     what = (
         "nobody knows what came of it" if is_unclear_error(error, of_own_run=False) else "it had done a part"
     )
+    why = (error or {}).get("message", "it is being ended")
     message = (
-        f"run {run_id}, an element of run {parent}, failed, and {what}: {(error or {}).get('message')}. A retry "
+        f"run {run_id}, an element of run {parent}, failed, and {what}: {why}. A retry "
         f"launches it anew: octospool runs retry {parent} --mode rerun; or see to that element by itself"
     )
     return RunInDoubt(message, details={"run_id": run_id, "steps": []})

@@ -12,13 +12,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from flow_processor.run import LIVE_STATUSES, RunStatus
 from flow_processor.store.database import reading
 from flow_processor.store.mine import mine
 from flow_processor.store.runs import RunRow, run_values, to_row
-from flow_processor.store.tables import runs
+from flow_processor.store.tables import journal, runs
 
 _ATTEMPT = re.compile(r"\[attempt \d+\]$")
 _LIVE = [status.value for status in LIVE_STATUSES]
@@ -59,13 +59,38 @@ def adopt_children(connection: Connection, children: Sequence[RunRow], *, old: s
     for row in connection.execute(query).all():
         child = wanted[row.parent_index]
         path = _ATTEMPT.sub("", row.parent_path)
-        is_same = json.loads(row.input) == child.input and json.loads(row.params or "null") == child.params
         taken = select(runs.c.id).where(*_of(child.parent, child.parent_path))
-        if path != child.parent_path or not is_same or row.flow != child.flow:
+        if path != child.parent_path or not _is_for(row, child):
             continue
         if connection.scalar(taken.where(runs.c.parent_index == row.parent_index)) is None:
             link = {"parent": child.parent, "parent_path": child.parent_path}
             connection.execute(update(runs).where(runs.c.id == row.id).values(link))
+
+
+def take_back_children(
+    connection: Connection, children: Sequence[RunRow], *, given_up: Collection[str]
+) -> None:
+    """Where one of these runs, which the step had given up, was for an element that has none, it is for it again.
+
+    Only where the element and its params are the same.
+    """
+    first = children[0]
+    standing = select(runs.c.parent_index).where(*_of(first.parent, first.parent_path))
+    known = set(connection.scalars(standing.where(runs.c.parent_index.is_not(None))))
+    query = select(runs).where(runs.c.id.in_(given_up), runs.c.parent_index.is_(None))
+    left = list(connection.execute(query.order_by(runs.c.id)))
+    for child in children:
+        row = next((row for row in left if _is_for(row, child)), None)
+        if row is not None and child.parent_index not in known:
+            left.remove(row)
+            values = {"parent_index": child.parent_index}
+            connection.execute(update(runs).where(runs.c.id == row.id).values(values))
+
+
+def _is_for(row: Any, child: RunRow) -> bool:
+    """Is it a run for the same element of the flow's loop?"""
+    mine = (child.flow, child.input, child.params)
+    return mine == (row.flow, json.loads(row.input), json.loads(row.params or "null"))
 
 
 def give_up_children(connection: Connection, parent: str, path: str | None) -> list[tuple[ChildRun, str]]:
@@ -140,6 +165,38 @@ class ChildRunReader:
                 below = connection.execute(select(*columns).where(*mine).order_by(runs.c.id)).all()
                 found += [(row.id, RunStatus(row.status), json.loads(row.error or "null")) for row in below]
                 left += [row.id for row in below]
+        return found
+
+    def ids(self, parent: str, path: str) -> list[str]:
+        """Those of a step, whether they stand for an element or were given up."""
+        with reading(self._engine) as connection:
+            return list(connection.scalars(select(runs.c.id).where(*_of(parent, path)).order_by(runs.c.id)))
+
+    def given_up(self, parent: str, path: str) -> list[str]:
+        """Those of a step that stand for no element any more."""
+        query = select(runs.c.id).where(*_of(parent, path), runs.c.parent_index.is_(None))
+        with reading(self._engine) as connection:
+            return list(connection.scalars(query.order_by(runs.c.id)))
+
+    def with_inner(self, run_ids: Sequence[str]) -> list[str]:
+        """These runs, and those that are part of them, at any depth."""
+        found, left = list(run_ids), list(run_ids)
+        with reading(self._engine) as connection:
+            while left:
+                looked, left = left[:LOOKED_INTO], left[LOOKED_INTO:]
+                below = list(connection.scalars(select(runs.c.id).where(runs.c.parent.in_(looked))))
+                found += below
+                left += below
+        return found
+
+    def maybe_final(self, run_ids: Sequence[str]) -> list[str]:
+        """Those of these runs whose journal may say that they have done what must not be done twice."""
+        says = or_(journal.c.data.contains('"final"'), journal.c.data.contains('"outcome"'))
+        found: list[str] = []
+        with reading(self._engine) as connection:
+            for start in range(0, len(run_ids), LOOKED_INTO):
+                mine = journal.c.run_id.in_(run_ids[start : start + LOOKED_INTO])
+                found += connection.scalars(select(journal.c.run_id).where(mine, says).distinct())
         return found
 
     def live_parent_of(self, run_id: str) -> str | None:

@@ -115,3 +115,63 @@ def test_failures_behind_the_submission_name_the_request(world: World, pie: Fake
     run = world.run(flow(pie))
     assert run.error is not None
     assert run.error.details["workflow_uuid"] in pie.requests
+
+
+def test_rounds_that_submitted_are_asked_about(world: World, pie: FakeQueryPie) -> None:
+    """The last `until` of them did not hold: a retry begins with the first round, which submits again."""
+    inner = yaml.safe_load(flow(pie))["steps"]
+    rounds = {"condition": "false", "max_rounds": 2, "steps": inner}
+    run = world.run(yaml.safe_dump({"steps": [{"name": "loop", "type": "until", "until": rounds}]}) + "\n")
+    assert (run.error and run.error.code, pie.taken["submit"]) == ("until_exhausted", 2)
+    with pytest.raises(RunInDoubt) as refused:
+        world.service.retry_run(run.run_id, RetryWish(), by="ann")
+    assert refused.value.details["steps"][:1] == ["loop[1]/change/submit"]
+    assert pie.taken["submit"] == 2
+    assert retried(world, run.run_id, ResumeMode.RERUN).status is RunStatus.FAILED
+    assert pie.taken["submit"] == 4
+
+
+WAITS_FOR_PEOPLE = "use_rule_based_approval: false"
+
+
+def test_an_element_that_the_step_s_time_limit_ended_is_not_launched_anew(
+    world: World, pie: FakeQueryPie
+) -> None:
+    """Elements that had not submitted yet may be, so this holds whichever attempt it was."""
+    body = flow(pie, WAITS_FOR_PEOPLE).replace("poll_seconds: 0.2", "poll_seconds: 60")
+    world.write("sub/limit.yml", body)
+    loop = "type: flow_loop, flow_loop: {path: sub/limit.yml, data_key: __input__, spread: true}"
+    step = f"name: outer, timeout_seconds: 3, retry: {{attempts: 9, delay_seconds: 0.01}}, {loop}"
+    run = world.run(f"steps:\n  - {{{step}}}\n", data=[1])
+    assert run.error is not None
+    assert (run.error.code, run.error.details["outcome"]) == ("step_timeout", "partial")
+    assert pie.count("submit") <= 1
+    with pytest.raises(RunInDoubt, match="it had done a part"):
+        world.service.retry_run(run.run_id, RetryWish(), by="ann")
+
+
+def test_an_element_that_was_cancelled_with_its_parent_is_not_launched_anew_by_a_resume(
+    world: World, pie: FakeQueryPie
+) -> None:
+    """It has failed, as far as the parent goes, and a retry of that asks."""
+    body = flow(pie, WAITS_FOR_PEOPLE).replace("poll_seconds: 0.2", "poll_seconds: 60")
+    world.write("sub/resumed.yml", body)
+    steps = (
+        "steps:\n"
+        "  - {name: items, type: jq, jq: {expression: '[1]'}}\n"
+        "  - {name: each, type: flow_loop, needs: [items], flow_loop:"
+        " {path: sub/resumed.yml, data_key: items, spread: true, on_item_error: fail}}\n"
+        "  - {name: beside, type: shell, needs: [items], shell: {command: [sleep, '60']}}\n"
+    )
+    run_id = world.launch(steps)
+    world.until_begun(run_id, "beside")
+    until(lambda: pie.count("submit") == 1, "it has submitted")
+    world.kill_worker(run_id)
+    assert world.wait(run_id).status is RunStatus.INTERRUPTED
+    world.service.resume_run(run_id, mode=ResumeMode.SKIP, by="ann")
+    run = world.wait(run_id)
+    assert (run.status, run.error and run.error.step) == (RunStatus.FAILED, "each"), run.error
+    assert pie.count("submit") == 1
+    with pytest.raises(RunInDoubt, match="it had done a part"):
+        world.service.retry_run(run_id, RetryWish(), by="ann")
+    assert pie.count("submit") == 1
