@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 
 from flow_processor.errors import DiskFull, OctospoolError
 from flow_processor.journal import Event
@@ -24,10 +24,18 @@ class SmallDisk:
 
     def __init__(self, world: World) -> None:
         self.is_full = False
-        event.listen(world.service.store.engine, "begin", self._limit)
+        _disks[world.service.store.engine] = self
 
-    def _limit(self, connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if self.is_full else 1_000_000}")
+
+_disks: dict[Engine, SmallDisk] = {}
+
+
+@event.listens_for(Engine, "begin")
+def _limit(connection: Connection) -> None:
+    """Listens from the beginning: no listener can be added while threads of a service begin transactions."""
+    disk = _disks.get(connection.engine)
+    if disk is not None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {1 if disk.is_full else 1_000_000}")
 
 
 @pytest.fixture
