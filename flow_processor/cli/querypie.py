@@ -53,6 +53,11 @@ def command() -> None:
     show_default=True,
     help="Seconds of one call.",
 )
+@click.option(
+    "--verify",
+    metavar="FILE|no",
+    help="A file below the data folder with the certificates to trust; no: trust any server.",
+)
 @data_path_option
 @json_option
 @click.pass_context
@@ -70,6 +75,7 @@ def probe(
     executor: str | None,
     auth_prefix: str,
     timeout: float,
+    verify: str | None,
     data_path: Path | None,
     as_json: bool,
 ) -> None:
@@ -91,8 +97,14 @@ def probe(
     from flow_processor.secrets import Redactor
 
     redactor = Redactor()
-    token = _token(existing_settings(data_path), secret, redactor)
-    access = Access(base_url=base_url, token=token, auth_prefix=auth_prefix, timeout_seconds=timeout)
+    settings = existing_settings(data_path)
+    access = Access(
+        base_url=base_url,
+        token=_token(settings, secret, redactor),
+        auth_prefix=auth_prefix,
+        timeout_seconds=timeout,
+        verify=_verify(settings, verify),
+    )
     voice = Voice(
         log=lambda message, level: say(redactor.text(message)),
         wait=time.sleep,
@@ -134,6 +146,22 @@ def _token(settings: Settings, name: str, redactor: Redactor) -> str:
     secret = picked(store.get(name))
     redactor.add_secret(secret)
     return token_of(secret)
+
+
+def _verify(settings: Settings, named: str | None) -> bool | str:
+    """What a step's `verify` would be. Raises PathRefused and StepError."""
+    from flow_processor.errors import StepError
+    from flow_processor.paths import inside
+
+    if named is None:
+        return True
+    if named == "no":
+        say("the server's certificate is not checked (--verify no)")
+        return False
+    path = inside(settings.data_path, named, what="--verify", private=settings.private_paths)
+    if not path.is_file():
+        raise StepError(f"--verify: there is no file {named!r} in {settings.data_path}", code="rest_tls")
+    return str(path)
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from flow_processor.cli.app import octospool as command
 from tests.querypie.fake import TOKEN, FakeQueryPie
 from tests.querypie.pieces import rule
+from tests.steps.loopback import self_signed
 
 Probe = Callable[..., Result]
 
@@ -89,3 +90,22 @@ def test_the_token_is_not_shown(pie: FakeQueryPie, probe: Probe) -> None:
     pie.rules[0]["name"] = TOKEN
     result = probe("--json")
     assert (TOKEN in result.output, "***" in result.stdout) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("verify", "exit_code", "said"),
+    [
+        ([], 1, "self-signed certificate"),
+        (["--verify", "certificate.pem"], 0, ""),
+        (["--verify", "no"], 0, "is not checked"),
+        (["--verify", "other.pem"], 1, "there is no file 'other.pem'"),
+        (["--verify", "../ca.pem"], 2, "path_refused"),
+    ],
+)
+def test_a_certificate_of_the_company_s_own(
+    pie: FakeQueryPie, probe: Probe, tmp_path: Path, verify: list[str], exit_code: int, said: str
+) -> None:
+    context, _certificate = self_signed(tmp_path / "data")
+    pie.socket = context.wrap_socket(pie.socket, server_side=True)
+    result = probe("--base-url", f"https://127.0.0.1:{pie.server_port}", *verify)
+    assert (result.exit_code, said in result.stderr) == (exit_code, True), result.output
