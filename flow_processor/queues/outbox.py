@@ -114,6 +114,9 @@ class ResultPublisher:
             except StoreUnavailable as error:
                 logger.warning("results cannot be put on queues now: %s", error)
                 pause = STORE_REST_SECONDS
+            except Exception:  # around one round: what waits must not wait for the next start
+                logger.exception("results: unexpected error")
+                pause = STORE_REST_SECONDS
             if give_up_at is not None and (pause > 0 or self._clock.monotonic() > give_up_at):
                 return
             if pause > 0:
