@@ -127,7 +127,9 @@ def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
 def main() -> None:
     """Entry of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the daemon, whose end is this one's
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        # Whoever stops the whole group means the daemon, whose end is this one's. Workers handle them anew.
+        signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[-1]))
     from flow_processor.engine import worker  # noqa: F401  what the workers share
 

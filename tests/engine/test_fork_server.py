@@ -65,6 +65,22 @@ def test_runs_outlive_the_process_that_their_workers_were_forked_from(
     assert world.wait(first).status is RunStatus.SUCCEEDED
 
 
+def test_who_stops_the_whole_group_does_not_end_it(
+    make_world: Callable[..., World], server: CountingServer
+) -> None:
+    """As a service manager does: the daemon needs workers until it has left."""
+    world = make_world()
+    run_id = world.launch(held(server))
+    server.wait_for_call("/held/x")
+    forked_from = parent_of(world.worker_pid(run_id))
+    os.kill(forked_from, signal.SIGTERM)
+    other = world.launch(QUICK)
+    assert world.wait(other).status is RunStatus.SUCCEEDED
+    assert parent_of(world.worker_pid(run_id)) == forked_from
+    server.open_gate.set()
+    assert world.wait(run_id).status is RunStatus.SUCCEEDED
+
+
 def test_a_worker_that_dies_after_that_is_a_lost_worker(
     make_world: Callable[..., World], server: CountingServer
 ) -> None:
