@@ -20,6 +20,9 @@ CONFIRM_SECONDS = 15.0
 WINDOW = 500
 """So many messages are on their way before their confirmations are waited for."""
 
+REPLY_SECONDS = 5.0
+"""How long a call to the broker waits for its answer."""
+
 HEARTBEAT_SECONDS = 30
 
 RETRY_AFTER_SECONDS = 5
@@ -104,6 +107,9 @@ class Link:
                 client_properties={"product": "octospool", "connection_name": name},
             )
             self._connection.connect()
+            if not heartbeat:
+                # Nothing else would notice a broker that says no more: it stands still, or the line is cut.
+                self._connection.transport.sock.settimeout(REPLY_SECONDS)
 
     def channel(self) -> Any:
         """A fresh channel. A refusal by the broker ends the channel, not the connection."""

@@ -84,12 +84,14 @@ def test_the_broker_is_killed_while_items_are_worked_off(
         with pytest.raises(QueueUnavailable, match="nobody listens there") as refused:
             world.put("broken", "in vain")
         assert refused.value.details["retry_after_seconds"] == 5
+        away = "the message broker amqp://127.0.0.1:"  # why, may be another thing from try to try
         (problem,) = until(lambda: world.service.queue_backend.problems("broken"), "it is told")
-        assert "the message broker amqp://127.0.0.1:" in problem
+        assert away in problem
         ready = {check.name: check for check in world.service.readiness().checks}
         assert not ready["queues"].ok
-        assert problem in ready["queues"].message
-        assert world.service.queues.one("broken").problems == [problem]  # figures as they last were
+        assert away in ready["queues"].message
+        (told,) = world.service.queues.one("broken").problems  # figures as they last were
+        assert away in told
         mortal.start()
         until(lambda: not world.service.queue_backend.problems("broken"), "it is connected again")
         ids += world.put("broken", "afterwards")
