@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +11,10 @@ from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail,
 from flow_processor.service.flow_edits import Expected
 
 
-class FlowFileCalls:
+class FlowFileCalls(ABC):
     """Part of `Daemon`, which makes the calls."""
 
+    @abstractmethod
     def _call(
         self,
         method: str,
@@ -24,7 +26,7 @@ class FlowFileCalls:
         query: dict[str, Any] | None = None,
         extra_seconds: float = 0.0,
     ) -> Any:
-        raise NotImplementedError
+        """Make a call; its answer."""
 
     def write_flow_file(
         self,
