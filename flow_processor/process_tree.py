@@ -29,6 +29,9 @@ WORKER_MARK = "OCTOSPOOL_WORKER"
 PROGRAM_MARK = "OCTOSPOOL_PROGRAM"
 """In the environment of a step's program, and so of all that it starts: what tells it from other programs."""
 
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)]
+"""What a service manager or a terminal sends to a whole group."""
+
 _ENDED = frozenset("ZX")
 """States of processes that have ended and that nobody has asked for yet."""
 
@@ -87,6 +90,16 @@ def _read(pid: int) -> Process | None:
     # The name stands in brackets and may hold any character.
     state, parent, *others = text[text.rindex(")") + 2 :].split()
     return Process(pid, int(parent), int(others[17]), state in _ENDED)
+
+
+def leave_stops_to_the_daemon() -> None:
+    """Have this process live on when its whole group is told to stop: the daemon ends its processes itself.
+
+    Programs started here would inherit a signal that is ignored, and could not be asked to end; one that is handled
+    they do not.
+    """
+    for number in _STOPS:
+        signal.signal(number, lambda *_: None)
 
 
 def ask_descendants(pid: int) -> None:

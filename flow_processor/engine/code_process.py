@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import sys
 import threading
 from typing import BinaryIO
@@ -18,6 +17,7 @@ from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_st
 from flow_processor.engine.limits import limit_cpu, limit_memory
 from flow_processor.engine.orphans import adopt_orphans
 from flow_processor.own_code.describing import Describer
+from flow_processor.process_tree import leave_stops_to_the_daemon
 
 IDLE_SECONDS = 10.0
 """Without a question for so long it leaves."""
@@ -41,8 +41,7 @@ def _answer(describer: Describer, question: Frame) -> object:
 
 def main() -> None:
     """Entry of the process."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    leave_stops_to_the_daemon()
     send = FrameWriter(take_stdout())
     questions: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, questions), daemon=True).start()

@@ -15,13 +15,12 @@ import ctypes
 import gc
 import json
 import os
-import signal
 import socket
 import sys
 import traceback
 from typing import Any
 
-from flow_processor.process_tree import WORKER_MARK
+from flow_processor.process_tree import WORKER_MARK, leave_stops_to_the_daemon
 
 IDLE_SECONDS = 30.0
 """It leaves when it has had no worker and no question for so long."""
@@ -127,9 +126,7 @@ def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
 def main() -> None:
     """Entry of the process."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        # Whoever stops the whole group means the daemon, whose end is this one's. Workers handle them anew.
-        signal.signal(number, signal.SIG_IGN)
+    leave_stops_to_the_daemon()
     control = socket.socket(fileno=int(sys.argv[-1]))
     from flow_processor.engine import worker  # noqa: F401  what the workers share
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
 import sys
 import threading
 import traceback
@@ -48,6 +47,7 @@ from flow_processor.own_code.calls import OwnCode
 from flow_processor.own_code.manifest import OwnNames
 from flow_processor.own_code.modules import Modules
 from flow_processor.own_code.printing import take_prints
+from flow_processor.process_tree import leave_stops_to_the_daemon
 from flow_processor.result_files import ResultFiles
 from flow_processor.run import RunStatus
 from flow_processor.run_state import Signal
@@ -61,11 +61,6 @@ KEPT_SPECS = 500
 
 MAX_DEFECT_CHARACTERS = 2000
 """The run's error takes so much of what a defect says."""
-
-_NOT_FOR_WORKERS = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)
-]
-"""Signals that do not end a worker."""
 
 
 @lru_cache(maxsize=KEPT_SPECS)
@@ -292,10 +287,7 @@ class Worker:
 
 def main() -> None:
     """Entry of the worker process."""
-    # A service manager that stops the whole group must not cut off steps: the daemon ends its workers itself. Programs
-    # of steps would inherit a signal that is ignored, and could not be asked to end; one that is handled they do not.
-    for number in _NOT_FOR_WORKERS:
-        signal.signal(number, lambda *_: None)
+    leave_stops_to_the_daemon()
     send = FrameWriter(take_stdout())
     take_prints()
     commands = sys.stdin.buffer
