@@ -12,8 +12,9 @@ from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""
 
-MAX_CRASHES_OF_STEP = 10
-"""So often a step may have been under way when everything died, the daemon too: the machine may be to blame."""
+MAX_CRASHES_OF_STEP = 50
+"""So often a step may have been under way when everything died, the daemon too: the machine is to blame more often than
+the step, and who restarts it every minute must not lose runs. A step that takes the machine down still ends."""
 
 MAX_LOSSES_OF_RUN = 20
 """A run that lost so many workers has failed, whatever its steps are."""
