@@ -66,12 +66,10 @@ def command(
     code_files = list(by_path.values())
     flows = [name for name in names if name not in own]
     files = _named(library, flows, settings.flows_path) if names else library.files()
-    checked = [*(file.path for file in files), *by_path]
     code.close()
     found = [file.problem for file in code_files if file.problem is not None]
     if not names:
         found = [*configured, *library.defaults_problems(), *state.problems]
-    tracebacks = {file.path: file.traceback for file in state.files if file.traceback}
     for file in files:
         found += file.problems
     # A sub-flow's problems are met once for each flow that uses it.
@@ -80,14 +78,13 @@ def command(
     found = [problem for problem in found if problem not in notes]
     if as_json:
         told = {"problems": found, "notes": notes}
+        checked = [*(file.path for file in files), *by_path]
         echo_json(
             {"checked": checked, **{name: [asdict(one) for one in those] for name, those in told.items()}}
         )
     else:
         for problem in found:
-            click.echo(escape(str(problem)) if short else _explained(problem, settings.flows_path))
-            if not short and problem.file in tracebacks:
-                click.echo(_indented(tracebacks[problem.file]))
+            click.echo(escape(str(problem)) if short else _explained(problem, settings.flows_path, state))
         for line in _noted(notes):
             say(line)
         say(_summary(len(files), len(code_files), found))
@@ -145,12 +142,13 @@ def _below(given: str, folder: Path) -> str | None:
     return None
 
 
-def _explained(problem: Problem, flows_path: Path) -> str:
-    """The problem with the line that it is about. Lines of secrets.yml and config.yml are never shown: they may
-    hold what is secret."""
+def _explained(problem: Problem, flows_path: Path, state: OwnCodeState) -> str:
+    """The problem with the line that it is about, and with the traceback of own code. Lines of secrets.yml and
+    config.yml are never shown: they may hold what is secret."""
     folder, slash, path = problem.file.partition("/")
     file = flows_path / path if slash and folder == flows_path.name else None
-    return "\n".join([*explained(problem, file), ""])
+    tracebacks = [one.traceback for one in state.files if one.path == problem.file and one.traceback]
+    return "\n".join([*explained(problem, file), "", *map(_indented, tracebacks)])
 
 
 def _only_not_here(found: Sequence[Problem]) -> list[Problem]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from flow_processor.errors import Problem
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
+    from flow_processor.service.views import AddedFlow, FlowFileView
     from flow_processor.settings import Settings
 
 
@@ -57,25 +60,29 @@ def list_flows(data_path: Path | None, as_json: bool) -> None:
             }
         )
         return
-    zone = settings.zone
-    table(
-        ("flow", "state", "own schedule", "name"),
-        [
-            (
-                file.path,
-                _state(file.valid, len(file.problems), last_good=file.last_good_in_force),
-                _rule(file.cron, file.every_seconds),
-                file.name or "",
-            )
-            for file in files
-        ],
-        empty=f"there are no flow files in {settings.flows_path}",
-    )
+    _list_files(files, settings.flows_path)
+    if added:
+        click.echo("\nIn the scheduler:")
+        _list_added(added, settings.zone)
+
+
+def _list_files(files: Sequence[FlowFileView], flows_path: Path) -> None:
+    rows = [
+        (
+            file.path,
+            _state(file.valid, len(file.problems), last_good=file.last_good_in_force),
+            _rule(file.cron, file.every_seconds),
+            file.name or "",
+        )
+        for file in files
+    ]
+    empty = f"there are no flow files in {flows_path}"
+    table(("flow", "state", "own schedule", "name"), rows, empty=empty)
     if any(file.problems for file in files):
         click.echo("\n'octospool check' tells what is wrong with the invalid ones.", err=True)
-    if not added:
-        return
-    click.echo("\nIn the scheduler:")
+
+
+def _list_added(added: Sequence[AddedFlow], zone: tzinfo) -> None:
     heads = ("flow", "rule", "next run", "last run", "id", "problem")
     rows = [
         (

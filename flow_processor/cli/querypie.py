@@ -14,6 +14,8 @@ from flow_processor.cli.output import echo_json, say
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
+    from flow_processor.querypie.access import Access
+    from flow_processor.querypie.probe import Probe
     from flow_processor.secrets import Redactor
     from flow_processor.settings import Settings
 
@@ -88,12 +90,9 @@ def probe(
       octospool querypie probe --secret querypie --base-url https://querypie.example.com --login-id ada \\
         --connection shop --type MySQL --database orders
     """
-    from flow_processor.querypie.access import Access, Voice
-    from flow_processor.querypie.calls import Calls
-    from flow_processor.querypie.client import Client
+    from flow_processor.querypie.access import Access
     from flow_processor.querypie.errors import QueryPieError
     from flow_processor.querypie.options import ConnectionChoice
-    from flow_processor.querypie.probe import Probe
     from flow_processor.secrets import Redactor
 
     redactor = Redactor()
@@ -105,17 +104,11 @@ def probe(
         timeout_seconds=timeout,
         verify=_verify(settings, verify),
     )
-    voice = Voice(
-        log=lambda message, level: say(redactor.text(message)),
-        wait=time.sleep,
-        remaining=lambda: None,
-        redacted=redactor.text,
-    )
     choice = ConnectionChoice.model_construct(
         name=connection, type=kind, database=database, fallback_to_first=fallback_to_first
     )
     try:
-        found = Probe(Calls(Client(access, voice), settle_seconds=0)).run(
+        found = _probe(access, redactor).run(
             login_id=login_id, rule=rule, connection=choice, cluster=cluster, executor=executor
         )
     except QueryPieError as error:
@@ -128,6 +121,22 @@ def probe(
         for name, text in _lines(found):
             click.echo(escape(f"{name:<12}{text}"))
     ctx.exit(ExitCode.FAILED if found["problems"] else ExitCode.OK)
+
+
+def _probe(access: Access, redactor: Redactor) -> Probe:
+    """One that tells on stderr what it does."""
+    from flow_processor.querypie.access import Voice
+    from flow_processor.querypie.calls import Calls
+    from flow_processor.querypie.client import Client
+    from flow_processor.querypie.probe import Probe
+
+    voice = Voice(
+        log=lambda message, level: say(redactor.text(message)),
+        wait=time.sleep,
+        remaining=lambda: None,
+        redacted=redactor.text,
+    )
+    return Probe(Calls(Client(access, voice), settle_seconds=0))
 
 
 def _token(settings: Settings, name: str, redactor: Redactor) -> str:

@@ -79,7 +79,6 @@ def command(
         raise click.UsageError("--dry goes through the whole flow; it takes neither --until nor --from-run")
     payload, given = json_value(data, hint="--data"), params_given(pairs, params)
     from flow_processor.cli.connect import running
-    from flow_processor.cli.daemon import Daemon
     from flow_processor.cli.dry import dry_run
     from flow_processor.cli.interrupts import Interrupts
     from flow_processor.cli.watch import watch
@@ -98,18 +97,28 @@ def command(
         if spooler is None or interrupts.asked:
             say("cancelled before anything was started")
             ctx.exit(ExitCode.CANCELLED)
-        if from_run is None:
-            run = spooler.launch(path, data=payload, params=given, until=until, trigger=Trigger.CLI, by="cli")
-        else:
-            wish = RetryWish(from_step, True, data is not None, payload, given, until)
-            run = _launch_from(spooler, from_run, path, wish)
-        where = f" in the daemon at {spooler.url}" if isinstance(spooler, Daemon) else ""
-        say(f"run {run.run_id} of {run.flow}{where}")
+        wish = RetryWish(from_step, True, data is not None, payload, given, until)
+        run = _begun(spooler, path, wish, from_run)
         ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
     say(_outcome(ended))
     if ended.data is not None:
         echo_json(ended.data)
     ctx.exit(exits.of_status(ended.status))
+
+
+def _begun(spooler: Spooler, path: str, wish: RetryWish, from_run: str | None) -> RunSummary:
+    """The run, launched anew or with the results of the run `from_run`; it is told which one it is, and where."""
+    from flow_processor.cli.daemon import Daemon
+
+    if from_run is None:
+        run = spooler.launch(
+            path, data=wish.data, params=wish.params, until=wish.until, trigger=Trigger.CLI, by="cli"
+        )
+    else:
+        run = _launch_from(spooler, from_run, path, wish)
+    where = f" in the daemon at {spooler.url}" if isinstance(spooler, Daemon) else ""
+    say(f"run {run.run_id} of {run.flow}{where}")
+    return run
 
 
 def _launch_from(spooler: Spooler, run_id: str, path: str, wish: RetryWish) -> RunSummary:

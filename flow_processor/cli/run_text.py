@@ -56,6 +56,23 @@ def _params(values: dict[str, Any] | None) -> str | None:
 
 def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
     """A run's facts, then a line for each attempt of a step. `first`: what must be done before it can be told."""
+    for name, value in _facts(run, zone).items():
+        if value:
+            click.echo(f"{name:<10} {escape(value)}")
+    for wait in run.waiting:
+        for line in wait_lines(run.run_id, wait, zone=zone, first=first):
+            click.echo(escape(line))
+    click.echo("")
+    if any(event.event not in _USUAL for event in run.events):
+        for event in run.events:
+            by = f" by {event.by}" if event.by else ""
+            click.echo(f"{moment(event.at, zone)}  {escape(event.text + by)}")
+        click.echo("")
+    _show_steps(run)
+
+
+def _facts(run: RunDetail, zone: tzinfo) -> dict[str, str | None]:
+    """What is known of a run as a whole; what is empty or None is not told."""
     facts = {
         "run": run.run_id,
         "flow": run.flow,
@@ -78,18 +95,10 @@ def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
         counts = ", ".join(f"{count} {status.value}" for status, count in run.children.items())
         facts["runs in it"] = f"{counts}; octospool runs list --parent {run.run_id}"
     facts["retried by"] = ", ".join(run.retried_by)
-    for name, value in facts.items():
-        if value:
-            click.echo(f"{name:<10} {escape(value)}")
-    for wait in run.waiting:
-        for line in wait_lines(run.run_id, wait, zone=zone, first=first):
-            click.echo(escape(line))
-    click.echo("")
-    if any(event.event not in _USUAL for event in run.events):
-        for event in run.events:
-            by = f" by {event.by}" if event.by else ""
-            click.echo(f"{moment(event.at, zone)}  {escape(event.text + by)}")
-        click.echo("")
+    return facts
+
+
+def _show_steps(run: RunDetail) -> None:
     rows = [
         (
             step.path,

@@ -203,16 +203,7 @@ class Worker:
         try:
             self._describe(order)
             limit_cpu(order.timeout_seconds)
-            own = OwnCode(order.flows, self._modules)
-            defaults = defaults_in(order.flows)
-            interpreter = RunInterpreter(
-                order,
-                journal=journal,
-                tools=self._tools_for(own),
-                spec_of=lambda path: _spec(order.flows[path], path, own.names, defaults),
-                fetch_secret=secrets.fetch,
-                ask_children=children.ask,
-            )
+            interpreter = self._interpreter_of(order, journal, secrets, children)
             self._begin(interpreter)
             # What steps before have sent out may come back to steps from here on.
             for name in secrets.redact(order.secrets):
@@ -236,6 +227,20 @@ class Worker:
             if not is_stopped:  # else the daemon asks them to end, and then ends this worker
                 end_orphans()
             reap_orphans()
+
+    def _interpreter_of(
+        self, order: RunOrder, journal: RunJournal, secrets: SecretClient, children: ChildClient
+    ) -> RunInterpreter:
+        own = OwnCode(order.flows, self._modules)
+        defaults = defaults_in(order.flows)
+        return RunInterpreter(
+            order,
+            journal=journal,
+            tools=self._tools_for(own),
+            spec_of=lambda path: _spec(order.flows[path], path, own.names, defaults),
+            fetch_secret=secrets.fetch,
+            ask_children=children.ask,
+        )
 
     def _tools_for(self, own: OwnCode) -> Tools:
         """With the own code of the run; templates are compiled once as long as it brings the same filters."""

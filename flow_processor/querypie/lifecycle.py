@@ -109,29 +109,20 @@ class Lifecycle:
         )
         database = database_of(names, wanted.connection)
 
-        def submit(calls: Calls, context: StepContext) -> Found:
-            context.log(f"Selected Database: {database}")
-            for number, step in enumerate(steps, 1):
-                people = ", ".join(one["name"] for one in step["assignees"])
-                context.log(f"Step {number}: {people} (Condition: {step['condition']})")
-            body = submission(
-                wanted.options,
+        submitted = self._do(
+            "submit",
+            lambda calls, context: _submit(
+                calls,
                 context,
+                wanted,
                 requester=uuid,
-                rule=text_of(rule, "uuid", what="the rule"),
-                cluster=text_of(cluster, "uuid", what="the cluster"),
+                rule=rule,
+                cluster=cluster,
                 database=database,
-                steps=[
-                    {"assignees": [one["uuid"] for one in step["assignees"]], "condition": step["condition"]}
-                    for step in steps
-                ],
-            )
-            context.log(f"Creating SQL Request '{body['title']}'...")
-            workflow = calls.submit(body)
-            context.log(f"SQL Request created successfully! Workflow UUID: {workflow}")
-            return {"workflow_uuid": workflow, "at": to_text(context.now())}
-
-        submitted = self._do("submit", submit, once=True)
+                steps=steps,
+            ),
+            once=True,
+        )
         if not isinstance(submitted, dict) or not isinstance(submitted.get("workflow_uuid"), str):
             submitted = self._do("submitted", lambda calls, context: _ask_again(context))  # a person's answer
         self._do = partial(self._do, outcome="partial")
@@ -211,6 +202,39 @@ class Lifecycle:
         if not calls.execute(workflow, executor["uuid"]):
             context.log("The SQL Request had been executed before")
         return {"at": to_text(context.now())}
+
+
+def _submit(
+    calls: Calls,
+    context: StepContext,
+    wanted: Wanted,
+    *,
+    requester: str,
+    rule: Found,
+    cluster: Found,
+    database: str,
+    steps: list[Found],
+) -> Found:
+    context.log(f"Selected Database: {database}")
+    for number, step in enumerate(steps, 1):
+        people = ", ".join(one["name"] for one in step["assignees"])
+        context.log(f"Step {number}: {people} (Condition: {step['condition']})")
+    body = submission(
+        wanted.options,
+        context,
+        requester=requester,
+        rule=text_of(rule, "uuid", what="the rule"),
+        cluster=text_of(cluster, "uuid", what="the cluster"),
+        database=database,
+        steps=[
+            {"assignees": [one["uuid"] for one in step["assignees"]], "condition": step["condition"]}
+            for step in steps
+        ],
+    )
+    context.log(f"Creating SQL Request '{body['title']}'...")
+    workflow = calls.submit(body)
+    context.log(f"SQL Request created successfully! Workflow UUID: {workflow}")
+    return {"workflow_uuid": workflow, "at": to_text(context.now())}
 
 
 def _ask_again(context: StepContext) -> Any:

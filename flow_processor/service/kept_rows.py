@@ -89,16 +89,11 @@ def kept_rows(
 
     rules = _Rules(is_closing, finally_steps, failed_items, stays)
     visits = [visit for visit in visits_of(ordered) if not is_closing(visit)]
-    restart: Visit | None
-    if from_step is not None and from_step in order and all(visit.name != from_step for visit in visits):
-        restart, begun = None, visits
-        _check_done(from_step, visits, before, order)
-    elif from_step is not None:
-        restart = _last_visit(visits, from_step)
-        begun = _done_before(restart, visits, before)
-    else:
+    if from_step is None:
         restart = _first_undone(visits, failed_items=failed_items)
         begun = visits if restart is None or before is not None else visits[: visits.index(restart) + 1]
+    else:
+        restart, begun = _from(from_step, visits, before, order)
     if known_steps is not None:
         begun = [visit for visit in begun if visit.name in known_steps]
     if from_step is not None:
@@ -112,6 +107,17 @@ def kept_rows(
         left=left,
         redone=[row.path for row in left if row.data.get("final")] if from_step is None else [],
     )
+
+
+def _from(
+    name: str, visits: list[Visit], before: Before | None, order: Sequence[str]
+) -> tuple[Visit | None, list[Visit]]:
+    """The visit at which the run goes on if it begins at step `name`, and those that it need not make again."""
+    if name in order and all(visit.name != name for visit in visits):
+        _check_done(name, visits, before, order)
+        return None, visits
+    restart = _last_visit(visits, name)
+    return restart, _done_before(restart, visits, before)
 
 
 def _cut_off(visits: Iterable[Visit], old: str, new: str) -> Iterator[str]:
