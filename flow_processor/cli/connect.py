@@ -24,20 +24,12 @@ if TYPE_CHECKING:
     from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
     from flow_processor.service.flow_edits import Expected
     from flow_processor.service.flow_stats import FlowStats
+    from flow_processor.service.flow_views import AddedFlow, FlowFileDetail, FlowFileView
     from flow_processor.service.queue_verbs import QueueVerbs
     from flow_processor.service.resumes import ResumeMode
     from flow_processor.service.retries import RetryWish
     from flow_processor.service.schedules import Schedules
-    from flow_processor.service.views import (
-        AddedFlow,
-        FlowFileDetail,
-        FlowFileView,
-        LockView,
-        LogPage,
-        RunDetail,
-        RunPage,
-        RunSummary,
-    )
+    from flow_processor.service.views import LockView, LogPage, RunDetail, RunPage, RunSummary
     from flow_processor.settings import Settings
 
 TURN_SECONDS = 0.3
@@ -196,17 +188,20 @@ def looking_ahead(settings: Settings) -> Iterator[Spooler]:
 @contextmanager
 def changing(settings: Settings) -> Iterator[Spooler]:
     """The daemon, or a service started here that has the data folder. Raises DataFolderInUse."""
-    with running(settings, wait=False, gave_up=lambda: False) as spooler:
+    # Results of runs that wait for their queue are no news to somebody who changes something else.
+    with running(settings, wait=False, gave_up=lambda: False, tells_unsent=False) as spooler:
         if spooler is not None:  # only who waits may give up
             yield spooler
 
 
 @contextmanager
-def running(settings: Settings, *, wait: bool, gave_up: Callable[[], bool]) -> Iterator[Spooler | None]:
+def running(
+    settings: Settings, *, wait: bool, gave_up: Callable[[], bool], tells_unsent: bool = True
+) -> Iterator[Spooler | None]:
     """The daemon, or a service started here that has the data folder for as long as the block lasts.
 
     While another `octospool run` has the folder this waits, until `gave_up()` is true (then None), or raises
-    DataFolderInUse at once if `wait` is False.
+    DataFolderInUse at once if `wait` is False. With `tells_unsent` it says at the end which queues took no results.
     """
     told = False
     spooler: Daemon | Service | None = None
@@ -223,7 +218,7 @@ def running(settings: Settings, *, wait: bool, gave_up: Callable[[], bool]) -> I
     try:
         yield spooler
     finally:
-        _leave(spooler)
+        _leave(spooler, tells_unsent=tells_unsent)
 
 
 def _started(settings: Settings) -> Service:
@@ -234,11 +229,11 @@ def _started(settings: Settings) -> Service:
     return service
 
 
-def _leave(spooler: Daemon | Service | None) -> None:
+def _leave(spooler: Daemon | Service | None, *, tells_unsent: bool = False) -> None:
     if isinstance(spooler, Daemon):
         spooler.close()
     elif spooler is not None:
         spooler.stop()
         logs.release()
-        for said in spooler.publisher.problems() if "publisher" in vars(spooler) else ():
+        for said in spooler.publisher.problems() if tells_unsent else ():
             say(f"{said} (kept for the next start)")

@@ -34,12 +34,11 @@ def put(flow: str, file: BinaryIO, replace: bool, dry: bool, data_path: Path | N
     Example:
       octospool flows put reports/daily.yml daily.yml --replace
     """
-    from flow_processor.cli.connect import running
+    from flow_processor.cli.connect import changing
 
     settings = existing_settings(data_path)
     content = file.read()
-    with running(settings, wait=False, gave_up=lambda: False) as spooler:
-        assert spooler is not None  # noqa: S101  only who waits may give up
+    with changing(settings) as spooler:
         expected = _expected(spooler, flow, replace=replace or dry)
         _tell(spooler.write_flow_file(flow, content, expected, by="cli", dry=dry), as_json=as_json)
 
@@ -92,11 +91,10 @@ def restore(flow: str, version: int, data_path: Path | None, as_json: bool) -> N
     Example:
       octospool flows restore report 3
     """
-    from flow_processor.cli.connect import running
+    from flow_processor.cli.connect import changing
 
     settings = existing_settings(data_path)
-    with running(settings, wait=False, gave_up=lambda: False) as spooler:
-        assert spooler is not None  # noqa: S101  only who waits may give up
+    with changing(settings) as spooler:
         expected = _expected(spooler, flow, replace=True)
         _tell(spooler.restore_flow_file(flow, version, expected, by="cli"), as_json=as_json)
 

@@ -9,7 +9,7 @@ import click
 
 from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
 from flow_processor.cli.output import duration, echo_json, moment, say, table
-from flow_processor.cli.queue_items import delete, failed, purge, retry
+from flow_processor.cli.queue_items import NO_DAEMON, delete, failed, purge, queue_argument, retry
 from flow_processor.cli.values import json_value
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ command.add_command(list_queues, "ls")
 
 
 @command.command("show")
-@click.argument("queue")
+@queue_argument
 @data_path_option
 @json_option
 def show(queue: str, data_path: Path | None, as_json: bool) -> None:
@@ -114,7 +114,7 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
 
 
 @command.command("put")
-@click.argument("queue")
+@queue_argument
 @click.argument("values", metavar="VALUE...", nargs=-1, required=True)
 @click.option("--each", is_flag=True, help="Each value is a list, and each element of it an item.")
 @click.option("--priority", type=click.IntRange(0, 9), default=0, help="9 comes first, 0 (the default) last.")
@@ -145,7 +145,8 @@ def put(
     from flow_processor.cli.daemon import Daemon
 
     settings = existing_settings(data_path)
-    found = [json_value(value, hint="VALUE") for value in values]
+    of = f" of {len(values)}" if len(values) > 1 else ""
+    found = [json_value(value, hint=f"VALUE {number}{of}") for number, value in enumerate(values, start=1)]
     if each:
         found = _elements(found)
     if not found:
@@ -164,7 +165,7 @@ def put(
 
 
 @command.command("pause")
-@click.argument("queue")
+@queue_argument
 @data_path_option
 def pause(queue: str, data_path: Path | None) -> None:
     """Let no more items of QUEUE begin, also after a restart. What is in work goes on; items are still taken.
@@ -180,7 +181,7 @@ def pause(queue: str, data_path: Path | None) -> None:
 
 
 @command.command("resume")
-@click.argument("queue")
+@queue_argument
 @data_path_option
 def resume(queue: str, data_path: Path | None) -> None:
     """Let the items of QUEUE begin again.
@@ -215,7 +216,7 @@ def _tell_when(made: ItemsPut, *, is_served: bool, others: list[str]) -> None:
     elif made.paused:
         say(f"the queue is paused: octospool queue resume {made.queue}")
     elif not is_served:
-        say("no daemon runs here: the items begin once there is one (octospool serve)")
+        say(NO_DAEMON)
 
 
 def _again(one: ListenerView, settings: Settings) -> str:

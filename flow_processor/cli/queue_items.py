@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PAGE = 500
+NO_DAEMON = "no daemon runs here: the items begin once there is one (octospool serve)"
+
+
+def _checked(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    from flow_processor.service.queue_verbs import check_queue_name
+
+    check_queue_name(value)
+    return value
+
+
+def queue_argument(command: _Command) -> _Command:
+    """`QUEUE`: a name that a queue can have. Raises InvalidRequest."""
+    return click.argument("queue", callback=_checked)(command)
 
 
 @click.command("failed")
-@click.argument("queue")
+@queue_argument
 @click.argument("item_id", metavar="[ITEM]", required=False)
 @click.option("--limit", type=click.IntRange(1, PAGE), default=50, help="How many to list.")
 @data_path_option
@@ -69,7 +82,7 @@ def _items_arguments(command: _Command) -> _Command:
     """QUEUE, and ITEMs of it or `--all`."""
     every = click.option("--all", "every", is_flag=True, help="All failed items of the queue.")
     items = click.argument("items", metavar="ITEM...", nargs=-1)
-    return click.argument("queue")(items(every(command)))
+    return queue_argument(items(every(command)))
 
 
 @click.command("retry")
@@ -83,11 +96,16 @@ def retry(queue: str, items: tuple[str, ...], every: bool, data_path: Path | Non
       octospool queue retry orders --all
     """
     from flow_processor.cli.connect import changing
+    from flow_processor.cli.daemon import Daemon
 
     with changing(existing_settings(data_path)) as spooler:
-        for item_id in _chosen(spooler.queues, queue, items, every=every):
+        is_served = isinstance(spooler, Daemon)
+        chosen = _chosen(spooler.queues, queue, items, every=every)
+        for item_id in chosen:
             spooler.queues.retry(queue, item_id, by="cli")
-            say(f"begun again: {item_id}")
+            say(f"{'begun' if is_served else 'in line'} again: {item_id}")
+    if chosen and not is_served:
+        say(NO_DAEMON)
 
 
 @click.command("delete")
@@ -109,7 +127,7 @@ def delete(queue: str, items: tuple[str, ...], every: bool, data_path: Path | No
 
 
 @click.command("purge")
-@click.argument("queue")
+@queue_argument
 @click.option(
     "--state",
     type=click.Choice([one.value for one in Purged]),

@@ -24,7 +24,11 @@ def json_value(text: str | None, *, hint: str) -> Any:
             text = raw.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise click.BadParameter(f"cannot read {source}: {error}", param_hint=hint) from error
-    return _json(text, source, advice="; quote it as your shell asks, or use @FILE", hint=hint)
+        return _json(text, source, hint=hint)
+    advice = "quote it as your shell asks, or use @FILE"
+    if text and text[0] not in '{["':
+        advice = f"a text is written '{json.dumps(text[:40], ensure_ascii=False)}', in both kinds of quotes"
+    return _json(text, source, advice=f"; {advice}", hint=hint)
 
 
 def _json(text: str, source: str, *, hint: str, advice: str = "") -> Any:

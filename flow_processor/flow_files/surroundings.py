@@ -18,6 +18,7 @@ from flow_processor.expressions import jinja
 from flow_processor.expressions.template_checks import syntax_problem
 from flow_processor.flow_files.step_lists import Loc, placed_steps
 from flow_processor.paths import inside, open_regular
+from flow_processor.spec.files import FILES_OF_A_FOLDER
 from flow_processor.spec.flow import FlowSpec
 
 _Found = tuple[Loc, str, str]
@@ -65,7 +66,13 @@ class Surroundings:
             )
 
     def _of_files(self, flow: FlowSpec) -> Iterator[_Found]:
-        loc, folder = ("on", "files", "path"), "" if flow.files is None else flow.files.folder
+        loc, files = ("on", "files", "path"), flow.files
+        if files is None:
+            return
+        folder = files.folder
+        if files.is_one_name and (self.data / files.path).is_dir():
+            why = f"'{files.path}' is a folder, which starts nothing; {FILES_OF_A_FOLDER.format(files.path)}"
+            yield loc, "invalid_value", why
         if folder.split("/")[0] == "spool":
             yield loc, "path_refused", "spool/ holds the items of queues; say 'on: {queue: NAME}'"
         elif folder:

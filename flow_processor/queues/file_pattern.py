@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flow_processor.errors import PathRefused
 from flow_processor.paths import components
-from flow_processor.spec.files import WILDCARDS
+from flow_processor.spec.files import FILES_OF_A_FOLDER, WILDCARDS
 
 TARGETS = ("done", "failed")
 """Folders that files are moved to: no wildcard stands for them, or each file would be taken again and again."""
@@ -80,6 +80,8 @@ class FilePattern:
                     if entry.is_dir(follow_symlinks=False):
                         if deeper := self._after(reached, name):
                             folders.append((f"{prefix}{name}", deeper))
+                        elif is_end and name == self._parts[-1].text:
+                            refuse(prefix + name, f"is a folder; {FILES_OF_A_FOLDER.format(prefix + name)}")
                     elif is_end and self._parts[-1].fits(name):
                         if seen := self._seen(entry, prefix + name, refuse):
                             yield seen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
 from flow_processor.queues.folder_queue import AT_ONCE, FolderQueue
 from flow_processor.queues.item import Counts, FailedItem, Item, Reason
-from flow_processor.spec.base import QUEUE_NAME_PATTERN
+from flow_processor.spec.base import queue_name_problem
 from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.store import Store
 
@@ -35,8 +34,6 @@ POLL_SECONDS = 0.02
 GATHER_SECONDS = 0.004
 """Pause after a turn in which there was something to do: the next one then finds several items, which share the syncs
 of their folders."""
-
-_IS_NAME = re.compile(QUEUE_NAME_PATTERN).fullmatch
 
 REFUSED_SECONDS = 1.0
 """Pause before a queue is worked on again whose folders cannot be read or written."""
@@ -154,7 +151,7 @@ class FolderBackend:
                 there = {
                     entry.name
                     for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and _IS_NAME(entry.name)
+                    if entry.is_dir(follow_symlinks=False) and queue_name_problem(entry.name) is None
                 }
         except FileNotFoundError:
             there = set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ from flow_processor.service.queue_views import (
     QueueView,
     ReasonView,
 )
-from flow_processor.spec.base import QUEUE_NAME_PATTERN
+from flow_processor.spec.base import queue_name_problem
 from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.store import Store
@@ -265,10 +264,8 @@ class QueueVerbs:
 
 def check_queue_name(queue: str) -> None:
     """Raises InvalidRequest where no queue can be called so."""
-    if not re.fullmatch(QUEUE_NAME_PATTERN, queue) or len(queue) > 100:
-        rule = "up to 100 of A-Z a-z 0-9 . _ -, a letter or digit first"
-        message = f"'{queue[:100]}' cannot be a queue's name: {rule}"
-        raise InvalidRequest(message, code="invalid_queue_name")
+    if (problem := queue_name_problem(queue)) is not None:
+        raise InvalidRequest(f"queue: {problem}", code="invalid_queue_name")
 
 
 def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts) -> ListenerView:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from flow_processor.documents.described import Described
 
@@ -56,6 +57,28 @@ def _relative(value: str) -> str:
 RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_relative)]
 """A path inside a folder that is named by the field's description; `/` separates on every system."""
 
-QUEUE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-QueueName = Annotated[str, Field(min_length=1, max_length=100, pattern=QUEUE_NAME_PATTERN)]
+_QUEUE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def queue_name_problem(name: str) -> str | None:
+    """Why no queue can be called so; None where one can."""
+    if re.fullmatch(_QUEUE_NAME, name):
+        return None
+    if not name:
+        return "the name of the queue is missing"
+    rule = "up to 100 of A-Z a-z 0-9 . _ -, a letter or digit first"
+    return f"{name[:100]!r} cannot be a queue's name: {rule}"
+
+
+def _queue_name(value: str) -> str:
+    if (problem := queue_name_problem(value)) is not None:
+        raise ValueError(problem)
+    return value
+
+
+QueueName = Annotated[
+    str,
+    AfterValidator(_queue_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100, "pattern": f"^{_QUEUE_NAME}$"}),
+]
 """What a queue is called: it is also a folder, and part of an address."""

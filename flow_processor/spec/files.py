@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from itertools import takewhile
 from typing import Annotated
@@ -16,6 +17,11 @@ from flow_processor.spec.queue import AttemptsSpec
 WILDCARDS = "*?["
 """Characters that make a name in a pattern stand for many."""
 
+FILES_OF_A_FOLDER = "its files are '{0}/*', those of its folders too '{0}/**'"
+
+_CLOSED = re.compile(r"\[!?\]?[^\]]*\]")
+"""One of several characters: `[ab]`."""
+
 
 class After(StrEnum):
     """What becomes of a file when its run has ended."""
@@ -27,7 +33,7 @@ class After(StrEnum):
 
 def _pattern(value: str) -> str:
     if value.endswith(("/", "\\")):
-        raise ValueError("names a folder; its files are 'FOLDER/*', those of its folders too 'FOLDER/**'")
+        raise ValueError(f"names a folder; {FILES_OF_A_FOLDER.format('FOLDER')}")
     try:
         parts = components(value, what="path")
     except PathRefused as error:
@@ -35,6 +41,8 @@ def _pattern(value: str) -> str:
     for part in parts:
         if "**" in part and part != "**":
             raise ValueError(f"'**' stands alone between slashes, not in a name like {part!r}")
+        if "[" in _CLOSED.sub("", part):
+            raise ValueError(f"'[' has no ']' in {part!r}; the character itself is '[[]'")
         if part.startswith(".") and not set(part) & set(WILDCARDS):
             raise ValueError(f"{part!r} is hidden: hidden files and folders start nothing")
     return "/".join([*parts, "*"] if parts[-1] == "**" else parts)
@@ -58,6 +66,11 @@ class FilesSpec(AttemptsSpec):
     """What becomes of the file when its run has ended. `keep`: it stays, and starts nothing again until it changes.
     `move`: it goes to `done/` beside it, or to `failed/` with a file that tells why. `delete`: it is deleted, or goes
     to `failed/`. Where several flows watch it: when all of their runs have ended."""
+
+    @property
+    def is_one_name(self) -> bool:
+        """Does it name one path, without wildcards?"""
+        return not set(self.path) & set(WILDCARDS)
 
     @property
     def folder(self) -> str:

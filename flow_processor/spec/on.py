@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, model_validator
 
-from flow_processor.spec.base import QueueName, Spec
+from flow_processor.spec.base import QueueName, Spec, queue_name_problem
 from flow_processor.spec.files import FilePath, FilesSpec
 from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.webhook import WebhookSpec
@@ -36,8 +36,23 @@ class OnSpec(Spec):
     ) = None
     """Files that come or change: the pattern of their paths, or more about it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            name = value if queue_name_problem(value) is None else "NAME"
+            raise ValueError(
+                f"must say what starts the flow: '{{queue: {name}}}', say, or '{{files: PATTERN}}'"
+            )
+        return value
+
     @model_validator(mode="after")
     def _any(self) -> OnSpec:
-        if all(getattr(self, key) is None for key in type(self).model_fields):
+        if self.model_fields_set and all(getattr(self, key) is None for key in self.model_fields_set):
+            said = " and ".join(sorted(self.model_fields_set))
+            raise ValueError(
+                f"{said}: has no value; say '{{queue: NAME}}', '{{files: PATTERN}}' or '{{webhook: …}}'"
+            )
+        if not self.model_fields_set:
             raise ValueError(f"give at least one of: {', '.join(type(self).model_fields)}")
         return self

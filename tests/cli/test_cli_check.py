@@ -274,6 +274,22 @@ def test_files_of_own_code_are_checked_by_name(octospool: Octospool, flow: Write
     assert "did you mean 'callers/good.py'?" in missing.stderr
 
 
+def test_a_pattern_of_files_that_names_a_folder_starts_nothing(
+    octospool: Octospool, flow: WriteFlow, folder: Path
+) -> None:
+    (folder / "input").mkdir()
+    (folder / "input" / "today.csv").write_text("1")
+    step = "steps: [{name: a, type: exit}]\n"
+    flow("a.yml", f"on: {{files: input}}\n{step}")
+    flow("b.yml", f"on: {{files: input/today.csv}}\n{step}")
+    result = octospool("check", "--short")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "flows/a.yml:1:13: on.files.path: 'input' is a folder, which starts nothing; its files are 'input/*', those "
+        "of its folders too 'input/**'\n",
+    )
+
+
 WEBHOOK = """on: {{webhook: {{name: {name}, secret: {secret}}}}}
 steps:
   - {{name: a, type: set_fact, set_fact: {{value: 1}}}}

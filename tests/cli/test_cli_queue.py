@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,26 @@ def test_with_a_daemon_failed_items_are_decided_on(daemon: Service, octospool: O
     assert "nothing has failed" in octospool("queue", "failed", "picky").stderr
 
 
+def test_without_a_daemon_a_failed_item_is_in_line_again(
+    folder: Path, flows: None, octospool: Octospool
+) -> None:
+    new = folder / "spool" / "picky" / "new"
+    new.mkdir(parents=True)
+    (new / "broken.json").write_text("{", encoding="utf-8")
+    os.utime(new / "broken.json", (1, 1))
+    service = Service(Settings.load({"DATA_PATH": str(folder)}))
+    service.start()
+    until(lambda: service.queues.one("picky").failed, "it was refused")
+    service.stop(0)
+    (refused,) = as_json(octospool("queue", "failed", "picky", "--json"))["items"]
+    again = octospool("queue", "retry", "picky", "--all")
+    assert again.stderr.splitlines() == [
+        f"in line again: {refused['id']}",
+        "no daemon runs here: the items begin once there is one (octospool serve)",
+    ]
+    assert shown(octospool, "picky")["depth"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
@@ -140,12 +161,19 @@ def test_with_a_daemon_failed_items_are_decided_on(daemon: Service, octospool: O
         (("retry", "orders"), "give either ITEMs or --all", ExitCode.USAGE),
         (("retry", "orders", "x", "--all"), "give either ITEMs or --all", ExitCode.USAGE),
         (("put", "orders"), "Missing argument", ExitCode.USAGE),
-        (("put", "orders", "hello"), "is not JSON", ExitCode.USAGE),
+        (("put", "orders", "hello"), """a text is written '"hello"'""", ExitCode.USAGE),
+        (("put", "orders", "1", "{2}", "3"), "VALUE 2 of 3 is not JSON", ExitCode.USAGE),
+        (("put", "orders", '{"a"'), "quote it as your shell asks", ExitCode.USAGE),
         (("put", "orders", "@missing.json"), "cannot read missing.json", ExitCode.USAGE),
         (("put", "orders", "1", "--each"), "must be a JSON list", ExitCode.USAGE),
         (("put", "orders", "1", "--priority", "10"), "0<=x<=9", ExitCode.USAGE),
         (("put", "or ders", "1"), "cannot be a queue's name", ExitCode.USAGE),
-        (("put", "../orders", "1"), "cannot be a queue's name", ExitCode.USAGE),
+        (("put", "../orders", "1"), "'../orders' cannot be a queue's name: up to 100 of", ExitCode.USAGE),
+        (("show", "../orders"), "cannot be a queue's name", ExitCode.USAGE),
+        (("failed", "a b"), "cannot be a queue's name", ExitCode.USAGE),
+        (("retry", "a b", "--all"), "cannot be a queue's name", ExitCode.USAGE),
+        (("pause", "a\n"), "cannot be a queue's name", ExitCode.USAGE),
+        (("purge", "", "--state", "done"), "the name of the queue is missing", ExitCode.USAGE),
         (("purge", "orders"), "Missing option '--state'", ExitCode.USAGE),
         (("purge", "orders", "--state", "all"), "'waiting', 'failed', 'done'", ExitCode.USAGE),
         (("purge", "orders", "--state", "waiting"), "Aborted", ExitCode.FAILED),

@@ -81,6 +81,13 @@ def test_what_is_named_and_cannot_be_taken_is_told(folder: Path) -> None:
     }
 
 
+def test_a_pattern_that_names_a_folder_is_told(folder: Path) -> None:
+    told: dict[str, str] = {}
+    assert list(FilePattern("input", folder).look(told.__setitem__)) == []
+    assert list(told) == ["input"]
+    assert "its files are 'input/*', those of its folders too 'input/**'" in told["input"]
+
+
 def test_a_name_that_no_step_can_use_is_told(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("1")
     (tmp_path / "line\nbreak.csv").write_text("1")

@@ -450,7 +450,7 @@ queues:
             "1:37: queues.orders.keep_done.days: must be more than 0 or one",
         ),
         ("{orders: 5}", "1:18: queues.orders: must be a mapping (key: value); found 5"),
-        ("{../orders: {}}", "1:21: queues.../orders: must be text that matches"),
+        ("{../orders: {}}", "1:21: queues.../orders: '../orders' cannot be a queue's name: up to 100 of"),
         ("[orders]", "1:9: queues: must be a mapping (key: value); found a list"),
     ],
 )
