@@ -8,7 +8,7 @@ from flow_processor.api.errors import error_answers
 from flow_processor.api.handlers import answer, handler, service
 from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission
-from flow_processor.service.views import OwnCodeView
+from flow_processor.service.code_views import OwnCodeView
 
 noun = Noun("code", "/api/code", "Your own Python, and what may be run on this machine at all.")
 

@@ -25,7 +25,8 @@ from flow_processor.api.permissions import Permission, caller, check_path
 from flow_processor.documents import dump_yaml
 from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
 from flow_processor.service.flow_edits import Expected
-from flow_processor.service.views import FlowFileDetail, FlowFileView, View
+from flow_processor.service.flow_views import FlowFileDetail, FlowFileView
+from flow_processor.service.views import View
 
 noun = Noun("flow_files", "/api/flows/files", "Read and write flow files.")
 

@@ -12,7 +12,8 @@ from flow_processor.api.handlers import Body, Parameters, answer, handler, servi
 from flow_processor.api.launching import LAUNCH_ANSWERS, LAUNCH_DESCRIPTION, FlowPath, LaunchBody, launched
 from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission, caller, check_path
-from flow_processor.service.views import AddedFlow, View
+from flow_processor.service.flow_views import AddedFlow
+from flow_processor.service.views import View
 
 noun = Noun("flows", "/api/flows", "Launch, schedule and list flows.")
 

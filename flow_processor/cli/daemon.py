@@ -25,18 +25,10 @@ from flow_processor.clock import to_text
 from flow_processor.run import RunFilter, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.service.flow_stats import FlowStats
+from flow_processor.service.flow_views import AddedFlow, FlowFileDetail, FlowFileView
 from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
-from flow_processor.service.views import (
-    AddedFlow,
-    FlowFileDetail,
-    FlowFileView,
-    LockView,
-    LogPage,
-    RunDetail,
-    RunPage,
-    RunSummary,
-)
+from flow_processor.service.views import LockView, LogPage, RunDetail, RunPage, RunSummary
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0

@@ -18,7 +18,7 @@ from flow_processor.errors import Problem
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
-    from flow_processor.service.views import AddedFlow, FlowFileView
+    from flow_processor.service.flow_views import AddedFlow, FlowFileView
     from flow_processor.settings import Settings
 
 

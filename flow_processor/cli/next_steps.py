@@ -11,7 +11,7 @@ from flow_processor.settings.variables import DEFAULT_TOKEN
 from flow_processor.version import VERSION
 
 if TYPE_CHECKING:
-    from flow_processor.service.views import FlowFileView
+    from flow_processor.service.flow_views import FlowFileView
     from flow_processor.settings import Settings
 
 

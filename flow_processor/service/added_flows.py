@@ -14,9 +14,9 @@ from flow_processor.run import RunStatus, Trigger
 from flow_processor.scheduling.flow_scheduler import AddedSchedule, FlowScheduler
 from flow_processor.scheduling.hand_over import ScheduledLaunch
 from flow_processor.service.cause import Cause
+from flow_processor.service.flow_views import AddedFlow
 from flow_processor.service.launcher import Launcher
 from flow_processor.service.live_runs import LiveRuns
-from flow_processor.service.views import AddedFlow
 from flow_processor.settings import AutostartEntry, Settings
 from flow_processor.spec.params import clean_params
 from flow_processor.spec.schedule import ScheduleSpec

@@ -13,6 +13,7 @@ from flow_processor.flow_files.parsing import LoadedFlow, text_of
 from flow_processor.graph import FORMS, draw_file
 from flow_processor.locks import HeldLock
 from flow_processor.service.flow_stats import FlowStats, flow_stats
+from flow_processor.service.flow_views import AddedFlow, FlowFileDetail, FlowFileView
 from flow_processor.service.health import (
     check_accepting,
     check_autostart,
@@ -29,7 +30,7 @@ from flow_processor.service.health import (
     looked_at,
 )
 from flow_processor.service.queue_parts import QueueParts
-from flow_processor.service.views import AddedFlow, FlowFileDetail, FlowFileView, LockView, Readiness
+from flow_processor.service.views import LockView, Readiness
 from flow_processor.spec.param_schema import params_schema
 from flow_processor.store.file_items import FILES
 from flow_processor.store.flow_edits import content_hash

@@ -12,7 +12,7 @@ from flow_processor.factory import step_types
 from flow_processor.flow_files import CodeUse, ExpressionCheck, FlowLibrary
 from flow_processor.own_code.library import CodeFile, CodeLibrary, Function, OwnCodeState
 from flow_processor.own_code.registration import Kind
-from flow_processor.service.views import CodeFileView, FunctionView, OwnCodeView, SwitchView
+from flow_processor.service.code_views import CodeFileView, FunctionView, OwnCodeView, SwitchView
 from flow_processor.settings import Settings
 from flow_processor.spec.step import StepSpec
 

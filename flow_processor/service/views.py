@@ -1,4 +1,7 @@
-"""What the service answers: the shapes that API, CLI and pages show, and OpenAPI describes."""
+"""What the service answers about runs, locks and itself: what API, CLI and pages show, and OpenAPI describes.
+
+Answers about flows, own code, schedules and queues stand in modules of their own (`*_views.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pydantic import ConfigDict, PlainSerializer
 from flow_processor.clock import to_text
 from flow_processor.documents.described import Described
 from flow_processor.journal import Event
-from flow_processor.own_code.registration import Kind
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.run_state import StepStatus
 from flow_processor.step import WaitKind
@@ -208,35 +210,6 @@ class LogPage(View):
     """True when the run has ended and nothing more will come."""
 
 
-class AddedFlow(View):
-    """A flow in the scheduler."""
-
-    flow_id: str
-    """The id to remove it by."""
-    path: str
-    """The flow file below the flows folder."""
-    origin: str
-    """`flow`: it was added by a call, with the schedule of its file. `autostart`: config.yml names it."""
-    cron: str | None
-    """The cron rule in force."""
-    every_seconds: float | None
-    """The interval in force, in seconds."""
-    timezone: str
-    """The zone in which cron is read."""
-    params: dict[str, Any] = {}
-    """What its runs are given for the flow's parameters; those left out have their defaults."""
-    next_run: Moment | None
-    """The next slot; null if there is none, or the flow file is invalid."""
-    last_run: Moment | None
-    """The last slot that was handled."""
-    last_run_id: str | None
-    """The run that the last started slot became."""
-    running: bool
-    """Is a run of this flow live now?"""
-    problem: str | None
-    """Why it does not run, or which last good version it runs on; null if all is well."""
-
-
 class LockView(View):
     """A lock that is held."""
 
@@ -248,45 +221,6 @@ class LockView(View):
     """Since when."""
     run_id: str
     """The run that holds it."""
-
-
-class FlowFileView(View):
-    """A flow file."""
-
-    path: str
-    """Path below the flows folder."""
-    valid: bool
-    """False: it cannot be launched (or the last good version is in force)."""
-    name: str | None
-    """The flow's title."""
-    description: str | None
-    """What the flow is for."""
-    cron: str | None
-    """Its own cron rule."""
-    every_seconds: float | None
-    """Its own interval, in seconds."""
-    problems: list[dict[str, Any]]
-    """Everything wrong with it: `{code, file, line, column, key, message, hint}`."""
-    last_good_in_force: bool
-    """True: the file is broken now, and runs use the version from before."""
-    webhook: str | None = None
-    """Name of the webhook that starts it: `POST /hooks/NAME`."""
-    queue: str | None = None
-    """The queue whose items start it."""
-    files: str | None = None
-    """Pattern of the files that start it, below the data folder."""
-
-
-class FlowFileDetail(FlowFileView):
-    """A flow file, and what a launch of it takes."""
-
-    params: dict[str, Any] | None
-    """JSON Schema (2020-12) of the `params` of a launch, of the version in force; null if there has never been a good
-    one."""
-    text: str | None = None
-    """What the file says; null where it cannot be read."""
-    etag: str | None = None
-    """What tells this text from others: send it as `If-Match` with a change of it."""
 
 
 class Check(View):
@@ -308,59 +242,3 @@ class Readiness(View):
     """True when every check is ok (but those that are only told)."""
     checks: list[Check]
     """What was looked at."""
-
-
-class FunctionView(View):
-    """A function of own code, as flows can use it."""
-
-    kind: Kind
-    """`caller`: for the python step; `step`: a step type; `filter`: a template filter."""
-    name: str
-    """What flows call it."""
-    file: str
-    """Where it stands, below the data folder: `callers/mail.py`."""
-    description: str | None
-    """Its docstring."""
-    arguments: dict[str, Any]
-    """JSON Schema of its arguments, or of the step type's options; empty for a filter."""
-    secrets: list[str]
-    """Parameters that take a secret."""
-
-
-class CodeFileView(View):
-    """One file of own code."""
-
-    file: str
-    """Below the data folder: `callers/mail.py`."""
-    valid: bool
-    """True: what it registers can be used."""
-    functions: list[str]
-    """Names of what it registers."""
-    problem: str | None
-    """Why nothing of it can be used."""
-    line: int | None
-    """The line of the file that is to blame, from 1, where there is one."""
-    traceback: str | None
-    """What Python said, in several lines."""
-
-
-class SwitchView(View):
-    """Something that config.yml can switch off."""
-
-    enabled: bool
-    """False: flows that use it are refused."""
-
-
-class OwnCodeView(View):
-    """Own code, and what may be run on this machine at all."""
-
-    own_code: SwitchView
-    """The python step, and step types and template filters of one's own."""
-    shell: SwitchView
-    """The shell step."""
-    docker: SwitchView
-    """The docker step."""
-    functions: list[FunctionView]
-    """What flows can use."""
-    files: list[CodeFileView]
-    """Every file, good or broken."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flow_processor.cli.next_steps import lines
-from flow_processor.service.views import FlowFileView
+from flow_processor.service.flow_views import FlowFileView
 from flow_processor.settings import Settings
 
 URL = "http://127.0.0.1:5000"
