@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import requests
-from requests.adapters import HTTPAdapter
-
 from flow_processor import errors
 from flow_processor.cli.daemon_files import FlowFileCalls
+from flow_processor.cli.daemon_link import DaemonLink
 from flow_processor.cli.daemon_queues import QueueCalls
 from flow_processor.cli.daemon_schedules import ScheduleCalls
 from flow_processor.clock import to_text
@@ -30,44 +26,38 @@ from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import LockView, LogPage, RunDetail, RunPage, RunSummary
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 30.0
-"""How long the daemon may think before its answer begins; a call that waits adds its waiting time."""
-
 
 class Daemon(FlowFileCalls):
     """Speaks to one daemon. Raises the errors that the service would raise, rebuilt from the answer."""
 
     def __init__(self, url: str, token: str, *, certificate: Path | None = None):
-        self.url = url.rstrip("/")
-        self._session = requests.Session()
-        # The daemon is on this machine: no proxy stands between, and ~/.netrc must not replace the token.
-        self._session.trust_env = False
-        self._session.headers["Authorization"] = f"Bearer {token}"
-        if certificate is not None:
-            self._session.mount("https://", _PinnedCertificate(certificate))
-            self._session.verify = False
+        super().__init__(DaemonLink(url, token, certificate=certificate))
+
+    @property
+    def url(self) -> str:
+        """Where the daemon is."""
+        return self._link.url
 
     @property
     def schedules(self) -> ScheduleCalls:
         """The verbs of schedules."""
-        return ScheduleCalls(self._call)
+        return ScheduleCalls(self._link)
 
     @property
     def queues(self) -> QueueCalls:
         """The verbs of queues."""
-        return QueueCalls(self._call)
+        return QueueCalls(self._link)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._link.close()
 
     def wait_until_up(self, seconds: float) -> None:
         """Return when the daemon answers (it may be starting); Unavailable if it does not in `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                self._call("GET", "/healthz")
+                self._link.call("GET", "/healthz")
                 return
             except errors.Unavailable:
                 if time.monotonic() >= deadline:
@@ -90,12 +80,12 @@ class Daemon(FlowFileCalls):
             body["params"] = params
         if until is not None:
             body["until"] = until
-        return RunSummary.model_validate(self._call("POST", "/api/flows/launch", json=body))
+        return RunSummary.model_validate(self._link.call("POST", "/api/flows/launch", json=body))
 
     def wait_for_run(self, run_id: str, seconds: float) -> RunDetail:
         """The run when it has ended, or as it is after `seconds`."""
         query = {"wait": seconds}
-        answer = self._call("GET", f"/api/runs/{quote(run_id)}", query=query, extra_seconds=seconds)
+        answer = self._link.call("GET", f"/api/runs/{quote(run_id)}", query=query, extra_seconds=seconds)
         return RunDetail.model_validate(answer)
 
     def run(
@@ -116,7 +106,7 @@ class Daemon(FlowFileCalls):
             "step_status": [one.value for one in step_status],
             "results": "true" if results else "false",
         }
-        answer = self._call("GET", f"/api/runs/{quote(run_id, safe='')}", query=query)
+        answer = self._link.call("GET", f"/api/runs/{quote(run_id, safe='')}", query=query)
         return RunDetail.model_validate(answer)
 
     def runs(self, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
@@ -125,18 +115,18 @@ class Daemon(FlowFileCalls):
         oldest_first = given.pop("oldest_first")
         query = {name: _query_value(value) for name, value in given.items()}
         query |= {"order": "oldest" if oldest_first else "newest", "limit": limit, "cursor": cursor}
-        return RunPage.model_validate(self._call("GET", "/api/runs", query=query))
+        return RunPage.model_validate(self._link.call("GET", "/api/runs", query=query))
 
     def run_logs(self, run_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0) -> LogPage:
         """Lines of the run's log after a cursor; waits until there are some or the run has ended."""
         query = {"after": after, "limit": limit, "wait": wait_seconds}
         path = f"/api/runs/{quote(run_id, safe='')}/logs"
-        return LogPage.model_validate(self._call("GET", path, query=query, extra_seconds=wait_seconds))
+        return LogPage.model_validate(self._link.call("GET", path, query=query, extra_seconds=wait_seconds))
 
     def cancel_run(self, run_id: str, *, by: str = "cli") -> RunSummary:
         """Ask for the run's end."""
         path = f"/api/runs/{quote(run_id, safe='')}/cancel"
-        return RunSummary.model_validate(self._call("POST", path, query={"by": by}))
+        return RunSummary.model_validate(self._link.call("POST", path, query={"by": by}))
 
     def signal_run(self, run_id: str, name: str, *, data: Any = None, by: str) -> RunSummary:
         """Send a signal or an answer."""
@@ -182,27 +172,29 @@ class Daemon(FlowFileCalls):
 
     def _post_to_run(self, run_id: str, verb: str, body: dict[str, Any]) -> RunSummary:
         path = f"/api/runs/{quote(run_id, safe='')}/{verb}"
-        return RunSummary.model_validate(self._call("POST", path, json=body))
+        return RunSummary.model_validate(self._link.call("POST", path, json=body))
 
     def locks(self) -> list[LockView]:
         """The locks that are held."""
-        return [LockView.model_validate(lock) for lock in self._call("GET", "/api/locks")["locks"]]
+        return [LockView.model_validate(lock) for lock in self._link.call("GET", "/api/locks")["locks"]]
 
     def remove_lock(self, name: str) -> LockView:
         """Remove one lock; its run goes on."""
-        return LockView.model_validate(self._call("DELETE", f"/api/locks/{quote(name, safe='')}"))
+        return LockView.model_validate(self._link.call("DELETE", f"/api/locks/{quote(name, safe='')}"))
 
     def remove_locks(self) -> list[LockView]:
         """Remove all locks; their runs go on."""
-        return [LockView.model_validate(lock) for lock in self._call("DELETE", "/api/locks")["locks"]]
+        return [LockView.model_validate(lock) for lock in self._link.call("DELETE", "/api/locks")["locks"]]
 
     def flow_files(self) -> list[FlowFileView]:
         """Every flow file, valid or not."""
-        return [FlowFileView.model_validate(file) for file in self._call("GET", "/api/flows/files")["files"]]
+        return [
+            FlowFileView.model_validate(file) for file in self._link.call("GET", "/api/flows/files")["files"]
+        ]
 
     def flow_file(self, path: str) -> FlowFileDetail:
         """One flow file, and what a launch of it takes."""
-        return FlowFileDetail.model_validate(self._call("GET", f"/api/flows/files/{quote(path)}"))
+        return FlowFileDetail.model_validate(self._link.call("GET", f"/api/flows/files/{quote(path)}"))
 
     def flow_stats(
         self, path: str, *, since: datetime | None = None, until: datetime | None = None
@@ -210,48 +202,12 @@ class Daemon(FlowFileCalls):
         """How a flow has been doing."""
         query = {"since": _query_value(since), "until": _query_value(until)}
         return FlowStats.model_validate(
-            self._call("GET", f"/api/flows/files/{quote(path)}/stats", query=query)
+            self._link.call("GET", f"/api/flows/files/{quote(path)}/stats", query=query)
         )
 
     def added_flows(self) -> list[AddedFlow]:
         """The flows in the scheduler."""
-        return [AddedFlow.model_validate(flow) for flow in self._call("GET", "/api/flows")["flows"]]
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: dict[str, Any] | None = None,
-        extra_seconds: float = 0.0,
-    ) -> Any:
-        try:
-            response = self._session.request(
-                method,
-                self.url + path,
-                json=json,
-                data=data,
-                headers=headers,
-                params=query,
-                timeout=(CONNECT_SECONDS, READ_SECONDS + extra_seconds),
-                allow_redirects=False,
-            )
-            body = response.json()
-        except requests.JSONDecodeError as error:
-            raise errors.Unavailable(
-                f"no Octospool daemon answers at {self.url}, but something that speaks no JSON",
-                code="daemon_unreachable",
-            ) from error
-        except requests.RequestException as error:
-            raise errors.Unavailable(
-                f"the daemon at {self.url} does not answer: {_cause(error)}", code="daemon_unreachable"
-            ) from error
-        if response.ok:
-            return body
-        raise _error(response.status_code, body)
+        return [AddedFlow.model_validate(flow) for flow in self._link.call("GET", "/api/flows")["flows"]]
 
 
 def _query_value(value: Any) -> Any:
@@ -261,60 +217,3 @@ def _query_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return json.dumps(dict(value)) if value else None
     return [str(one) for one in value] if isinstance(value, tuple) else value
-
-
-class _PinnedCertificate(HTTPAdapter):
-    """Accepts exactly the certificate that the settings name, whatever host name it was made for.
-
-    The daemon's own certificate lies at hand, which is a better proof than any authority's.
-    """
-
-    def __init__(self, certificate: Path):
-        der = ssl.PEM_cert_to_DER_cert(_first_certificate(certificate.read_text(encoding="ascii")))
-        self._fingerprint = hashlib.sha256(der).hexdigest()
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, assert_hostname=False, **kwargs)
-
-
-def _first_certificate(pem: str) -> str:
-    """The daemon's own certificate stands first in its file; those of authorities follow."""
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    return begin + pem.split(begin, 1)[1].split(end, 1)[0] + end
-
-
-def _cause(error: requests.RequestException) -> str:
-    reason: Any = error.args[0] if error.args else error
-    return str(getattr(reason, "reason", reason)).rsplit(": ", 1)[-1]
-
-
-_BY_STATUS: dict[int, type[errors.OctospoolError]] = {
-    400: errors.InvalidRequest,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    412: errors.FlowChanged,
-    413: errors.InvalidRequest,
-    428: errors.PreconditionRequired,
-    429: errors.QueueFull,
-    503: errors.Unavailable,
-    507: errors.DiskFull,
-}
-
-
-def _error(status: int, body: Any) -> errors.OctospoolError:
-    """The error of the service, as far as its answer tells."""
-    details = dict(body) if isinstance(body, dict) else {}
-    message = str(details.pop("error", f"HTTP {status}"))
-    code = str(details.pop("code", "error"))
-    if status == requests.codes.unauthorized:
-        message = (
-            "the running daemon refuses the token. Give this command the same API_TOKEN as the daemon: "
-            "in the environment, or as 'api_token' in config.yml"
-        )
-        return errors.Unauthorized(message, code=code)
-    if status == requests.codes.unprocessable_entity and details.get("problems"):
-        return errors.SpecError([errors.Problem(**problem) for problem in details["problems"]], code=code)
-    kind = errors.FlowRunning if code == errors.FlowRunning.code else _BY_STATUS.get(status)
-    return (kind or errors.OctospoolError)(message, code=code, details=details)

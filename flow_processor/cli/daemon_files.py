@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
+from flow_processor.cli.daemon_link import DaemonLink
 from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
 from flow_processor.service.flow_edits import Expected
 
 
-class FlowFileCalls(ABC):
-    """Part of `Daemon`, which makes the calls."""
+class FlowFileCalls:
+    """Part of `Daemon`."""
 
-    @abstractmethod
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: dict[str, Any] | None = None,
-        extra_seconds: float = 0.0,
-    ) -> Any:
-        """Make a call; its answer."""
+    def __init__(self, link: DaemonLink):
+        self._link = link
 
     def write_flow_file(
         self,
@@ -40,7 +27,7 @@ class FlowFileCalls(ABC):
         """Write a flow file if it is right."""
         headers = {"Content-Type": "application/yaml", **_headers(expected)}
         query = {"dry": "true"} if dry else None
-        answer = self._call("PUT", _address(path), data=content, headers=headers, query=query)
+        answer = self._link.call("PUT", _address(path), data=content, headers=headers, query=query)
         return FlowFileEdited.model_validate(answer)
 
     def restore_flow_file(
@@ -48,15 +35,17 @@ class FlowFileCalls(ABC):
     ) -> FlowFileEdited:
         """Write an earlier version again."""
         address = f"{_address(path)}/versions/{version}/restore"
-        return FlowFileEdited.model_validate(self._call("POST", address, headers=_headers(expected)))
+        return FlowFileEdited.model_validate(self._link.call("POST", address, headers=_headers(expected)))
 
     def flow_versions(self, path: str) -> FlowVersions:
         """The kept versions of a flow file, newest first."""
-        return FlowVersions.model_validate(self._call("GET", f"{_address(path)}/versions"))
+        return FlowVersions.model_validate(self._link.call("GET", f"{_address(path)}/versions"))
 
     def flow_version(self, path: str, version: int) -> FlowVersionDetail:
         """One of them, with its text."""
-        return FlowVersionDetail.model_validate(self._call("GET", f"{_address(path)}/versions/{version}"))
+        return FlowVersionDetail.model_validate(
+            self._link.call("GET", f"{_address(path)}/versions/{version}")
+        )
 
 
 def _address(path: str) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from flow_processor.cli.daemon_link import DaemonLink
 from flow_processor.service.schedule_views import ScheduleDetail, SchedulePage, SchedulePreview
 
 
 class ScheduleCalls:
     """`Daemon.schedules`."""
 
-    def __init__(self, call: Callable[..., Any]):
-        """`call` is Daemon's: method and address, with `json` and `query`."""
-        self._call = call
+    def __init__(self, link: DaemonLink):
+        self._link = link
 
     def page(self, *, flow: str | None = None, limit: int = 100, cursor: str | None = None) -> SchedulePage:
         """A page of the schedules of all flows, or of one."""
         query = {"flow": flow, "limit": limit, "cursor": cursor}
-        return SchedulePage.model_validate(self._call("GET", "/api/schedules", query=query))
+        return SchedulePage.model_validate(self._link.call("GET", "/api/schedules", query=query))
 
     def one(self, schedule_id: str, *, number: int = 10) -> ScheduleDetail:
         """One schedule with its next `number` slots."""
@@ -30,7 +30,7 @@ class ScheduleCalls:
     ) -> SchedulePreview:
         """When a rule would start a flow if it began now."""
         body = {**keys, "flow": flow}
-        answer = self._call("POST", "/api/schedules/preview", json=body, query={"next": number})
+        answer = self._link.call("POST", "/api/schedules/preview", json=body, query={"next": number})
         return SchedulePreview.model_validate(answer)
 
     def add(
@@ -61,10 +61,10 @@ class ScheduleCalls:
 
     def remove(self, schedule_id: str) -> None:
         """Take it out."""
-        self._call("DELETE", _address(schedule_id))
+        self._link.call("DELETE", _address(schedule_id))
 
     def _detail(self, method: str, address: str, **options: Any) -> ScheduleDetail:
-        return ScheduleDetail.model_validate(self._call(method, address, **options))
+        return ScheduleDetail.model_validate(self._link.call(method, address, **options))
 
 
 def _address(schedule_id: str) -> str:
