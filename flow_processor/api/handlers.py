@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import pydantic_core
 from flask import Response, current_app, request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from flow_processor.api.errors import InvalidJson
 from flow_processor.documents.described import Described
+from flow_processor.documents.wording import wording
 from flow_processor.errors import InvalidRequest, Problem
 
 if TYPE_CHECKING:
@@ -44,14 +46,6 @@ class Parameters(Described):
     """Base of query and path parameters: texts that are read as what the field says, no unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-_KINDS = {
-    "int_parsing": "must be a whole number",
-    "float_parsing": "must be a number",
-    "bool_parsing": "must be true or false",
-}
-"""What is said of parameters that cannot be read as what they are."""
 
 
 def service() -> Service:
@@ -132,7 +126,7 @@ def _validate(part: str, model: type[BaseModel], value: Any, problems: list[Prob
         return None
 
 
-def _problem(part: str, model: type[BaseModel], entry: Mapping[str, Any]) -> Problem:
+def _problem(part: str, model: type[BaseModel], entry: ErrorDetails) -> Problem:
     """One of pydantic's findings, said the way problems of files are said; `part` stands for the file."""
     place = entry["loc"]
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
@@ -143,10 +137,9 @@ def _problem(part: str, model: type[BaseModel], entry: Mapping[str, Any]) -> Pro
     if not place:
         hint = "its keys: " + ", ".join(_names_of(model))
         return Problem("invalid_value", part, None, None, "", "must be a JSON object", hint)
-    said = _KINDS.get(entry["type"]) or entry["msg"].removeprefix("Value error, ").replace(
-        "Input should be", "must be"
-    )
-    return Problem("invalid_value", part, None, None, key, f"{said}, found {_short(entry['input'])}")
+    said = wording(entry)
+    shown = f", found {_short(entry['input'])}" if said.shows_value or entry["type"] == "value_error" else ""
+    return Problem("invalid_value", part, None, None, key, said.sentence + shown)
 
 
 def _names_of(model: type[BaseModel]) -> tuple[str, ...]:

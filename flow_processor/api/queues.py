@@ -10,9 +10,10 @@ from pydantic import Field
 
 from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, error_answers
-from flow_processor.api.handlers import Body, Parameters, answer, handler, service
+from flow_processor.api.handlers import Body, OptionalBody, Parameters, answer, handler, service
 from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission, caller
+from flow_processor.api.run_queries import By
 from flow_processor.errors import Forbidden, InvalidRequest
 from flow_processor.queues.backend import Purged
 from flow_processor.service.queue_verbs import check_queue_name
@@ -76,6 +77,13 @@ class PurgeQuery(Parameters):
     state: Purged
     """`waiting`: those that no flow has yet. `failed`: those that were given up. `done`: those that are kept to be
     looked at. There is no default, and no word for all of them."""
+
+
+class WhoBody(OptionalBody):
+    """Who does it."""
+
+    by: By = "api"
+    """Who says so, for the log, and for whoever looks at a paused queue."""
 
 
 class ItemsBody(Body):
@@ -179,13 +187,13 @@ def failed_item(path: ItemPath) -> Response:
 @noun.post(
     "/<name>/failed/<item_id>/retry",
     needs=Permission.RUN,
-    responses={202: ItemDone, **error_answers(*_ITEM_ERRORS, errors.ItemInWork)},
+    responses={202: ItemDone, **error_answers(InvalidJson, *_ITEM_ERRORS, errors.ItemInWork)},
 )
 @handler
-def retry(path: ItemPath) -> Response:
+def retry(path: ItemPath, body: WhoBody) -> Response:
     """Begin again with a failed item, for the flows that have given it up; all attempts are before it again."""
     _check_listeners(path)
-    return answer(service().queues.retry(path.name, path.item_id, by=caller().by("api")), 202)
+    return answer(service().queues.retry(path.name, path.item_id, by=caller().by(body.by)), 202)
 
 
 @noun.delete(
@@ -213,24 +221,24 @@ def purge(path: QueuePath, query: PurgeQuery) -> Response:
 
 _PAUSE_ANSWERS: dict[int, Any] = {
     200: QueueDetail,
-    **error_answers(errors.QueueNotFound, errors.StoreUnavailable, errors.DiskFull),
+    **error_answers(InvalidJson, errors.QueueNotFound, errors.StoreUnavailable, errors.DiskFull),
 }
 
 
 @noun.post("/<name>/pause", needs=Permission.RUN, responses=_PAUSE_ANSWERS)
 @handler
-def pause(path: QueuePath) -> Response:
+def pause(path: QueuePath, body: WhoBody) -> Response:
     """Let no more items of a queue begin, also after a restart. What is in work goes on; items are still taken."""
     _check_listeners(path)
-    return answer(service().queues.set_paused(path.name, True, by=caller().by("api")))
+    return answer(service().queues.set_paused(path.name, True, by=caller().by(body.by)))
 
 
 @noun.post("/<name>/resume", needs=Permission.RUN, responses=_PAUSE_ANSWERS)
 @handler
-def resume(path: QueuePath) -> Response:
+def resume(path: QueuePath, body: WhoBody) -> Response:
     """Let the items of a queue begin again."""
     _check_listeners(path)
-    return answer(service().queues.set_paused(path.name, False, by=caller().by("api")))
+    return answer(service().queues.set_paused(path.name, False, by=caller().by(body.by)))
 
 
 def _check_listeners(path: QueuePath) -> None:

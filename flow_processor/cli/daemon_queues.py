@@ -51,11 +51,13 @@ class QueueCalls:
         return FailedItemDetail.model_validate(self._link.call("GET", _item(queue, item_id)))
 
     def retry(self, queue: str, item_id: str, *, by: str = "cli") -> ItemDone:
-        """Begin again with a failed item; the daemon tells who by the token, here and below."""
-        return ItemDone.model_validate(self._link.call("POST", f"{_item(queue, item_id)}/retry"))
+        """Begin again with a failed item."""
+        return ItemDone.model_validate(
+            self._link.call("POST", f"{_item(queue, item_id)}/retry", json={"by": by})
+        )
 
     def delete(self, queue: str, item_id: str, *, by: str = "cli") -> ItemDone:
-        """Delete a failed item."""
+        """Delete a failed item; the daemon tells who by the token, here and below."""
         return ItemDone.model_validate(self._link.call("DELETE", _item(queue, item_id)))
 
     def purge(self, queue: str, what: Purged, *, by: str = "cli") -> ItemsPurged:
@@ -65,8 +67,8 @@ class QueueCalls:
 
     def set_paused(self, queue: str, paused: bool, *, by: str = "cli") -> QueueDetail:
         """Pause a queue or let it go on."""
-        verb = "pause" if paused else "resume"
-        return QueueDetail.model_validate(self._link.call("POST", f"{_address(queue)}/{verb}"))
+        address = f"{_address(queue)}/{'pause' if paused else 'resume'}"
+        return QueueDetail.model_validate(self._link.call("POST", address, json={"by": by}))
 
 
 def _address(queue: str) -> str:

@@ -87,7 +87,8 @@ def wording(error: ErrorDetails) -> Wording:
     base = re.sub(r"_(type|parsing|parsing_size|from_float|number|subclass_of)$", "", kind)
     if base in _TYPES:
         return _must_be(_TYPES[base], _type_hint(base, error["input"]))
-    return Wording(error["msg"][:1].lower() + error["msg"][1:], "something else")
+    sentence = error["msg"].replace("Input should be", "must be")
+    return Wording(sentence[:1].lower() + sentence[1:], "something else")
 
 
 def found(value: Any) -> str:

@@ -13,7 +13,7 @@ from flow_processor.documents import NotJson, to_json_value
 from flow_processor.errors import InvalidRequest, QueueNotFound
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.queues.backend import Backend, Purged
-from flow_processor.queues.item import PRIORITIES, FailedItem, Item, new_item_id
+from flow_processor.queues.item import ITEM_ID, PRIORITIES, FailedItem, Item, new_item_id
 from flow_processor.service.put_keys import id_of_key, standing_for
 from flow_processor.service.queue_views import (
     FailedItemDetail,
@@ -42,6 +42,8 @@ STUCK_SECONDS = 300.0
 """Items that wait so long, although flows listen and none of them is at work, are told by readiness."""
 RATE_SECONDS = 60.0
 """Over how long a queue's speed is taken."""
+_CURSOR = "after:"
+"""Begins every cursor: ids of items may be anything."""
 
 Listening = Mapping[str, LoadedFlow]
 """The flows in force that something else than a schedule starts, by path."""
@@ -139,14 +141,15 @@ class QueueVerbs:
         )
 
     def failed(self, queue: str, *, limit: int = 100, cursor: str | None = None) -> FailedItems:
-        """A page of the failed items of a queue. Raises QueueNotFound."""
+        """A page of the failed items of a queue. Raises QueueNotFound, InvalidRequest for a cursor that is none."""
         self._known(queue)
-        found = self._backend.failed(queue, limit=limit + 1, after=cursor)
+        after = None if cursor is None else _behind(cursor)
+        found = self._backend.failed(queue, limit=limit + 1, after=after)
         shown = found[:limit]
         more = len(found) > limit
         return FailedItems(
             items=[FailedItemView(**_failed(item)) for item in shown],
-            next_cursor=shown[-1].id if more else None,
+            next_cursor=f"{_CURSOR}{shown[-1].id}" if more else None,
         )
 
     def failed_item(self, queue: str, item_id: str) -> FailedItemDetail:
@@ -266,6 +269,14 @@ def check_queue_name(queue: str) -> None:
     """Raises InvalidRequest where no queue can be called so."""
     if (problem := queue_name_problem(queue)) is not None:
         raise InvalidRequest(f"queue: {problem}", code="invalid_queue_name")
+
+
+def _behind(cursor: str) -> str:
+    """The id behind which a page begins. Raises InvalidRequest."""
+    item_id = cursor.removeprefix(_CURSOR)
+    if item_id == cursor or not ITEM_ID.fullmatch(item_id):
+        raise InvalidRequest(f"no page gave this cursor: {cursor[:100]!r}; begin without one")
+    return item_id
 
 
 def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts) -> ListenerView:

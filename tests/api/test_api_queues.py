@@ -405,18 +405,19 @@ def test_many_callers_at_once_lose_nothing(api: Api) -> None:
     [
         ({}, "give either 'item'"),
         ({"item": 1, "items": [2]}, "give either 'item'"),
-        ({"items": []}, "items"),
-        ({"items": {"a": 1}}, "items"),
+        ({"items": []}, "items: must not be empty"),
+        ({"items": {"a": 1}}, "items: must be a list, found"),
+        ({"items": [1] * 10_001}, "items: must be at most 10000 entries long"),
         ({"itme": 1}, "did you mean 'item'?"),
-        ({"item": 1, "priority": 10}, "priority"),
-        ({"item": 1, "priority": "5"}, "priority"),
+        ({"item": 1, "priority": 10}, "priority: must be at most 9, found 10"),
+        ({"item": 1, "priority": "5"}, 'priority: must be a whole number, found "5"'),
         ([1, 2], "body"),
     ],
 )
 def test_a_wrong_body_is_refused(api: Api, body: Any, said: str) -> None:
     answer = api.post("/api/queues/orders", json=body)
     assert (answer.status_code, answer.json["code"]) == (400, "invalid_request")
-    assert said in answer.text
+    assert said in answer.json["error"]
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a b", "a" * 101, "-x", "ä", "a%2Fb", "a%0Ab"])
@@ -449,6 +450,25 @@ def test_a_queue_that_is_not_there_is_a_404_with_a_near_name(api: Api, method: s
 @pytest.mark.parametrize("query", ["", "?state=all", "?state=", "?all=true"])
 def test_a_purge_says_what_is_to_go(api: Api, query: str) -> None:
     assert api.delete(f"/api/queues/orders/items{query}").status_code == 400
+
+
+def test_a_cursor_that_no_page_gave_is_refused(api: Api) -> None:
+    for cursor in ("zz", "", "x" * 300):
+        answer = api.get(f"/api/queues/orders/failed?cursor={cursor}")
+        assert (answer.status_code, answer.json["code"]) == (400, "invalid_request"), cursor
+        assert "no page gave this cursor" in answer.json["error"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_who_pauses_may_say_who_it_is_and_nothing_unknown_is_passed_over(api: Api, verb: str) -> None:
+    answer = api.post(f"/api/queues/also/{verb}", json={"bx": "night shift"})
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_request")
+    assert "bx: is not known here (known: by)" in answer.json["error"]
+    put(api, "also", 1)
+    said = api.post(f"/api/queues/also/{verb}", json={"by": "night shift"}).json
+    assert (said["paused"], said["paused_by"]) == (
+        (True, "night shift") if verb == "pause" else (False, None)
+    )
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 201])

@@ -98,11 +98,11 @@ def test_nobody_listens_to_a_name_with_a_slip(folder: Path, flows: None, octospo
 
 
 def test_with_a_daemon_items_start_runs_and_queues_are_paused(daemon: Service, octospool: Octospool) -> None:
-    assert "by api" in octospool("queue", "pause", "orders").stderr
+    assert "by cli" in octospool("queue", "pause", "orders").stderr
     put = octospool("queue", "put", "orders", '{"id": 7}')
     assert "the queue is paused: octospool queue resume orders" in put.stderr
     item = put.stdout.strip()
-    assert "paused by api" in octospool("queue").stdout
+    assert "paused by cli" in octospool("queue").stdout
     assert "queue orders goes on" in octospool("queue", "resume", "orders").stderr
     wanted = ("runs", "list", "--item", item, "--status", "succeeded", "--json")
     (run,) = until(lambda: as_json(octospool(*wanted))["runs"], "its run has ended")
