@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 from collections.abc import Mapping
@@ -76,10 +75,13 @@ class Trigger(StrEnum):
 RUN_ID_PATTERN = re.compile(r"\d{8}T\d{9}-[a-z2-7]{8}")
 
 
+_ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
 def new_run_id(now: datetime) -> str:
     """A run id that people can read and that sorts by time: `20261121T074006123-k7x2mtqa` (UTC, ms)."""
     stamp = now.strftime("%Y%m%dT%H%M%S") + f"{now.microsecond // 1000:03d}"
-    return f"{stamp}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"
+    return f"{stamp}-{''.join(_ID_LETTERS[byte & 31] for byte in secrets.token_bytes(8))}"
 
 
 ParamValue = str | int | float | bool | None

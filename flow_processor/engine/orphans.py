@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 
-from flow_processor.process_tree import has_children, kill_descendants
+from flow_processor.process_tree import kill_descendants
 
 _PR_SET_CHILD_SUBREAPER = 36
 """From linux/prctl.h."""
@@ -24,8 +24,17 @@ def adopt_orphans() -> None:
 
 def end_orphans() -> None:
     """End what the steps of a run have left behind. Only between runs."""
-    if sys.platform == "linux" and has_children(os.getpid()):
+    if sys.platform == "linux" and _has_children():
         kill_descendants(os.getpid())
+
+
+def _has_children() -> bool:
+    """Has this process any child, alive or not waited for yet? Asked after each run: a look into /proc costs more."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def reap_orphans() -> None:

@@ -67,6 +67,8 @@ def priority_of(file: str) -> int:
 def _printable(name: str) -> str:
     """The name as it can be stored, shown, and written beside an id: no control characters, not too long."""
     clean = _UNPRINTABLE.sub("_", name)
+    if len(clean.encode()) <= LONGEST_NAME:
+        return clean
     suffix = PurePath(clean).suffix
     stem = clean.removesuffix(suffix)
     room = LONGEST_NAME - len(suffix.encode())

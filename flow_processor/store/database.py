@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flow_processor.errors import DiskFull, StoreUnavailable
 from flow_processor.store import tables
+from flow_processor.store.statements import Statement, execute_straight
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -92,7 +93,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    execute_straight(connection, "BEGIN")
 
 
 def _to_version_2(connection: Connection) -> None:
@@ -234,6 +235,13 @@ def _insert_or_ignore(dialect: str, table: Table) -> sqlite.Insert | postgresql.
         # How many rows went in is asked of it; of an INSERT that is not kept unless it is said.
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+@cache
+def insert_of(table: Table) -> Statement:
+    """An INSERT of rows that have a value for each column; it leaves those alone whose key is there already."""
+    columns = [column.name for column in table.c]
+    return Statement(lambda connection: insert_or_ignore(connection, table), columns=columns)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 
 from flow_processor.run import TERMINAL_STATUSES
-from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.database import insert_of, reading
 from flow_processor.store.mine import mine
 from flow_processor.store.statements import Statement
 from flow_processor.store.tables import items, runs
@@ -93,7 +93,6 @@ def _is(queue: str = "of_queue", item: str = "of_item", flow: str = "of_flow") -
 
 
 # Statements of the hot path are made once: making one costs more than running it.
-_INSERT = Statement(lambda connection: insert_or_ignore(connection, items), columns=_COLUMNS)
 _BEGIN = Statement(
     update(items)
     .where(*_is(), items.c.state == ItemState.DUE.value, items.c.attempt == bindparam("before"))
@@ -106,7 +105,7 @@ _BEGIN = Statement(
         daemon=bindparam("by_daemon"),
     )
 )
-_END = (
+_END = Statement(
     update(items)
     .where(*_is(), items.c.run_id == bindparam("of_run"))
     .values(
@@ -116,7 +115,7 @@ _END = (
         ended_at=bindparam("new_end"),
     )
 )
-_FAIL_DUE = (
+_FAIL_DUE = Statement(
     update(items)
     .where(*_is(), items.c.state == ItemState.DUE.value)
     .values(
@@ -126,13 +125,13 @@ _FAIL_DUE = (
         ended_at=bindparam("new_end"),
     )
 )
-_FORGET_FAILED = delete(items).where(*_is(), items.c.state == ItemState.FAILED.value)
+_FORGET_FAILED = Statement(delete(items).where(*_is(), items.c.state == ItemState.FAILED.value))
 
 
 def begin_first(connection: Connection, row: ItemRow) -> bool:
     """Note that the first run begins, inside the transaction that inserts it. False (and nothing written) where the
     flow had the item before: then there must be no run."""
-    if _INSERT.execute(connection, _values(row)).rowcount == 1:
+    if insert_of(items).execute(connection, _values(row)) == 1:
         return True
     return begin_next(connection, row)
 
@@ -147,20 +146,20 @@ def begin_next(connection: Connection, row: ItemRow) -> bool:
         "new_run": row.run_id,
         "by_daemon": row.daemon,
     }
-    return _BEGIN.execute(connection, values).rowcount == 1
+    return _BEGIN.execute(connection, values) == 1
 
 
 def begin_again(connection: Connection, row: ItemRow) -> bool:
     """As `begin_first`, for an item that may have failed: as if the flow had never had it."""
     values = {"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow}
-    connection.execute(_FORGET_FAILED, values)
+    _FORGET_FAILED.execute(connection, values)
     return begin_first(connection, row)
 
 
 def record_ends(connection: Connection, ends: Sequence[ItemEnd]) -> None:
     """Note what came of attempts; of one that is not the newest of its item nothing is noted."""
-    connection.execute(
-        _END,
+    _END.execute_each(
+        connection,
         [
             {
                 "of_queue": end.queue,
@@ -181,7 +180,7 @@ def fail_due(connection: Connection, rows: Sequence[ItemRow], *, error: str, at:
     """Note that items which wait for an attempt get none."""
     values = {"new_error": error, "new_end": at}
     keys = [{"of_queue": row.queue, "of_item": row.item, "of_flow": row.flow} for row in rows]
-    connection.execute(_FAIL_DUE, [{**key, **values} for key in keys])
+    _FAIL_DUE.execute_each(connection, [{**key, **values} for key in keys])
 
 
 def forget_items(connection: Connection, queue: str, item_ids: Collection[str], *states: ItemState) -> int:

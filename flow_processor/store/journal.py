@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select
 
 from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, dispatch_of
-from flow_processor.store.database import insert_or_ignore, reading
+from flow_processor.store.database import insert_of, reading
 from flow_processor.store.outbox import notes_of
 from flow_processor.store.tables import journal, logs, outbox
 from flow_processor.store.writer import Rows
@@ -50,7 +50,7 @@ def insert_late(connection: Connection, run_id: str, values: Rows) -> None:
     for table, rows in values.items():
         new = [row for row in rows if table is not outbox or row["seq"] not in known]
         if new:
-            connection.execute(insert_or_ignore(connection, table), new)
+            insert_of(table).execute_each(connection, new)
 
 
 def insert_rows(connection: Connection, run_id: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select
 from flow_processor.journal import OUTPUT_FIRST, Event
 from flow_processor.store.database import reading
 from flow_processor.store.mine import mine
+from flow_processor.store.statements import Statement
 from flow_processor.store.tables import journal, outbox, runs
 from flow_processor.store.writer import Rows
 
@@ -35,7 +36,7 @@ def notes_of(run_id: str, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]
 
 def forget_notes(connection: Connection, notes: Collection[Note]) -> None:
     """Delete the notes of what has been sent."""
-    connection.execute(_FORGET, [{"of_run": note.run_id, "of_seq": note.seq} for note in notes])
+    _FORGET.execute_each(connection, [{"of_run": note.run_id, "of_seq": note.seq} for note in notes])
 
 
 def runs_with_notes(connection: Connection, run_ids: Collection[str]) -> set[str]:
@@ -44,7 +45,9 @@ def runs_with_notes(connection: Connection, run_ids: Collection[str]) -> set[str
 
 
 # Made once: making a statement costs more than running it.
-_FORGET = delete(outbox).where(outbox.c.run_id == bindparam("of_run"), outbox.c.seq == bindparam("of_seq"))
+_FORGET = Statement(
+    delete(outbox).where(outbox.c.run_id == bindparam("of_run"), outbox.c.seq == bindparam("of_seq"))
+)
 _OLDEST = (
     select(outbox.c.run_id, outbox.c.seq, outbox.c.queue, outbox.c.at)
     .where(outbox.c.queue == bindparam("of_queue"))

@@ -187,7 +187,7 @@ def move_run(
         values |= {"at": at, "reason": None if error is None else json.dumps(error)}
     elif status is not RunStatus.QUEUED:
         values["at"] = at
-    return _MOVE[status].execute(connection, values).rowcount == 1
+    return _MOVE[status].execute(connection, values) == 1
 
 
 def count_bytes(connection: Connection, run_id: str, bytes: int) -> None:

@@ -75,11 +75,11 @@ def claim_slot(
         "reason": reason,
         "at": at.timestamp(),
     }
-    if _TAKE.execute(connection, taken).rowcount != 1:
+    if _TAKE.execute(connection, taken) != 1:
         return False
     moved = {"of_schedule": schedule_id, "of_revision": revision, "of_slot": slot.timestamp()}
     move_on = _MOVE_ON if revision is None else _MOVE_ON_UNCHANGED
-    if move_on.execute(connection, moved).rowcount == 1:
+    if move_on.execute(connection, moved) == 1:
         return True
     this_slot = and_(slots.c.schedule_id == schedule_id, slots.c.slot == slot.timestamp())
     connection.execute(delete(slots).where(this_slot))

@@ -22,7 +22,7 @@ from flow_processor.errors import StoreUnavailable
 from flow_processor.store.database import (
     CommitUnknown,
     database_file,
-    insert_or_ignore,
+    insert_of,
     refuses,
     store_error,
     writing,
@@ -222,7 +222,7 @@ class Writer:
                 rows[table].extend(values)
         for table, values in rows.items():
             if values:
-                connection.execute(insert_or_ignore(connection, table), values)
+                insert_of(table).execute_each(connection, values)
 
     def _failed(self, entry: _Entry, error: Exception) -> list[_Entry]:
         if not refuses(error):
