@@ -28,7 +28,7 @@ from flow_processor.engine.cores import use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_stdout
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
-from flow_processor.engine.order import CLOSING_SECONDS, RunOrder, WorkerSettings
+from flow_processor.engine.order import RunOrder, WorkerSettings
 from flow_processor.engine.orphans import adopt_orphans, end_orphans, reap_orphans
 from flow_processor.engine.row_text import storable
 from flow_processor.engine.run_journal import RunJournal
@@ -36,13 +36,13 @@ from flow_processor.engine.secret_client import SecretClient
 from flow_processor.engine.signals import Orphaned, Parked
 from flow_processor.engine.surroundings import Tools
 from flow_processor.engine.undelivered import Undelivered
+from flow_processor.engine.worker_lock import WorkerLock
 from flow_processor.errors import StepError
 from flow_processor.expressions import jq
 from flow_processor.expressions.jinja import Templates
 from flow_processor.flow_files import parse_flow
 from flow_processor.flow_files.defaults import Defaults, defaults_in
 from flow_processor.journal import Event
-from flow_processor.locks import LockFile
 from flow_processor.own_code.calls import OwnCode
 from flow_processor.own_code.manifest import OwnNames
 from flow_processor.own_code.modules import Modules
@@ -93,7 +93,8 @@ class Worker:
         self._filters: tuple[tuple[str, str], ...] = ()
         """Those that the templates of `_tools` know."""
         self._results = ResultFiles(Path(settings.results_path))
-        self._lock = LockFile(Path(settings.workers_path) / f"{settings.worker_id}.lock")
+        lock_path = Path(settings.workers_path) / f"{settings.worker_id}.lock"
+        self._lock = WorkerLock(lock_path, clock=self._clock)
         self._orders: queue.SimpleQueue[RunOrder | None] = queue.SimpleQueue()
         handover_path = Path(settings.handover_path)
         self._undelivered = Undelivered(handover_path, worker_id=settings.worker_id, clock=self._clock)
@@ -104,10 +105,6 @@ class Worker:
         self._is_orphan = False
         self._early: list[tuple[str, Callable[[RunInterpreter], None]]] = []
         """What was said about a run that this process has not begun yet."""
-        self._describing = threading.Lock()
-        self._is_leaving = False
-        self._must_end_by = 0.0
-        """When whoever waits for this worker gives up, in seconds since 1970."""
 
     def serve(self, commands: BinaryIO) -> None:
         """Do what the daemon says until it says exit or is gone."""
@@ -117,11 +114,8 @@ class Worker:
             self._send.send({"ready": os.getpid()})
         while (order := self._orders.get()) is not None:
             self._execute(order)
-        is_complete = self._undelivered.hand_over(give_up_at=self._must_end_by)
-        with self._describing:
-            self._is_leaving = True
-            if is_complete:
-                self._lock.free(unlink=True)
+        is_complete = self._undelivered.hand_over(give_up_at=self._lock.must_end_by)
+        self._lock.leave(nothing_left=is_complete)
 
     def _listen(self, commands: BinaryIO) -> None:
         try:
@@ -145,14 +139,14 @@ class Worker:
                 self._children.lose_daemon()
         self._orders.put(None)
         # The next daemon waits for the run that this worker still has, but not for those that it had before.
-        self._undelivered.hand_over(give_up_at=self._must_end_by)
+        self._undelivered.hand_over(give_up_at=self._lock.must_end_by)
 
     def _obey(self, frame: Frame) -> None:
         if "run" in frame:
             self._orders.put(RunOrder(**frame["run"]))
         elif "committed" in frame:
             self._undelivered.committed(frame["run_id"], frame["committed"])
-            self._describe_idle()
+            self._lock.describe_idle(self._undelivered)
         elif "secret" in frame and self._secrets is not None:
             self._secrets.answer(frame)
         elif "children" in frame and self._children is not None:
@@ -201,7 +195,7 @@ class Worker:
             self._undelivered.begin(journal)
             self._secrets, self._children = secrets, children
         try:
-            self._describe(order)
+            self._lock.describe(order)
             limit_cpu(order.timeout_seconds)
             interpreter = self._interpreter_of(order, journal, secrets, children)
             self._begin(interpreter)
@@ -252,20 +246,6 @@ class Worker:
 
     def _journal_of(self, order: RunOrder, redactor: Redactor) -> RunJournal:
         return RunJournal(order, self._send.send, redactor=redactor, clock=self._clock, results=self._results)
-
-    def _describe(self, order: RunOrder) -> None:
-        """Say in the lock file which run this worker has, and until when at most."""
-        self._must_end_by = self._clock.now().timestamp() + (order.timeout_seconds or 0.0) + CLOSING_SECONDS
-        content = {"pid": os.getpid(), "run_id": order.run_id, "must_end_by": self._must_end_by}
-        # It is for the next daemon; a disk that is full now must not cost the run.
-        with self._describing, contextlib.suppress(OSError):
-            self._lock.describe(content)
-
-    def _describe_idle(self) -> None:
-        """Name no run any more, once nothing of the last one is left here: another worker may have it by now."""
-        with self._describing, contextlib.suppress(OSError):
-            if self._undelivered.is_idle and not self._is_leaving:
-                self._lock.describe({"pid": os.getpid()})
 
     def _end(self, journal: RunJournal, status: RunStatus, error: dict[str, Any] | None) -> None:
         outcome: dict[str, Any] = {"status": status.value, "error": storable(error)}

@@ -8,10 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from flow_processor.clock import Clock, SystemClock, from_epoch
-from flow_processor.containers import owner_id
 from flow_processor.engine.handover import Handovers
 from flow_processor.engine.local import LocalEngine
-from flow_processor.engine.order import WorkerSettings
 from flow_processor.engine.pool import WorkerPool
 from flow_processor.errors import OctospoolError
 from flow_processor.flow_data import first_data
@@ -38,11 +36,11 @@ from flow_processor.service.shared_locks import SharedLocks
 from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
 from flow_processor.service.webhooks import Webhooks
+from flow_processor.service.worker_pool import worker_pool
 from flow_processor.settings import Settings
-from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.retention import RetentionSpec
 from flow_processor.step import Secret
-from flow_processor.store import Store, database_file, store_files
+from flow_processor.store import Store, database_file
 from flow_processor.store.runs import RunRow
 
 logger = logging.getLogger("octospool.service")
@@ -196,31 +194,9 @@ class Parts:
 
     @cached_property
     def _pool(self) -> WorkerPool:
-        settings = self.settings
-        private = [*settings.private_paths, *store_files(settings.database_url)]
-        for_workers = WorkerSettings(
-            worker_id="",
-            data_path=str(settings.data_path),
-            templates_path=str(settings.templates_path),
-            private_paths=[str(path) for path in private],
-            workers_path=str(settings.data_path / "workers"),
-            handover_path=str(settings.data_path / "handover"),
-            results_path=str(settings.results_path),
-            timezone=settings.timezone,
-            memory_mb=settings.worker_memory_mb,
-            switched_off=settings.switched_off,
-            max_item_bytes=settings.queues.max_item_bytes(),
-            docker=_docker_access(settings),
-            cores=self._worker_cores,
-        )
-        return WorkerPool(
-            for_workers,
-            environment=settings.environment,
-            max_workers=settings.max_workers,
-            # Who runs one flow and leaves needs no spare.
-            spare_workers=settings.spare_workers if self._has_schedule else 0,
-            clock=self.clock,
-        )
+        # Who runs one flow and leaves needs no spare.
+        spares = self.settings.spare_workers if self._has_schedule else 0
+        return worker_pool(self.settings, spares=spares, cores=self._worker_cores, clock=self.clock)
 
     @cached_property
     def _recovery(self) -> Recovery:
@@ -315,11 +291,3 @@ class Parts:
             loop_index=run.parent_index,
             item=run.item,
         )
-
-
-def _docker_access(settings: Settings) -> dict[str, Any] | None:
-    """What workers are told about containers."""
-    if not settings.docker.enabled:
-        return None
-    owner = owner_id(settings.data_path, create=True)
-    return DockerAccess(settings.docker_host, owner or "", settings.docker).as_json()
