@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import cast
 
 from flow_processor.clock import Clock
 from flow_processor.documents import json_bytes
-from flow_processor.errors import OctospoolError, QueueUnavailable
+from flow_processor.errors import OctospoolError
 from flow_processor.queues.backend import Intake, Listeners, Purged
-from flow_processor.queues.bounds import check_bounds
+from flow_processor.queues.folder_depths import FolderDepths, unavailable
 from flow_processor.queues.folder_failed import FailedFiles
 from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
@@ -58,13 +58,12 @@ class FolderBackend:
         self._paused: frozenset[str] = frozenset()
         self._queues: dict[str, FolderQueue] = {}
         """The queues that flows listen to."""
-        self._lines: dict[str, WaitingLine] = {}
-        """What waits in queues that none does."""
-        self._on_their_way = Counter[str]()
-        """Items that are being put: they count, or several calls at once would fill a queue beyond its bound."""
         self._ended: deque[tuple[str, str]] = deque()
         """(queue, item) of what has ended, until the thread hears of it."""
         self._lock = threading.RLock()
+        self._depths = FolderDepths(
+            self._place, worked_off=self._line_worked_off, lock=self._lock, clock=clock
+        )
         self._intake: Intake | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -128,20 +127,11 @@ class FolderBackend:
 
     def put(self, queue: str, items: Sequence[Item]) -> None:
         """Put items on a queue; durable when this returns. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
-        place, line = self._place(queue), self._waiting(queue)
+        place = self._place(queue)
         items = place.absent(items)
         sizes = [len(json_bytes(item.value)) for item in items]
-        with self._lock:
-            waiting = line.count + self._on_their_way[queue]
-            if items:
-                check_bounds(queue, sizes, waiting=waiting, settings=self._settings_of(queue))
-            self._on_their_way[queue] += len(items)
-        try:
+        with self._depths.room_for(queue, sizes, self._settings_of(queue)):
             place.put(items)
-            line.count_put(len(items))
-        finally:
-            with self._lock:
-                self._on_their_way[queue] -= len(items)
         self._wake.set()
 
     def names(self) -> set[str]:
@@ -159,7 +149,7 @@ class FolderBackend:
 
     def counts(self, queue: str) -> Counts:
         """How full a queue is."""
-        line = self._waiting(queue)
+        line = self._depths.line(queue)
         ledger = self._store().items
         return Counts(
             waiting=line.count,
@@ -167,24 +157,6 @@ class FolderBackend:
             failed=ledger.failed_count(queue),
             oldest_at=line.oldest_at,
         )
-
-    def _waiting(self, queue: str) -> WaitingLine:
-        """What waits in a queue, counted. Raises QueueUnavailable."""
-        with self._lock:
-            found = self._queues.get(queue)
-            if found is not None and found.line.has_looked:
-                self._lines.pop(queue, None)
-                return found.line  # its thread looks all the time
-            line = self._lines.setdefault(queue, WaitingLine(self._place(queue).new, self._clock))
-        # Without the lock of all queues: to read a large folder takes a while.
-        with line.guard:
-            try:
-                line.look()
-            except FileNotFoundError:
-                line.forget()
-            except OSError as error:
-                raise _unavailable(queue, error) from error
-        return line
 
     def failed(self, queue: str, *, limit: int, after: str | None = None) -> list[FailedItem]:
         """Failed items by their ids, those behind `after`."""
@@ -225,7 +197,7 @@ class FolderBackend:
             after = last
 
     def _purge_files(self, queue: str, what: Purged) -> int:
-        place, line = self._place(queue), self._waiting(queue)
+        place, line = self._place(queue), self._depths.line(queue)
         folder = place.new if what is Purged.WAITING else place.done
         with self._changing(queue):
             names = list(place.names(folder)) if folder.is_dir() else []
@@ -243,13 +215,13 @@ class FolderBackend:
         ledger = self._store().items
         # The locks in the order in which `listen` takes them.
         with self._lock, self._changing(queue):
-            if self._listeners.get(queue) or self._on_their_way[queue]:
+            if self._listeners.get(queue) or self._depths.is_awaited(queue):
                 return
             if ledger.open_count(queue) or ledger.failed_count(queue):
                 return
             if self._place(queue).remove_if_empty():
                 self._queues.pop(queue, None)
-                self._lines.pop(queue, None)
+                self._depths.forget(queue)
 
     def problems(self, queue: str) -> list[str]:
         """What keeps the queue from being worked off, for people."""
@@ -302,6 +274,10 @@ class FolderBackend:
     def _place(self, queue: str) -> Place:
         return Place(self._spool, queue)
 
+    def _line_worked_off(self, queue: str) -> WaitingLine | None:
+        found = self._queues.get(queue)
+        return None if found is None else found.line
+
     def _failed(self, queue: str) -> FailedFiles:
         return FailedFiles(self._place(queue), self._store())
 
@@ -333,8 +309,4 @@ class FolderBackend:
             with found.guard if found is not None else contextlib.nullcontext():
                 yield
         except OSError as error:
-            raise _unavailable(queue, error) from error
-
-
-def _unavailable(queue: str, error: OSError) -> QueueUnavailable:
-    return QueueUnavailable(f"the folders of queue '{queue}' cannot be worked on: {error}")
+            raise unavailable(queue, error) from error
