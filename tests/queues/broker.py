@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Broker:
     """A broker that is running."""
 
     folder: Path
+    _connections: list[Any] = field(default_factory=list)
 
     def _number(self, name: str) -> int:
         return int((self.folder / name).read_text())
@@ -58,11 +59,24 @@ class Broker:
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[Any]:
-        """A channel that is not the product's."""
+        """A channel that is not the product's. The connection is kept: it costs both sides more than the rest."""
         import amqp
 
-        with amqp.Connection(f"127.0.0.1:{self.port}", userid=USER, password=PASSWORD) as connection:
-            yield connection.channel()
+        if not self._connections:
+            connection = amqp.Connection(f"127.0.0.1:{self.port}", userid=USER, password=PASSWORD)
+            connection.connect()
+            self._connections.append(connection)
+        channel = self._connections[0].channel()
+        try:
+            yield channel
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    def disconnect(self) -> None:
+        """Close what `channel` has kept."""
+        while self._connections:
+            self._connections.pop().collect()
 
     def depth(self, queue: str) -> int:
         """How many messages are ready in a queue."""
@@ -164,6 +178,7 @@ def broker_for(key: str) -> Iterator[Broker]:
                     shutil.rmtree(folder)
                     raise
                 start_guard(broker_guard.__file__, folder)
+        stack.callback(broker.disconnect)
         until(broker.listens, "the broker answers", seconds=START_SECONDS)
         yield broker
 
@@ -183,6 +198,7 @@ class OwnBroker:
 
     def kill(self) -> None:
         """kill -9 of the node and all that belongs to it."""
+        self.broker.disconnect()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

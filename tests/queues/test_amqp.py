@@ -32,9 +32,9 @@ def test_each_listener_gets_each_item_once(world: BrokerWorld) -> None:
     ids = world.put("orders", {"n": 1}, {"n": 2}, None, "text", [1, 2.5])
     for flow in ("first.yml", "second.yml"):
         runs = world.ended("orders", 5, flow)
-        assert inputs(runs) == [{"n": 1}, {"n": 2}, None, "text", [1, 2.5]]
         items = [run.data["__item__"] for run in runs if run.data]
-        assert [item["id"] for item in items] == ids
+        found = dict(zip((item["id"] for item in items), inputs(runs), strict=True))
+        assert [found[item] for item in ids] == [{"n": 1}, {"n": 2}, None, "text", [1, 2.5]]
         assert {(item["queue"], item["attempt"]) for item in items} == {("orders", 1)}
     world.until_quiet("orders", ["first.yml", "second.yml"])
 
@@ -44,7 +44,7 @@ def test_an_id_again_starts_nothing(world: BrokerWorld) -> None:
     first = world.put("repeats", 1, key="the same")
     assert world.put("repeats", 1, key="the same") == first
     world.send("repeats", *[(b"2", {"message_id": "m1"})] * 3)
-    assert inputs(world.ended("repeats", 2)) == [1, 2]
+    assert sorted(inputs(world.ended("repeats", 2))) == [1, 2]
     world.until_quiet("repeats", ["repeats.yml"])
     assert len(world.runs("repeats")) == 2
 
@@ -190,7 +190,8 @@ def test_higher_priorities_come_first(world: BrokerWorld) -> None:
     world.send("urgent", (b"200", {"priority": 200, "message_id": "m1"}))
     until(lambda: world.broker.depth("octospool.urgent:urgent.yml") == 4, "they wait at the broker")
     world.service.queues.set_paused("urgent", False, by="ann")
-    runs = world.ended("urgent", 4)
+    # One begins after the other has ended; accepted are several in one millisecond.
+    runs = sorted(world.ended("urgent", 4), key=lambda run: str(run.started_at))
     assert inputs(runs) == [9, 200, 5, 0]
 
 
@@ -210,13 +211,15 @@ def test_a_flow_that_listens_no_more_is_told_and_its_queue_stays(world: BrokerWo
 
 def test_a_queue_that_somebody_deletes_is_made_again(world: BrokerWorld) -> None:
     world.listen("deleted", "deleted.yml")
+    world.put("deleted", 1)
+    world.ended("deleted", 1)  # it consumes: refused that, it would look again after half a minute
     with world.broker.channel() as channel:
         channel.queue_delete("octospool.deleted:deleted.yml")
         channel.queue_delete("octospool.deleted.waiting")
         channel.exchange_delete("octospool.deleted")
     until(lambda: world.has_queue("octospool.deleted:deleted.yml"), "it is made again")
-    world.put("deleted", 1)
-    assert inputs(world.ended("deleted", 1)) == [1]
+    world.put("deleted", 2)
+    assert inputs(world.ended("deleted", 2)) == [1, 2]
 
 
 def test_a_queue_made_otherwise_by_somebody_hinders_no_other(world: BrokerWorld) -> None:

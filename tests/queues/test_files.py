@@ -109,9 +109,9 @@ def test_move_puts_files_where_their_runs_say_and_one_that_is_put_back_is_new(wo
     until(lambda: (folder / "failed" / "bad").exists(), "a bad file is moved")
     (run,) = world.ended("moved/bad")
     reason = json.loads((folder / "failed" / "bad.reason.json").read_text())
-    (failure,) = reason["failures"]
-    assert (reason["file"], failure["run_id"], failure["attempts"]) == ("moved/bad", run.run_id, 1)
-    assert failure["error"]["message"] == "too much"
+    (failure,) = reason["reasons"]
+    assert (reason["name"], failure["run_id"], failure["attempts"]) == ("moved/bad", run.run_id, 1)
+    assert failure["message"] == "too much"
     until(lambda: not world.service.store.items.of_run(run.run_id), "it is forgotten")
     (folder / "failed" / "bad").rename(folder / "bad")
     until(lambda: not (folder / "bad").exists(), "it is moved again")
@@ -139,7 +139,7 @@ def test_a_failed_run_is_tried_again(world: FilesWorld) -> None:
     assert [run.data["__item__"]["attempt"] for run in runs if run.data] == [1, 2, 3]
     assert len({json.dumps(run.data["__input__"]) for run in runs if run.data}) == 1
     reason = json.loads((folder / "failed" / "a.reason.json").read_text())
-    assert reason["failures"][0]["attempts"] == 3
+    assert reason["reasons"][0]["attempts"] == 3
 
 
 def test_a_file_that_changes_while_its_run_works_on_it_is_due_again_afterwards(world: FilesWorld) -> None:

@@ -159,3 +159,18 @@ def test_an_attempt_that_becomes_due_while_others_are_looked_for_is_made(
     monkeypatch.setattr(store.items, "next_due", asked_too_early)
     intake._try_again()
     assert lane.next_due == 7e9
+
+
+def test_what_is_in_work_follows_how_quickly_items_end() -> None:
+    """Quick items keep the workers busy; of slow ones only a few are where no urgent one can overtake them."""
+    lane = Lane("orders", "quick.yml")
+    assert lane.room(None, now=10.0) == PREFETCH
+    for number in range(100):
+        lane.pace.note_end(10.0 + number * PACE_SECONDS / 100)
+    assert lane.room(None, now=10.0 + PACE_SECONDS) == 100
+    lane.in_work = 30
+    assert lane.room(None, now=10.0 + PACE_SECONDS) == 70
+    assert lane.room(5, now=10.0 + PACE_SECONDS) == 0, "what was said counts"
+    assert lane.room(None, now=10.0 + 3 * PACE_SECONDS) == 0, "they are slow again"
+    lane.in_work, lane.limit = 0, 2
+    assert lane.room(None, now=10.0 + PACE_SECONDS) == 2
