@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, windows: bool) -> Iterator[str]:
     """The lines to print. Only the default token, which everybody knows, is printed in the clear."""
-    valid = [flow.path for flow in flows if flow.valid]
+    valid = [flow for flow in flows if flow.valid]
     wrong = [{problem["code"] for problem in flow.problems} for flow in flows if not flow.valid]
     off = wrong.count({"step_switched_off"})
     counts = [f"{len(valid)} valid"]
@@ -38,14 +38,16 @@ def lines(settings: Settings, url: str, flows: Sequence[FlowFileView], *, window
     flow = _flow_to_try(settings, valid)
     if flow is not None:
         body = f'{{"path": "{flow}"}}'
-        # cmd.exe knows no single quotes.
-        quoted = '"' + body.replace('"', '\\"') + '"' if windows else f"'{body}'"
+        quoted = _quoted(body, windows=windows)
         yield f'  curl {url}/api/flows/launch {authorization} -H "Content-Type: application/json" -d {quoted}'
     # In quotes: zsh takes the ? for a pattern of file names.
     yield f'  curl "{url}/api/runs?limit=5" {authorization}'
     yield f"  curl {url}/api/flows/files {authorization}"
     if flow is not None:
         yield f"  {program()} run {flow}{_data_path_option(settings)}"
+    elif queue := next((flow.queue for flow in valid if flow.queue), None):
+        item = _quoted('{"id": 1}', windows=windows)
+        yield f"  {program()} queue put {queue} {item}{_data_path_option(settings)}"
 
 
 def _token(settings: Settings, *, windows: bool) -> str:
@@ -64,10 +66,17 @@ def _token_line(settings: Settings) -> str:
     return "as set in config.yml (api_token); the lines below need it in their terminal as API_TOKEN"
 
 
-def _flow_to_try(settings: Settings, valid: Sequence[str]) -> str | None:
-    """The first autostart flow (the folder's main one), else the first flow."""
-    autostart = [entry.path for entry in settings.autostart if entry.path in valid]
-    return next(iter([*autostart, *sorted(valid, key=lambda path: (path.count("/"), path))]), None)
+def _flow_to_try(settings: Settings, valid: Sequence[FlowFileView]) -> str | None:
+    """The first autostart flow (the folder's main one), else the first one that needs no item, file or call."""
+    paths = {flow.path for flow in valid}
+    autostart = [entry.path for entry in settings.autostart if entry.path in paths]
+    others = [flow.path for flow in valid if not (flow.queue or flow.files or flow.webhook)]
+    return next(iter([*autostart, *sorted(others, key=lambda path: (path.count("/"), path))]), None)
+
+
+def _quoted(text: str, *, windows: bool) -> str:
+    """As one word of a command line; cmd.exe knows no single quotes."""
+    return '"' + text.replace('"', '\\"') + '"' if windows else f"'{text}'"
 
 
 def _data_path_option(settings: Settings) -> str:

@@ -16,8 +16,9 @@ from flow_processor.settings import Settings
 URL = "http://127.0.0.1:5000"
 
 
-def file(path: str, *, valid: bool = True, problem: str = "missing_key") -> FlowFileView:
+def file(path: str, *, valid: bool = True, problem: str = "missing_key", **starts: str) -> FlowFileView:
     return FlowFileView(
+        **starts,
         path=path,
         valid=valid,
         name=None,
@@ -99,6 +100,16 @@ def test_the_first_autostart_flow_is_the_one_to_try(printed: Callable[..., list[
     (folder / "config.yml").write_text("autostart: [broken.yml, main.yml]\n")
     text = printed(file("a.yml"), file("broken.yml", valid=False), file("main.yml"))
     assert '"path": "main.yml"' in launch_line(text)[-1]
+
+
+def test_a_flow_that_waits_for_something_is_not_the_one_to_launch(printed: Callable[..., list[str]]) -> None:
+    bill, drop = file("bill.yml", queue="orders"), file("a.yml", files="input/*")
+    hook = file("hook.yml", webhook="push")
+    assert '{"path": "sub/z.yml"}' in launch_line(printed(bill, drop, hook, file("sub/z.yml")))
+    text = printed(drop, hook, bill)
+    assert not [line for line in text if "/api/flows/launch" in line or " run " in line]
+    (line,) = [shlex.split(line) for line in text if " queue put " in line]
+    assert line[-3:] == ["put", "orders", '{"id": 1}'] or line[-5:-2] == ["put", "orders", '{"id": 1}']
 
 
 def test_it_says_where_things_are_and_what_is_broken(printed: Callable[..., list[str]], folder: Path) -> None:
