@@ -8,8 +8,8 @@ A step of the parent asks for them, and asks again in each worker that gets the 
 - `gather` `{path, after}`: what they came to, from the element after that one on, page by page.
 - `end` `{path}`: end those that have not ended. `{final}` says whether one has done what must not be done twice.
 
-What is recorded is in the store, in the runs themselves; how many may run at once is known here only, and said again
-after a restart: until then those that have begun go on, and no other begins.
+What is recorded is in the store, in the runs themselves (`child_records.py`). How many may run at once is known here
+only, and said again after a restart: until then those that have begun go on, and no other begins.
 """
 
 from __future__ import annotations
@@ -21,24 +21,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow_processor.clock import Clock
 from flow_processor.engine.child_runs import signal_of
 from flow_processor.engine.local import LocalEngine
 from flow_processor.errors import StoreUnavailable
-from flow_processor.journal import from_wire
-from flow_processor.run import RunStatus, Trigger, new_run_id
-from flow_processor.run_state import RunState, fold
+from flow_processor.run import RunStatus
 from flow_processor.service.cancels import Cancels
+from flow_processor.service.child_records import ChildRecords
 from flow_processor.service.done_parts import has_done_a_part
-from flow_processor.service.launched_flows import LaunchedFlows
 from flow_processor.service.live_runs import LiveRuns
-from flow_processor.store import Connection, Store
+from flow_processor.store import Store
 from flow_processor.store.child_runs import (
     ChildRun,
-    adopt_children,
     give_up_children,
-    insert_children,
-    take_back_children,
 )
 from flow_processor.store.runs import ParkedRun, RunRow
 
@@ -46,12 +40,6 @@ logger = logging.getLogger("octospool.service")
 
 STORE_RETRY_SECONDS = 1.0
 """Pause before the store is asked again that could not be read or written."""
-
-GATHER_RUNS = 50
-"""Runs in one answer at most."""
-
-GATHER_BYTES = 16 * 1024 * 1024
-"""So much of what they take likewise, but for a single one that takes more."""
 
 _DONE = (RunStatus.SUCCEEDED, RunStatus.EXITED)
 
@@ -85,21 +73,17 @@ class ChildRuns:
     def __init__(
         self,
         store: Store,
-        flows: LaunchedFlows,
+        records: ChildRecords,
         engine: LocalEngine,
         *,
         live: LiveRuns,
         cancels: Cancels,
-        data_of: Callable[[RunRow, RunState], dict[str, Any] | None],
-        clock: Clock,
     ) -> None:
         self._store = store
-        self._flows = flows
+        self._records = records
         self._engine = engine
         self._live = live
         self._cancels = cancels
-        self._data_of = data_of
-        self._clock = clock
         self._guard = threading.Lock()
         self._groups: dict[Key, _Group] = {}
         self._parents: set[str] = set()
@@ -113,10 +97,10 @@ class ChildRuns:
         if request["do"] == "begin":
             return self._begin(parent.id, path, int(request["limit"]), bool(request["ends_on_failure"]))
         if request["do"] == "launch":
-            self._launch(parent, path, str(request["flow"]), request["elements"])
+            self._records.launch(parent, path, str(request["flow"]), request["elements"])
             return {}
         if request["do"] == "gather":
-            return self._gather(parent.id, path, int(request["after"]))
+            return self._records.gather(parent.id, path, int(request["after"]))
         self._give_up(parent.id, path)
         # After they were told to end: a worker that was told begins nothing more.
         return {"final": has_done_a_part(self._store, self._store.children.ids(parent.id, path))}
@@ -190,69 +174,6 @@ class ChildRuns:
             live = len(group)
         self._cancel(to_end, f"the failure of another element of '{path}'")
         return {"known": len(found), "live": live}
-
-    def _launch(self, parent: RunRow, path: str, flow: str, elements: Iterable[list[Any]]) -> None:
-        spec = self._flows.bundle(flow, parent.flow_hash).spec
-        now = self._clock.now()
-        children = [
-            RunRow(
-                id=new_run_id(now),
-                flow=flow,
-                # The parent's texts hold those of the flow: it runs as it was when the parent was launched.
-                flow_hash=parent.flow_hash,
-                trigger=Trigger.FLOW,
-                trigger_by=f"{parent.id} {path}"[:200],
-                status=RunStatus.QUEUED,
-                input=payload,
-                params=params,
-                timeout_seconds=spec.timeout_seconds,
-                created_at=now.timestamp(),
-                parent=parent.id,
-                parent_path=path,
-                parent_index=int(index),
-                daemon=self._store.daemon,
-            )
-            for index, payload, params in elements
-        ]
-
-        # What was cancelled with the parent, which then was resumed. Launched anew it would do its work twice; so it
-        # has failed, and a retry of the parent asks.
-        given_up = self._store.children.given_up(parent.id, path)
-        if has_done_a_part(self._store, given_up):
-            done = [run_id for run_id in given_up if has_done_a_part(self._store, [run_id])]
-        else:
-            done = []
-
-        def record(connection: Connection) -> None:
-            if done and children:
-                take_back_children(connection, children, given_up=done)
-            if parent.retry_of is not None:
-                adopt_children(connection, children, old=parent.retry_of)
-            insert_children(connection, children)
-
-        if children:
-            self._store.writer.run(record)
-
-    def _gather(self, parent: str, path: str, after: int) -> dict[str, Any]:
-        rows = self._store.children.page(parent, path, after=after, limit=GATHER_RUNS)
-        size = 0
-        children: list[dict[str, Any]] = []
-        for row in rows:
-            size += row.bytes
-            if children and size > GATHER_BYTES:
-                break
-            state = fold(from_wire(wire) for wire in self._store.journal.rows(row.id))
-            children.append(
-                {
-                    "index": row.parent_index,
-                    "run_id": row.id,
-                    "status": row.status.value,
-                    "final": any(step.final for step in state.steps),
-                    "data": self._data_of(row, state),
-                    "error": row.error,
-                }
-            )
-        return {"children": children, "after": children[-1]["index"] if children else None}
 
     def _start(self, key: Key, group: _Group) -> None:
         """Let as many begin as may; the guard is held."""

@@ -18,6 +18,7 @@ from flow_processor.locks import DataFolderLock, FlowLocks
 from flow_processor.result_files import ResultFiles
 from flow_processor.secrets import SecretStore
 from flow_processor.service.cancels import Cancels
+from flow_processor.service.child_records import ChildRecords
 from flow_processor.service.child_runs import ChildRuns
 from flow_processor.service.container_sweep import ContainerSweep
 from flow_processor.service.daemon_id import daemon_id
@@ -144,12 +145,10 @@ class Parts:
         """Runs that are part of others."""
         return ChildRuns(
             self.store,
-            self.launched_flows,
+            ChildRecords(self.store, self.launched_flows, data_of=self.history.data_of, clock=self.clock),
             self.engine,
             live=self.live,
             cancels=self.cancels,
-            data_of=self.history.data_of,
-            clock=self.clock,
         )
 
     @cached_property
