@@ -66,9 +66,7 @@ class Bench:
         if self._has_broker:
             for begin in range(0, len(items), AT_ONCE):
                 some = list(items[begin : begin + AT_ONCE])
-                status, answer = self._client.call("POST", f"/api/queues/{queue}", {"items": some})
-                if status != 202:
-                    raise BenchFailed(f"HTTP {status}: {answer}")
+                self._call("POST", f"/api/queues/{queue}", 202, {"items": some})
             return
         folder = self._daemon.folder / "spool" / queue
         for item in items:
@@ -80,7 +78,7 @@ class Bench:
         """Until the daemon listens to both queues."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            _, answer = self._client.call("GET", "/api/queues")
+            answer = self._call("GET", "/api/queues", 200)
             if sum(bool(queue["listeners"]) for queue in answer["queues"]) == 2:
                 return
             time.sleep(0.1)
@@ -89,24 +87,47 @@ class Bench:
     def wait_for(self, count: int, *, seconds: float) -> None:
         """Until so many runs of the quick flow have succeeded."""
         end = time.monotonic() + seconds
-        while (found := self._query("SELECT count(*) FROM runs WHERE status = 'succeeded'")[0][0]) < count:
+        while (found := self._succeeded()) < count:
             if time.monotonic() > end:
                 raise BenchFailed(f"{found} of {count} runs have succeeded after {seconds:g} s")
             time.sleep(0.1)
 
-    def drained(self, count: int) -> tuple[float, float]:
-        """(items put, items worked off) a second, both from the first put on."""
-        before = self._query("SELECT count(*) FROM runs WHERE status = 'succeeded'")[0][0]
+    def put_and_drained(self, count: int) -> tuple[float, float]:
+        """(items put, items worked off) a second, both from the first put on: who puts shares the cores."""
+        before = self._succeeded()
         begun = time.time()
         self.put("quick", [{"number": number} for number in range(count)])
         put = time.time() - begun
-        self.wait_for(before + count, seconds=max(60.0, count / 20))
-        ended = self._query("SELECT max(ended_at) FROM runs")[0][0]
-        return count / put, count / (ended - begun)
+        return count / put, count / (self._last_end(before + count) - begun)
+
+    def drained(self, count: int) -> float:
+        """Items worked off a second that wait already."""
+        before = self._succeeded()
+        self._call("POST", "/api/queues/quick/pause", 200)
+        self.put("quick", [{"number": number} for number in range(count)])
+        begun = time.time()
+        self._call("POST", "/api/queues/quick/resume", 200)
+        return count / (self._last_end(before + count) - begun)
+
+    def _last_end(self, count: int) -> float:
+        """When the last of so many runs ended, in seconds since 1970."""
+        self.wait_for(count, seconds=max(60.0, count / 20))
+        ended: float = self._query("SELECT max(ended_at) FROM runs")[0][0]
+        return ended
+
+    def _succeeded(self) -> int:
+        number: int = self._query("SELECT count(*) FROM runs WHERE status = 'succeeded'")[0][0]
+        return number
+
+    def _call(self, method: str, path: str, wanted: int, body: Any = None) -> Any:
+        status, answer = self._client.call(method, path, body)
+        if status != wanted:
+            raise BenchFailed(f"{method} {path}: HTTP {status}: {answer}")
+        return answer
 
     def latencies(self) -> list[float]:
         """Milliseconds until the run of an item has begun, of items that come one by one."""
-        before = self._query("SELECT count(*) FROM runs WHERE status = 'succeeded'")[0][0]
+        before = self._succeeded()
         for number in range(SINGLES):
             self.put("quick", [{"number": f"single-{number}", "at": time.time()}])
             time.sleep(PAUSE_SECONDS)
@@ -121,9 +142,9 @@ class Bench:
         end, most = time.monotonic() + WATCHED_SECONDS, 0.0
         while time.monotonic() < end:
             most = max(most, resident_megabytes(self._daemon.process.pid))
-            self._client.call("GET", "/api/queues")  # as somebody who watches it
+            self._call("GET", "/api/queues", 200)  # as somebody who watches it
             time.sleep(0.5)
-        _, answer = self._client.call("GET", "/api/queues/slow")
+        answer = self._call("GET", "/api/queues/slow", 200)
         if answer["depth"] < count * 0.99:
             raise BenchFailed(f"only {answer['depth']} of {count} items wait")
         return most - before
@@ -143,9 +164,11 @@ def measure(bench: Bench, items: int, waiting: int) -> list[str]:
     """Prints every figure; those that are not as they should be are returned."""
     bad = []
     bench.wait_for_queues()
-    bench.drained(200)  # workers are there, flows are compiled
-    put, drained = bench.drained(items)
-    print(f"{items} one-step items: put {put:.0f} a second, worked off {drained:.0f} a second", flush=True)
+    bench.put_and_drained(200)  # workers are there, flows are compiled
+    drained = bench.drained(items)
+    print(f"{items} one-step items that wait: worked off {drained:.0f} a second", flush=True)
+    put, meanwhile = bench.put_and_drained(items)
+    print(f"{items} more: put {put:.0f} a second, worked off meanwhile {meanwhile:.0f} a second", flush=True)
     if drained < ITEMS_PER_SECOND:
         bad.append("items a second")
     times = bench.latencies()

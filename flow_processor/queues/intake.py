@@ -180,9 +180,10 @@ class ItemIntake:
         """The lock is held."""
         room = 0
         is_open = lane.is_listening and not self._is_closed and lane.queue not in self._paused
-        if is_open and self._clock.monotonic() >= lane.blocked_until:
-            most = self._settings_of(lane.queue).prefetch
-            room = max(min(lane.room(most), self._rates.room(lane.queue, lane.flow)), 0)
+        now = self._clock.monotonic()
+        if is_open and now >= lane.blocked_until:
+            prefetch = self._settings_of(lane.queue).prefetch
+            room = max(min(lane.room(prefetch, now), self._rates.room(lane.queue, lane.flow)), 0)
         lane.awaits_room |= room == 0
         return room
 
@@ -245,6 +246,7 @@ class ItemIntake:
         """An item of the lane is no longer in work."""
         with self._lock:
             lane.in_work -= 1
+            lane.pace.note_end(self._clock.monotonic())
             tell = lane.awaits_room and self._room(lane) > 0
             if tell:
                 lane.awaits_room = False

@@ -14,6 +14,12 @@ IN_LINE = 2
 """For each run that a flow's `concurrency` admits, so many items are in work: the next one stands in line already, so
 that none of its turns is wasted, and the others wait where their order can still change."""
 
+PREFETCH = 20
+"""So many items a flow has in work at once, if nobody says how many."""
+
+PACE_SECONDS = 0.25
+"""Or as many as end in so long: what is in work keeps the workers busy, and an urgent item waits no longer for it."""
+
 NO_MORE = AttemptsSpec()
 """For a flow that no longer listens: what it has in work is not tried again."""
 
@@ -28,6 +34,31 @@ def spec_of(flow: FlowSpec, queue: str) -> AttemptsSpec | None:
 
 
 @dataclass(slots=True)
+class Pace:
+    """How many items have ended lately. Moments are on the monotonic clock."""
+
+    _period: int = 0
+    _now: int = 0
+    _before: int = 0
+
+    def note_end(self, now: float) -> None:
+        """One has ended."""
+        self._turn(now)
+        self._now += 1
+
+    def lately(self, now: float) -> int:
+        """About how many have ended in the last PACE_SECONDS."""
+        self._turn(now)
+        return max(self._now, self._before)
+
+    def _turn(self, now: float) -> None:
+        period = int(now / PACE_SECONDS)
+        if period != self._period:
+            self._before = self._now if period == self._period + 1 else 0
+            self._period, self._now = period, 0
+
+
+@dataclass(slots=True)
 class Lane:
     """How a flow stands with a queue. Changed under the intake's lock."""
 
@@ -39,6 +70,7 @@ class Lane:
     is_listening: bool = False
     in_work: int = 0
     """Items that were offered, and whose runs have not ended."""
+    pace: Pace = field(default_factory=Pace)
     blocked_until: float = 0.0
     """On the monotonic clock; until then nothing is launched."""
     problem: str | None = None
@@ -61,9 +93,10 @@ class Lane:
         """The flow listens no more."""
         self.spec, self.is_listening, self.problem = NO_MORE, False, None
 
-    def room(self, prefetch: int) -> int:
-        """How many more items may be in work."""
-        most = prefetch if self.limit is None else min(prefetch, self.limit)
+    def room(self, prefetch: int | None, now: float) -> int:
+        """How many more items may be in work, `now` on the monotonic clock."""
+        most = max(PREFETCH, self.pace.lately(now)) if prefetch is None else prefetch
+        most = most if self.limit is None else min(most, self.limit)
         return max(most - self.in_work, 0)
 
 

@@ -14,6 +14,7 @@ from flow_processor.errors import InvalidRequest, QueueNotFound
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.queues.backend import Backend, Purged
 from flow_processor.queues.item import ITEM_ID, PRIORITIES, FailedItem, Item, new_item_id
+from flow_processor.queues.lane import PREFETCH
 from flow_processor.service.put_keys import id_of_key, standing_for
 from flow_processor.service.queue_views import (
     FailedItemDetail,
@@ -91,7 +92,7 @@ class QueueVerbs:
             **dict(view),
             max_items=rule.max_items,
             rate_per_second=rule.rate_per_second,
-            prefetch=rule.prefetch,
+            prefetch=rule.prefetch or PREFETCH,
             max_item_bytes=int(rule.max_item_bytes),
             listening=[
                 _listener(flow, spec, counts.get(flow, NOTHING)) for flow, spec in sorted(listeners.items())

@@ -64,7 +64,7 @@ class QueueDetail(QueueView):
     rate_per_second: float | None
     """At most so many items begin in a second, for each listener; null: no limit."""
     prefetch: int
-    """So many items each listener has at once."""
+    """So many items each listener has at once; where config.yml does not say how many, more while they end quickly."""
     max_item_bytes: int
     """The largest item."""
     listening: list[ListenerView]

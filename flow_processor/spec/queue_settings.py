@@ -47,8 +47,9 @@ class QueueSettings(Spec):
     """Each listener begins at most so many items in a second, further attempts among them; 0.1 is one in ten seconds.
     After a start of the daemon too: it cannot know what the one before it began. Left out: as fast as workers are
     free."""
-    prefetch: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """So many items each listener takes before the first of them has ended; its `concurrency` limit may be less."""
+    prefetch: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many items each listener takes before the first of them has ended; its `concurrency` limit may be less. Left
+    out: 20, or as many as have ended in the last quarter of a second, if those are more."""
     keep_done: KeepDone = KeepDone()
     """How long items that are done are kept."""
     max_item_bytes: Annotated[int | str, BeforeValidator(bytes_of), AfterValidator(_checked_size)] = 1024**2

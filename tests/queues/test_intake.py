@@ -15,7 +15,7 @@ from flow_processor.queues.endings import Endings
 from flow_processor.queues.intake import ItemIntake
 from flow_processor.queues.item import Item, Reason
 from flow_processor.queues.item_launch import ItemLaunch
-from flow_processor.queues.lane import Delivery, Lane
+from flow_processor.queues.lane import PACE_SECONDS, PREFETCH, Delivery, Lane
 from flow_processor.run import RunStatus
 from flow_processor.spec.flow import ConcurrencySpec, FlowSpec
 from flow_processor.spec.on import OnSpec

@@ -431,7 +431,7 @@ queues:
     assert (orders.keep_done.days, orders.keep_done.count) == (1, 5)
     assert (others.max_items, others.rate_per_second, others.keep_done.count) == (10, None, 0)
     unsaid = load(tmp_path, "queues:\n").queues.of("orders")
-    assert (unsaid.max_items, unsaid.prefetch, unsaid.keep_done.days) == (100_000, 20, 7)
+    assert (unsaid.max_items, unsaid.prefetch, unsaid.keep_done.days) == (100_000, None, 7)
 
 
 @pytest.mark.parametrize(
