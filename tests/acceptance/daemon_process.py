@@ -18,16 +18,18 @@ import requests
 from flow_processor.locks import LockFile
 from tests.acceptance.found import count_removals
 from tests.engine.world import until
+from tests.forked import Forked, can_fork, start_product
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "acceptance-token-0123456789"
+Process = subprocess.Popen[bytes] | Forked
 START_SECONDS = 30.0
 """A daemon that has not answered by then fails the test, whatever the machine is busy with."""
 
 
 class DaemonProcess:
-    """`python main.py` over a data folder; one object for all its lives."""
+    """`octospool serve` over a data folder; one object for all its lives."""
 
     def __init__(self, data: Path, **variables: Any) -> None:
         self.data = data
@@ -39,12 +41,12 @@ class DaemonProcess:
         self.environment = kept | {name: str(value) for name, value in settings.items()}
         self.output = data.parent / "daemon.txt"
         """What all its lives have printed."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._outlived_it: list[int] = []
         """Workers of lives that were killed."""
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Process:
         """The process of its present (or last) life."""
         assert self._process is not None, "it was never started"
         return self._process
@@ -56,9 +58,11 @@ class DaemonProcess:
         file.write_text(text, encoding="utf-8")
         return path
 
-    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *command: str) -> Process:
         """Start a daemon on the folder without waiting for it; `command` instead of `main.py`."""
         with self.output.open("ab") as output:
+            if can_fork() and not command and "LD_PRELOAD" not in self.environment:
+                return start_product(["serve"], environment=self.environment, output=output)
             return subprocess.Popen(
                 [sys.executable, *(command or ["main.py"])],
                 env=self.environment,
