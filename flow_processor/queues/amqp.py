@@ -38,7 +38,7 @@ from flow_processor.queues.amqp_waiting import bring_in
 from flow_processor.queues.backend import Intake, Listeners, Purged
 from flow_processor.queues.bounds import check_bounds
 from flow_processor.queues.content import ContentRefused
-from flow_processor.queues.item import Counts, FailedItem, Item, Reason
+from flow_processor.queues.item import Counts, FailedItem, Held, Item, Reason
 from flow_processor.spec.queue_settings import QueueSettings
 
 logger = logging.getLogger("octospool.queues")
@@ -174,7 +174,7 @@ class AmqpBackend:
         """One failed item. Raises ItemNotFound, QueueUnavailable."""
         return self._letters.one(queue, item_id)
 
-    def value(self, queue: str, item_id: str) -> object:
+    def value(self, queue: str, item_id: str) -> Held:
         """What a failed item holds. Raises ItemNotFound, QueueUnavailable."""
         return self._letters.value(queue, item_id)
 

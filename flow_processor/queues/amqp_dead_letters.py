@@ -13,7 +13,7 @@ from flow_processor.queues.amqp_messages import raw_body
 from flow_processor.queues.amqp_names import listener_queue
 from flow_processor.queues.amqp_publisher import Outgoing, Publisher
 from flow_processor.queues.backend import Intake, Offer
-from flow_processor.queues.item import FailedItem
+from flow_processor.queues.item import TEXT_CHARACTERS, FailedItem, Held
 
 T = TypeVar("T")
 
@@ -40,14 +40,15 @@ class DeadLetters:
         found = self._with_letters(queue, lambda found, _: failed_items(iter(_of(found, queue, item_id))))
         return found[item_id]
 
-    def value(self, queue: str, item_id: str) -> Any:
+    def value(self, queue: str, item_id: str) -> Held:
         """What an item holds; of one that was refused its text. Raises ItemNotFound."""
 
-        def look(found: list[Letter], channel: Any) -> Any:
+        def look(found: list[Letter], channel: Any) -> Held:
             first = _of(found, queue, item_id)[0]
             if first.is_refused:
-                return raw_body(first.message).decode(errors="replace")
-            return first.item().value
+                text = raw_body(first.message).decode(errors="replace")
+                return Held(has_value=False, text=text[:TEXT_CHARACTERS])
+            return Held(value=first.item().value)
 
         return self._with_letters(queue, look)
 

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Protocol
 
-from flow_processor.queues.item import Counts, FailedItem, Item, Reason
+from flow_processor.queues.item import Counts, FailedItem, Held, Item, Reason
 
 
 class Offer(StrEnum):
@@ -139,7 +139,7 @@ class Backend(Source, Protocol):
         """One failed item. Raises ItemNotFound."""
         ...
 
-    def value(self, queue: str, item_id: str) -> object:
+    def value(self, queue: str, item_id: str) -> Held:
         """What a failed item holds, as its runs got it. Raises ItemNotFound."""
         ...
 

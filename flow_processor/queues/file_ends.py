@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
-from flow_processor.clock import from_epoch, to_text
 from flow_processor.errors import PathRefused
 from flow_processor.paths import sync_folder
 from flow_processor.queues.file_look import item_of
 from flow_processor.queues.file_moves import delete, move_beside
 from flow_processor.queues.file_pattern import FileVersion
+from flow_processor.queues.reason_file import told_of
 from flow_processor.spec.files import After
 from flow_processor.store.file_items import FileItems
-from flow_processor.store.items import ItemRow, ItemState
+from flow_processor.store.items import ItemState
 
 
 class FileEnds:
@@ -82,25 +80,7 @@ class FileEnds:
         if not failed and self._after is After.DELETE:
             delete(file, below=self._folder, is_meant=is_meant)
             return {file.parent}
-        reason = _reason(path, item, failed) if failed else None
+        reason = told_of(failed, queue=None) if failed else None
         target = "failed" if failed else "done"
         moved = move_beside(file, target, below=self._folder, is_meant=is_meant, reason=reason)
         return {file.parent} if moved is None else {file.parent, moved.parent}
-
-
-def _reason(path: str, item: str, failed: Iterable[ItemRow]) -> dict[str, Any]:
-    """What lies beside a failed file."""
-    return {
-        "file": path,
-        "item": item,
-        "failures": [
-            {
-                "flow": row.flow,
-                "run_id": row.run_id,
-                "attempts": row.attempt,
-                "at": None if row.ended_at is None else to_text(from_epoch(row.ended_at)),
-                "error": None if row.error is None else json.loads(row.error),
-            }
-            for row in failed
-        ],
-    }

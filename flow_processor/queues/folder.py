@@ -21,7 +21,7 @@ from flow_processor.queues.folder_failed import FailedFiles
 from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
 from flow_processor.queues.folder_queue import AT_ONCE, FolderQueue
-from flow_processor.queues.item import Counts, FailedItem, Item, Reason
+from flow_processor.queues.item import Counts, FailedItem, Held, Item, Reason
 from flow_processor.spec.base import queue_name_problem
 from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.store import Store
@@ -166,7 +166,7 @@ class FolderBackend:
         """One failed item. Raises ItemNotFound."""
         return self._failed(queue).get(item_id)
 
-    def value(self, queue: str, item_id: str) -> object:
+    def value(self, queue: str, item_id: str) -> Held:
         """What a failed item holds. Raises ItemNotFound."""
         return self._failed(queue).value(item_id)
 

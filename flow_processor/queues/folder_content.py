@@ -76,6 +76,16 @@ def read_content(path: Path, *, max_bytes: int, now: float | None) -> Content:
             raise
 
 
+def first_text(path: Path, characters: int) -> str | None:
+    """How the file begins; None where it is no text, or no file that may be read."""
+    try:
+        _check_kind(os.lstat(path).st_mode)
+        with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+            return _text(file.read(4 * characters), is_whole=False)[:characters]
+    except (ContentRefused, _Binary, OSError):
+        return None
+
+
 class _Binary(Exception):
     """It is no text."""
 

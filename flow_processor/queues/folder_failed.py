@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from flow_processor.errors import ItemInWork, ItemNotFound
 from flow_processor.queues.content import ContentRefused
-from flow_processor.queues.folder_content import NotYet, read_content
+from flow_processor.queues.folder_content import NotYet, first_text, read_content
 from flow_processor.queues.folder_names import Named
 from flow_processor.queues.folder_place import REASON, Place
 from flow_processor.queues.folder_queue import AT_ONCE
-from flow_processor.queues.item import FailedItem, Reason
+from flow_processor.queues.item import TEXT_CHARACTERS, FailedItem, Held, Reason
 from flow_processor.store import Store
-from flow_processor.store.items import ItemRow, ItemState, forget_items
+from flow_processor.store.items import NO_FLOW, ItemRow, ItemState, forget_items
 
 
 class FailedFiles:
@@ -34,14 +36,23 @@ class FailedFiles:
         """One failed item. Raises ItemNotFound."""
         return self._item(self._failed_rows(item_id))
 
-    def value(self, item_id: str) -> object:
-        """What a failed item holds; its text where that is all there is, None where it cannot be read. Raises
-        ItemNotFound."""
-        file = self._file(self._failed_rows(item_id))
-        try:
-            return read_content(file, max_bytes=10 * 1024**2, now=None).value
-        except (ContentRefused, NotYet, OSError):
-            return None
+    def value(self, item_id: str) -> Held:
+        """What a failed item holds; of one that was refused its text. Raises ItemNotFound."""
+        rows = self._failed_rows(item_id)
+        file = self._file(rows)
+        if not _was_refused(rows):
+            with contextlib.suppress(ContentRefused, NotYet, OSError):
+                content = read_content(file, max_bytes=10 * 1024**2, now=None)
+                is_binary = content.is_binary
+                return Held(value=self._told(file, rows[0], content.size) if is_binary else content.value)
+        return Held(has_value=False, text=first_text(file, TEXT_CHARACTERS))
+
+    def _told(self, file: Path, row: ItemRow, size: int) -> dict[str, Any]:
+        """What a binary item is to its runs: where it lies now."""
+        return {"file": self._below_data(file), "name": row.name, "size": size}
+
+    def _below_data(self, file: Path) -> str:
+        return file.relative_to(self._place.root.parent.parent).as_posix()
 
     def retry(self, item_id: str) -> None:
         """Put a failed item into `new/` again, for the flows that have given it up. Raises ItemNotFound, ItemInWork,
@@ -109,21 +120,29 @@ class FailedFiles:
         self._store.writer.run(lambda connection: forget_items(connection, queue, item_ids, ItemState.FAILED))
 
     def _item(self, rows: list[ItemRow]) -> FailedItem:
-        first = rows[0]
+        first, file = rows[0], self._file(rows)
         try:
-            size = self._file(rows).lstat().st_size
+            found = file.lstat()
         except OSError:
-            size = None
+            found = None
+        # Where it was refused the ledger knows only when.
+        put_at = found.st_mtime if found is not None and _was_refused(rows) else first.put_at
         return FailedItem(
             id=first.item,
             queue=first.queue,
             name=first.name,
-            put_at=first.put_at,
+            put_at=put_at,
             failed_at=max(row.ended_at or 0.0 for row in rows),
             reasons=tuple(_reason(row) for row in rows),
             attempts=max(row.attempt for row in rows),
-            size=size,
+            size=None if found is None else found.st_size,
+            file=None if found is None else self._below_data(file),
         )
+
+
+def _was_refused(rows: Sequence[ItemRow]) -> bool:
+    """Before any flow had it."""
+    return all(row.flow == NO_FLOW for row in rows)
 
 
 def _reason(row: ItemRow) -> Reason:

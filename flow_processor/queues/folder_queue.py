@@ -13,13 +13,13 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flow_processor.clock import Clock, to_text
+from flow_processor.clock import Clock
 from flow_processor.queues.backend import Intake
 from flow_processor.queues.content import ContentRefused
 from flow_processor.queues.folder_content import Content, NotYet, read_content
@@ -29,6 +29,7 @@ from flow_processor.queues.folder_names import Named, known, named
 from flow_processor.queues.folder_offers import FolderOffers, Listener, Taken
 from flow_processor.queues.folder_place import Place
 from flow_processor.queues.item import Item, new_item_id
+from flow_processor.queues.reason_file import told_of
 from flow_processor.spec.queue_settings import QueueSettings
 from flow_processor.store import Store
 from flow_processor.store.items import NO_FLOW, ItemRow, ItemState, fail_due
@@ -183,28 +184,18 @@ class FolderQueue:
         logger.warning("queue '%s': '%s' is refused: %s", self.place.queue, name.name or file, error.message)
         reason = {"code": error.code, "message": error.message}
         self._refused[name.kept] = name, reason
-        self.place.fail(name.kept, self._told_of(name, [reason]), source=self.place.new / file)
+        told = told_of([self._refused_row(name, reason)], queue=self.place.queue)
+        self.place.fail(name.kept, told, source=self.place.new / file)
         self._note_refused(name.kept)
 
     def _note_refused(self, kept: str) -> None:
         self._offers.insert([self._refused_row(*self._refused[kept])])
         del self._refused[kept]
 
-    def _refused_row(self, name: Named, reason: Mapping[str, Any]) -> ItemRow:
+    def _refused_row(self, name: Named, reason: dict[str, Any]) -> ItemRow:
         now = self._clock.now().timestamp()
         waiting = self._offers.row(name, NO_FLOW, now)
         return replace(waiting, state=ItemState.FAILED, next_at=None, error=json.dumps(reason), ended_at=now)
-
-    def _told_of(self, name: Named, reasons: Sequence[Mapping[str, object]]) -> dict[str, object]:
-        """What stands beside a failed file."""
-        at = to_text(self._clock.now())
-        return {
-            "id": name.id,
-            "queue": self.place.queue,
-            "name": name.name,
-            "failed_at": at,
-            "reasons": list(reasons),
-        }
 
     def _offer_waiting(self, listener: Listener) -> bool:
         """Offer what was taken before and waits for this flow."""
@@ -254,16 +245,7 @@ class FolderQueue:
         if not failed:
             self.place.finish(name.kept)
         elif os.path.lexists(self.place.processing / name.kept):
-            reasons = [
-                {
-                    **json.loads(row.error or "{}"),
-                    "flow": row.flow or None,
-                    "run_id": row.run_id,
-                    "attempts": row.attempt,
-                }
-                for row in failed
-            ]
-            self.place.fail(name.kept, self._told_of(name, reasons))
+            self.place.fail(name.kept, told_of(failed, queue=self.place.queue))
 
     def _recover(self) -> None:
         """Make up for what was on its way into the ledger when the process died.

@@ -81,3 +81,21 @@ class FailedItem:
     """How many runs the flow had for it that tried most often."""
     size: int | None = None
     """Bytes, where that is known."""
+    file: str | None = None
+    """Where its file lies, below the data folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a failed item holds."""
+
+    value: Any = None
+    """What its runs had as `__input__`."""
+    has_value: bool = True
+    """False: no run could have it, or it can be read no more."""
+    text: str | None = None
+    """Without a value: what stands in it, as far as it is text; long ones are cut."""
+
+
+TEXT_CHARACTERS = 10_000
+"""So much is shown of what became no value."""

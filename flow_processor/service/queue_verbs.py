@@ -157,7 +157,8 @@ class QueueVerbs:
         """One failed item with its value. Raises QueueNotFound, ItemNotFound."""
         self._known(queue)
         item = self._backend.failed_item(queue, item_id)
-        return FailedItemDetail(**_failed(item), value=self._backend.value(queue, item_id))
+        held = self._backend.value(queue, item_id)
+        return FailedItemDetail(**_failed(item), value=held.value, has_value=held.has_value, text=held.text)
 
     def retry(self, queue: str, item_id: str, *, by: str) -> ItemDone:
         """Begin again with a failed item. Raises QueueNotFound, ItemNotFound, ItemInWork."""
@@ -299,6 +300,7 @@ def _failed(item: FailedItem) -> dict[str, Any]:
         "failed_at": from_epoch(item.failed_at),
         "attempts": item.attempts,
         "size": item.size,
+        "file": item.file,
         "reasons": [
             ReasonView(
                 flow=reason.flow,

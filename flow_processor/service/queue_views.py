@@ -107,13 +107,15 @@ class FailedItemView(View):
     name: str | None
     """What people know it by: the name of its file."""
     put_at: Moment
-    """When it was put there."""
+    """When it was put there; of a file: when it was last changed."""
     failed_at: Moment
     """When it was given up."""
     attempts: int
     """How many runs the flow had for it that tried most often; 0: it was refused."""
     size: int | None
     """Bytes, where that is known."""
+    file: str | None
+    """Where its file lies, below the data folder; null: at a broker, or somebody has taken it away."""
     reasons: list[ReasonView]
     """One for each flow that has given it up."""
 
@@ -123,6 +125,10 @@ class FailedItemDetail(FailedItemView):
 
     value: Any
     """What its runs had as `__input__`."""
+    has_value: bool
+    """False: it was refused, so no run had it (or its file can be read no more); `value` is null then."""
+    text: str | None
+    """Without a value: what stands in it, as far as it is text, up to 10,000 characters."""
 
 
 class FailedItems(View):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -309,6 +311,53 @@ def test_an_item_is_decided_on_once_no_flow_has_it_any_more(api: Api) -> None:
     assert api.delete(address).status_code == 200
     at_rest(api, "two")
     assert len(api.get(f"/api/runs?item={item}").json["runs"]) == 3
+
+
+def test_a_file_that_was_refused_is_shown_as_it_lies_there(api: Api, service: Service) -> None:
+    data = service.settings.data_path
+    hidden = data / "spool" / "line" / "new" / ".bad.json"
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    hidden.write_text('{"id": 7', encoding="utf-8")
+    os.utime(hidden, (86_400, 86_400))
+    hidden.rename(hidden.with_name("bad.json"))
+    until(lambda: queue(api, "line")["failed"] == 1, "it is refused")
+    (listed,) = api.get("/api/queues/line/failed").json["items"]
+    assert (listed["name"], listed["attempts"], listed["put_at"]) == (
+        "bad.json",
+        0,
+        "1970-01-02T00:00:00.000Z",
+    )
+    assert (data / listed["file"]).read_text() == '{"id": 7'
+    shown = api.get(f"/api/queues/line/failed/{listed['id']}").json
+    assert (shown["value"], shown["has_value"], shown["text"]) == (None, False, '{"id": 7')
+    told = json.loads((data / f"{listed['file']}.reason.json").read_text())
+    (reason,) = told.pop("reasons")
+    assert told == {"id": listed["id"], "queue": "line", "name": "bad.json", "failed_at": listed["failed_at"]}
+    assert (reason["code"], reason["flow"], reason["run_id"], reason["attempts"]) == (
+        "invalid_json",
+        None,
+        None,
+        0,
+    )
+    api.delete(f"/api/queues/line/failed/{listed['id']}")
+
+
+def _put_away(api: Api, address: str) -> Any:
+    """The failed item, once its file lies in `failed/`."""
+    shown = api.get(address).json
+    return shown if "/failed/" in shown["file"] else None
+
+
+def test_what_failed_as_null_has_a_value(api: Api, service: Service) -> None:
+    (item,) = put(api, "picky", None)
+    until(lambda: queue(api, "picky")["failed"] == 1, "the item has failed")
+    shown = until(lambda: _put_away(api, f"/api/queues/picky/failed/{item}"), "its file is put away")
+    assert (shown["value"], shown["has_value"], shown["text"]) == (None, True, None)
+    assert (service.settings.data_path / shown["file"]).read_text() == "null"
+    told = json.loads((service.settings.data_path / f"{shown['file']}.reason.json").read_text())
+    (reason,) = told["reasons"]
+    assert (told["queue"], reason["flow"], reason["attempts"]) == ("picky", "picky.yml", 2)
+    api.delete(f"/api/queues/picky/failed/{item}")
 
 
 def test_failed_items_come_in_pages(api: Api) -> None:
