@@ -11,6 +11,7 @@ from pydantic import Field
 
 from flow_processor import errors
 from flow_processor.api.errors import BodyTooLarge, InvalidJson, UnsupportedMedia, error_answers
+from flow_processor.api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag_header, expected
 from flow_processor.api.handlers import Parameters, answer, handler, service
 from flow_processor.api.launching import (
     LAUNCH_ANSWERS,
@@ -24,7 +25,6 @@ from flow_processor.api.nouns import Noun
 from flow_processor.api.permissions import Permission, caller, check_path
 from flow_processor.documents import dump_yaml
 from flow_processor.service.edit_views import FlowFileEdited, FlowVersionDetail, FlowVersions
-from flow_processor.service.flow_edits import Expected
 from flow_processor.service.flow_views import FlowFileDetail, FlowFileView
 from flow_processor.service.views import View
 
@@ -74,20 +74,6 @@ _DRAWN = {
     "description": "The drawing.",
     "content": {name: {"schema": {"type": "string"}} for name in dict.fromkeys(_MEDIA_TYPES.values())},
 }
-_IF_MATCH = {
-    "name": "If-Match",
-    "in": "header",
-    "required": False,
-    "description": "The ETag of the file as the caller has seen it; `*`: whatever is there.",
-    "schema": {"type": "string"},
-}
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "`*`: only if there is no such file.",
-    "schema": {"type": "string", "enum": ["*"]},
-}
 _FILE_BODY = {
     "description": "The flow file: as YAML it is kept as it was sent, with its comments; JSON is written as YAML.",
     "required": True,
@@ -96,15 +82,14 @@ _FILE_BODY = {
         "application/json": {"schema": {"type": "object"}},
     },
 }
-_ETAG = {"ETag": {"description": "What tells this content from others.", "schema": {"type": "string"}}}
 _FILE_ANSWER = {
-    "200": {"headers": _ETAG, "content": {name: {"schema": {"type": "string"}} for name in YAML_TYPES[:2]}}
+    "200": {"headers": ETAG, "content": {name: {"schema": {"type": "string"}} for name in YAML_TYPES[:2]}}
 }
 _MADE_ANSWER = {
-    "200": {"headers": _ETAG},
+    "200": {"headers": ETAG},
     "201": {
         "headers": {
-            **_ETAG,
+            **ETAG,
             "Location": {"description": "Where the new file is.", "schema": {"type": "string"}},
         }
     },
@@ -145,9 +130,9 @@ def file(path: FlowFilePath) -> Response:
     wanted = request.accept_mimetypes.best_match((JSON_TYPE, *YAML_TYPES), JSON_TYPE)
     if wanted != JSON_TYPE:
         content, etag = service().flow_content(path.path)
-        return Response(content, headers={"ETag": f'"{etag}"'}, content_type=f"{wanted}; charset=utf-8")
+        return Response(content, headers=etag_header(etag), content_type=f"{wanted}; charset=utf-8")
     found = service().flow_file(path.path)
-    return answer(found, headers=_etag(found.etag))
+    return answer(found, headers=etag_header(found.etag))
 
 
 @noun.put(
@@ -158,7 +143,7 @@ def file(path: FlowFilePath) -> Response:
     "way keeps what it was launched with.",
     more={
         "requestBody": _FILE_BODY,
-        "parameters": [_IF_MATCH, _IF_NONE_MATCH],
+        "parameters": [IF_MATCH, IF_NONE_MATCH],
         "responses": _MADE_ANSWER,
     },
     responses={
@@ -173,8 +158,9 @@ def file(path: FlowFilePath) -> Response:
 def write(path: FlowFilePath, query: WriteQuery) -> Response:
     """Write a flow file, if it is right."""
     check_path(path.path)
-    content, expected = _content(), _expected()
-    edited = service().write_flow_file(path.path, content, expected, by=caller().by("api"), dry=query.dry)
+    edited = service().write_flow_file(
+        path.path, _content(), expected(), by=caller().by("api"), dry=query.dry
+    )
     return _answer(edited)
 
 
@@ -183,14 +169,14 @@ def write(path: FlowFilePath, query: WriteQuery) -> Response:
     needs=Permission.EDIT,
     description="Its runs go on, its schedules stay and say what is wrong, its last version can be brought back. With "
     "`If-Match` only if it is still that one.",
-    more={"parameters": [_IF_MATCH]},
+    more={"parameters": [IF_MATCH]},
     responses={200: FlowFileEdited, **error_answers(errors.FlowNotFound, *_CHANGE_ERRORS)},
 )
 @handler
 def delete(path: FlowFilePath) -> Response:
     """Delete a flow file."""
     check_path(path.path)
-    return _answer(service().delete_flow_file(path.path, _expected(), by=caller().by("api")))
+    return _answer(service().delete_flow_file(path.path, expected(), by=caller().by("api")))
 
 
 @noun.post(
@@ -231,7 +217,7 @@ def version(path: VersionPath) -> Response:
     "/<path:path>/versions/<int:version>/restore",
     needs=Permission.EDIT,
     description="What is there now becomes a version too. With `If-Match` only if it is still that one.",
-    more={"parameters": [_IF_MATCH], "responses": _MADE_ANSWER},
+    more={"parameters": [IF_MATCH], "responses": _MADE_ANSWER},
     responses={
         200: FlowFileEdited,
         201: FlowFileEdited,
@@ -242,8 +228,8 @@ def version(path: VersionPath) -> Response:
 def restore(path: VersionPath) -> Response:
     """Write a version again, if it is right; also of a file that was deleted."""
     check_path(path.path)
-    expected = _expected()
-    return _answer(service().restore_flow_file(path.path, path.version, expected, by=caller().by("api")))
+    edited = service().restore_flow_file(path.path, path.version, expected(), by=caller().by("api"))
+    return _answer(edited)
 
 
 @noun.get(
@@ -261,20 +247,7 @@ def graph(path: FlowFilePath, query: GraphQuery) -> Response:
 def _answer(edited: FlowFileEdited) -> Response:
     is_new = edited.created and edited.changed
     place = {"Location": f"/api/flows/files/{quote(edited.path)}"} if is_new else {}
-    return answer(edited, 201 if is_new else 200, headers={**_etag(edited.etag), **place})
-
-
-def _etag(etag: str | None) -> dict[str, str]:
-    return {} if etag is None else {"ETag": f'"{etag}"'}
-
-
-def _expected() -> Expected:
-    """What the caller says of the file as it is now. Weak ETags match nothing (RFC 9110, 13.1.1)."""
-    wanted, unwanted = request.if_match, request.if_none_match
-    if unwanted and not unwanted.star_tag:
-        raise errors.InvalidRequest("If-None-Match can only be '*' here: write the file if there is none")
-    etags = frozenset(wanted.as_set(include_weak=False)) if wanted and not wanted.star_tag else None
-    return Expected(etags=etags, is_there=wanted.star_tag, is_absent=unwanted.star_tag)
+    return answer(edited, 201 if is_new else 200, headers={**etag_header(edited.etag), **place})
 
 
 def _content() -> bytes:
