@@ -15,7 +15,8 @@ from flow_processor.factory import step_type_of
 from flow_processor.journal import Event
 from flow_processor.run_state import StepRecord, StepStatus, is_part
 from flow_processor.spec.step import OnInterrupt, StepSpec
-from flow_processor.step import Exit, Goto, StepContext, StepResult, Wait
+from flow_processor.step import Exit, Goto, StepContext, StepResult
+from flow_processor.wait import Wait
 
 if TYPE_CHECKING:
     from flow_processor.engine.context import AttemptContext

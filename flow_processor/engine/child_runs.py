@@ -17,7 +17,8 @@ from flow_processor.errors import StepError
 from flow_processor.run import RunStatus
 from flow_processor.run_state import is_part
 from flow_processor.spec.params import ParamSpec, params_error, read_values
-from flow_processor.step import Element, FlowOutcome, Wait, WaitKind
+from flow_processor.step import Element, FlowOutcome
+from flow_processor.wait import Wait, WaitKind
 
 PAGE_ELEMENTS = 500
 """Elements that are launched in one transaction at most."""

@@ -29,8 +29,8 @@ from flow_processor.step import (
     OnFailure,
     Secret,
     StepResult,
-    Wait,
 )
+from flow_processor.wait import Wait
 
 
 class AttemptContext:

@@ -28,7 +28,8 @@ from flow_processor.run_state import StepRecord, StepStatus
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.params import ParamSpec, params_error, read_values
 from flow_processor.spec.step import StepSpec, is_graph
-from flow_processor.step import Block, BlockOutcome, Exit, FlowOutcome, Goto, OnFailure, StepResult, Wait
+from flow_processor.step import Block, BlockOutcome, Exit, FlowOutcome, Goto, OnFailure, StepResult
+from flow_processor.wait import Wait
 
 if TYPE_CHECKING:
     from flow_processor.engine.interpreter import RunInterpreter

@@ -11,7 +11,7 @@ from flow_processor.errors import StepError, StepTimeout
 from flow_processor.journal import Event
 from flow_processor.run_state import Signal
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import Wait, WaitKind
+from flow_processor.wait import Wait, WaitKind
 
 
 class StepWaits:

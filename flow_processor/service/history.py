@@ -29,11 +29,11 @@ from flow_processor.service.views import (
     WaitView,
 )
 from flow_processor.spec.flow import HANDLERS
-from flow_processor.step import Wait
 from flow_processor.store import Store
 from flow_processor.store.removals import DELETE_BATCH, delete_ended
 from flow_processor.store.run_plans import bound_of
 from flow_processor.store.runs import ListedRun, RunRow
+from flow_processor.wait import Wait
 
 LOG_POLL_SECONDS = 0.25
 """How often a waiting reader of a live run's log looks for new lines."""

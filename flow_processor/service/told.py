@@ -23,8 +23,8 @@ from flow_processor.service.launched_flows import LaunchedFlows, steps_of
 from flow_processor.service.resumes import step_name
 from flow_processor.service.run_guards import RunGuards
 from flow_processor.spec.params import ParamSpec, read_values
-from flow_processor.step import Wait, WaitKind
 from flow_processor.store import Store
+from flow_processor.wait import Wait, WaitKind
 
 
 class Told:

@@ -15,7 +15,7 @@ from flow_processor.documents.described import Described
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.run_state import StepStatus
-from flow_processor.step import WaitKind
+from flow_processor.wait import WaitKind
 
 Moment = Annotated[datetime, PlainSerializer(to_text, return_type=str, when_used="json")]
 """ISO 8601, UTC, milliseconds."""

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 from flow_processor.expressions.rendered import checked
 from flow_processor.factory import step_type
 from flow_processor.spec.base import Pause, Spec, Templated
-from flow_processor.step import StepContext, StepResult, Wait, WaitKind
+from flow_processor.step import StepContext, StepResult
+from flow_processor.wait import Wait, WaitKind
 
 _PAUSE: TypeAdapter[float] = TypeAdapter(Pause)
 

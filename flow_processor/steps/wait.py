@@ -55,7 +55,8 @@ from flow_processor.factory import step_type
 from flow_processor.run_state import Signal
 from flow_processor.spec.base import Pause, Seconds, Spec, Templated
 from flow_processor.spec.params import ParamSpec
-from flow_processor.step import JsonValue, StepContext, StepResult, Wait, WaitKind
+from flow_processor.step import JsonValue, StepContext, StepResult
+from flow_processor.wait import Wait, WaitKind
 
 MAX_PROMPT_CHARACTERS = 10_000
 """A longer prompt is cut, and says so."""

@@ -24,7 +24,8 @@ from flow_processor.expressions.jinja import Templates
 from flow_processor.run_state import Signal
 from flow_processor.spec.docker import DockerAccess
 from flow_processor.spec.step import StepSpec
-from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, Secret, StepResult, Wait
+from flow_processor.step import Block, BlockOutcome, FlowOutcome, Folders, OnFailure, Secret, StepResult
+from flow_processor.wait import Wait
 
 NOW = datetime(2026, 11, 21, 7, 40, 6, tzinfo=UTC)
 """What every clock says here."""

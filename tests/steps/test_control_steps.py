@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from flow_processor.errors import DataKeyMissing, StepError
-from flow_processor.step import Exit, Goto, StepResult, Wait, WaitKind
+from flow_processor.step import Exit, Goto, StepResult
+from flow_processor.wait import Wait, WaitKind
 
 RunStep = Callable[..., StepResult]
 

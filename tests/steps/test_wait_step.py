@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from flow_processor.errors import StepError
 from flow_processor.run_state import Signal
-from flow_processor.step import StepResult, Wait, WaitKind
+from flow_processor.step import StepResult
+from flow_processor.wait import Wait, WaitKind
 
 RunStep = Callable[..., StepResult]
 
