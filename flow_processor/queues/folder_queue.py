@@ -77,8 +77,8 @@ class FolderQueue:
         """On the monotonic clock."""
         self._on_hand: list[Taken] = []
         """Files that were moved to `processing/`, and are not offered yet."""
-        self._refused: dict[str, tuple[Named, dict[str, Any]]] = {}
-        """Files on their way to `failed/`, with the reasons, and not in the ledger yet; by the names they get there."""
+        self._refused: dict[str, ItemRow] = {}
+        """Files on their way to `failed/`, and not in the ledger yet; by the names they get there."""
         self._to_recover = True
         self._is_first_look = True
         """Nothing was recovered yet."""
@@ -182,14 +182,13 @@ class FolderQueue:
     def _refuse(self, file: str, name: Named, error: ContentRefused) -> None:
         """What can never be an item goes to `failed/`, with the reason."""
         logger.warning("queue '%s': '%s' is refused: %s", self.place.queue, name.name or file, error.message)
-        reason = {"code": error.code, "message": error.message}
-        self._refused[name.kept] = name, reason
-        told = told_of([self._refused_row(name, reason)], queue=self.place.queue)
-        self.place.fail(name.kept, told, source=self.place.new / file)
+        row = self._refused_row(name, {"code": error.code, "message": error.message})
+        self._refused[name.kept] = row
+        self.place.fail(name.kept, told_of([row], queue=self.place.queue), source=self.place.new / file)
         self._note_refused(name.kept)
 
     def _note_refused(self, kept: str) -> None:
-        self._offers.insert([self._refused_row(*self._refused[kept])])
+        self._offers.insert([self._refused[kept]])
         del self._refused[kept]
 
     def _refused_row(self, name: Named, reason: dict[str, Any]) -> ItemRow:
