@@ -143,13 +143,12 @@ class AmqpBackend:
         """Always."""
         return None
 
-    def put(self, queue: str, items: Sequence[Item]) -> None:
+    def put(self, queue: str, items: Sequence[Item], *, any_size: bool = False) -> None:
         """Publish items; the broker has confirmed that it keeps them when this returns."""
         bodies = [body_of(item) for item in items]
         waiting = self._depths.waiting(queue, self._listeners_of(queue))
-        check_bounds(
-            queue, [len(body) for body in bodies], waiting=waiting, settings=self._settings_of(queue)
-        )
+        sizes, settings = [len(body) for body in bodies], self._settings_of(queue)
+        check_bounds(queue, sizes, waiting=waiting, settings=settings, any_size=any_size)
         exchange = exchange_of(queue)
         messages = [
             Outgoing(exchange, body, properties_of(item)) for item, body in zip(items, bodies, strict=True)

@@ -114,9 +114,10 @@ class Backend(Source, Protocol):
         """Offer nothing of these queues, and everything of the others again; what is in work goes on."""
         ...
 
-    def put(self, queue: str, items: Sequence[Item]) -> None:
+    def put(self, queue: str, items: Sequence[Item], *, any_size: bool = False) -> None:
         """Put items on a queue: durable when this returns. An id again that is known there is harmless:
-        an item that waits stays as it is.
+        an item that waits stays as it is. With `any_size` one that is too large is put too, and fails when it is
+        taken.
 
         Works without `start`, and without a listener. Raises QueueFull (nothing was put), QueueUnavailable (unknown
         how much was put: do it again with the same ids), ItemTooLarge (never works).

@@ -11,14 +11,17 @@ RETRY_AFTER_SECONDS = 5
 """When whoever was refused for want of room had better ask again."""
 
 
-def check_bounds(queue: str, sizes: Sequence[int], *, waiting: int, settings: QueueSettings) -> None:
-    """May items of these sizes (bytes as JSON) be put on a queue in which so many wait? All of them or none.
+def check_bounds(
+    queue: str, sizes: Sequence[int], *, waiting: int, settings: QueueSettings, any_size: bool = False
+) -> None:
+    """May items of these sizes (bytes as JSON) be put on a queue in which so many wait? All of them or none. With
+    `any_size` only their number counts.
 
     Raises QueueFull; what no waiting helps against: ItemTooLarge, InvalidRequest `too_many_items`.
     """
     limit = int(settings.max_item_bytes)
     for index, size in enumerate(sizes):
-        if size > limit:
+        if size > limit and not any_size:
             which = f"item {index + 1} of {len(sizes)}" if len(sizes) > 1 else "the item"
             message = (
                 f"{which} has {size} bytes; the queue '{queue}' takes {limit} (max_item_bytes in config.yml)"

@@ -125,12 +125,12 @@ class FolderBackend:
         self._ended.append((queue, item_id))
         self._wake.set()
 
-    def put(self, queue: str, items: Sequence[Item]) -> None:
+    def put(self, queue: str, items: Sequence[Item], *, any_size: bool = False) -> None:
         """Put items on a queue; durable when this returns. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
         place = self._place(queue)
         items = place.absent(items)
         sizes = [len(json_bytes(item.value)) for item in items]
-        with self._depths.room_for(queue, sizes, self._settings_of(queue)):
+        with self._depths.room_for(queue, sizes, self._settings_of(queue), any_size=any_size):
             place.put(items)
         self._wake.set()
 

@@ -56,13 +56,15 @@ class FolderDepths:
         return line
 
     @contextlib.contextmanager
-    def room_for(self, queue: str, sizes: Sequence[int], settings: QueueSettings) -> Iterator[None]:
-        """Put items of these sizes (bytes) meanwhile. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
+    def room_for(
+        self, queue: str, sizes: Sequence[int], settings: QueueSettings, *, any_size: bool
+    ) -> Iterator[None]:
+        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
         line = self.line(queue)
         with self._lock:
             if sizes:
                 waiting = line.count + self._on_their_way[queue]
-                check_bounds(queue, sizes, waiting=waiting, settings=settings)
+                check_bounds(queue, sizes, waiting=waiting, settings=settings, any_size=any_size)
             self._on_their_way[queue] += len(sizes)
         try:
             yield

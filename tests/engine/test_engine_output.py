@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from flow_processor.errors import InvalidRequest, ResultsUnsent
+from flow_processor.errors import InvalidRequest, ItemTooLarge, ResultsUnsent
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from flow_processor.service.resumes import ResumeMode
@@ -280,3 +280,22 @@ def test_a_result_too_large_for_its_queue_fails_the_step(
     assert error_code(world.run(steps.replace("OUTPUT", "narrow"))) == "output_invalid"
     world.succeed(steps.replace("OUTPUT", "{queue: wide, type: multiple}"))
     assert (sent(world, "narrow"), len(sent(world, "wide"))) == ([], 2)
+
+
+def test_a_result_that_became_too_large_holds_up_none_behind_it(
+    tmp_path: Path, make_world: Callable[..., World]
+) -> None:
+    """Whoever takes it in refuses it, where people see it."""
+    world = make_world()
+    in_the_way = world.data / "spool" / "narrow"
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("a file where the queue's folder should be", encoding="utf-8")
+    world.succeed("steps:\n" + gives('["a", "' + 150 * "b" + '", "c"]', "{queue: narrow, type: multiple}"))
+    until(world.service.publisher.problems, "the trouble is told")
+    world.stop()
+    (world.data / "config.yml").write_text("queues: {narrow: {max_item_bytes: 100}}\n", encoding="utf-8")
+    in_the_way.unlink()
+    later = make_world()
+    assert sent(later, "narrow") == ["a", 150 * "b", "c"]
+    with pytest.raises(ItemTooLarge):
+        later.service.queues.put("narrow", [150 * "b"])
