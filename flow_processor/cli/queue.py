@@ -104,6 +104,11 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
             click.echo(f"{name:<12} {value}")
     for problem in found.problems:
         say(f"problem: {problem}")
+    for one in found.listening:
+        if one.last_good_in_force:
+            say(
+                f"{one.flow} is wrong as it lies there, and the version from before counts: octospool check {one.flow}"
+            )
     click.echo("")
     rows = [
         (one.flow, str(one.in_work), _again(one, settings), str(one.failed), str(one.attempts))

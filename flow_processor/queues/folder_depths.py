@@ -59,7 +59,8 @@ class FolderDepths:
     def room_for(
         self, queue: str, sizes: Sequence[int], settings: QueueSettings, *, any_size: bool
     ) -> Iterator[None]:
-        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile. Raises QueueFull, ItemTooLarge, QueueUnavailable."""
+        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile. Raises QueueFull, ItemTooLarge,
+        QueueUnavailable."""
         line = self.line(queue)
         with self._lock:
             if sizes:

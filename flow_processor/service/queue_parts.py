@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from flow_processor.errors import FlowNotFound
 from flow_processor.queues.backend import Backend
 from flow_processor.queues.file_watch import FileWatch
 from flow_processor.queues.folder import FolderBackend
@@ -94,8 +95,15 @@ class QueueParts(ScheduleParts):
             listening=self.library.listening,
             settings=self.settings.queues,
             pause=lambda queues: self.listening.set_paused(queues),
+            is_wrong_now=self._is_wrong_now,
             clock=self.clock,
         )
+
+    def _is_wrong_now(self, flow: str) -> bool:
+        try:
+            return self.library.status(flow).last_good_in_force
+        except FlowNotFound:  # gone in this moment
+            return False
 
     def _run_freed(self, run: RunRow) -> None:
         super()._run_freed(run)

@@ -35,7 +35,12 @@ from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.store import Store
 from flow_processor.store.item_counts import NOTHING, ListenerCounts, ended_count, listener_counts
 from flow_processor.store.listeners import read_listeners
-from flow_processor.store.queue_states import QueueState, read_queue_states, set_queue_state
+from flow_processor.store.queue_states import (
+    QueueState,
+    forget_queue_state,
+    read_queue_states,
+    set_queue_state,
+)
 
 logger = logging.getLogger("octospool.queues")
 
@@ -61,14 +66,17 @@ class QueueVerbs:
         listening: Callable[[], Listening],
         settings: QueuesSettings,
         pause: Callable[[frozenset[str]], None],
+        is_wrong_now: Callable[[str], bool],
         clock: Clock,
     ) -> None:
-        """`pause` makes exactly these queues stand still from now on."""
+        """`pause` makes exactly these queues stand still from now on. `is_wrong_now`: a flow's file is wrong as it lies
+        there, and the version from before counts."""
         self._backend = backend
         self._store = store
         self._listening = listening
         self._settings = settings
         self._pause = pause
+        self._is_wrong_now = is_wrong_now
         self._clock = clock
 
     def all(self) -> list[QueueView]:
@@ -95,7 +103,8 @@ class QueueVerbs:
             prefetch=rule.prefetch or PREFETCH,
             max_item_bytes=int(rule.max_item_bytes),
             listening=[
-                _listener(flow, spec, counts.get(flow, NOTHING)) for flow, spec in sorted(listeners.items())
+                _listener(flow, spec, counts.get(flow, NOTHING), is_wrong_now=self._is_wrong_now(flow))
+                for flow, spec in sorted(listeners.items())
             ],
         )
 
@@ -176,11 +185,14 @@ class QueueVerbs:
 
     def purge(self, queue: str, what: Purged, *, by: str) -> ItemsPurged:
         """Delete all items of a queue that stand so. A queue to which no flow listens, and in which nothing is left
-        then, goes too: else a name with a slip would stay in every list. Raises QueueNotFound."""
+        then, goes too, with its pause: else a name with a slip would stay in every list. Raises QueueNotFound."""
         self._known(queue)
         purged = self._backend.purge(queue, what)
         if not self.entitled(queue):
             self._backend.forget(queue)
+            if queue not in self._backend.names():
+                self._store.writer.run(lambda connection: forget_queue_state(connection, queue))
+                self._pause(self.paused())
         logger.warning("queue '%s': %d items that were %s are deleted (by %s)", queue, purged, what.value, by)
         return ItemsPurged(queue=queue, purged=purged)
 
@@ -281,7 +293,7 @@ def _behind(cursor: str) -> str:
     return item_id
 
 
-def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts) -> ListenerView:
+def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts, *, is_wrong_now: bool) -> ListenerView:
     return ListenerView(
         flow=flow,
         attempts=spec.attempts,
@@ -289,6 +301,7 @@ def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts) -> ListenerVie
         again=counts.again,
         next_at=None if counts.next_at is None else from_epoch(counts.next_at),
         failed=counts.failed,
+        last_good_in_force=is_wrong_now,
     )
 
 

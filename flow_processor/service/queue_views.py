@@ -23,6 +23,8 @@ class ListenerView(View):
     """When the first of these is tried again; null: none waits for that."""
     failed: int
     """Items that it has given up."""
+    last_good_in_force: bool
+    """True: its file is wrong now, and items start the version from before."""
 
 
 class QueueView(View):

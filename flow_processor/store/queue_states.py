@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
 
 from flow_processor.store.database import insert_or_ignore, reading
 from flow_processor.store.tables import queue_states
@@ -32,6 +32,11 @@ def set_queue_state(connection: Connection, queue: str, state: QueueState) -> Qu
         )
     found = connection.execute(select(queue_states).where(queue_states.c.queue == queue)).one()
     return QueueState(bool(found.is_paused), found.by, found.at)
+
+
+def forget_queue_state(connection: Connection, queue: str) -> None:
+    """Nothing was ever said of this queue."""
+    connection.execute(delete(queue_states).where(queue_states.c.queue == queue))
 
 
 def read_queue_states(engine: Engine) -> dict[str, QueueState]:

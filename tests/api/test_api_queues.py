@@ -223,6 +223,10 @@ def test_a_queue_that_nobody_needs_goes_with_what_was_in_it(api: Api, service: S
     assert not (spool / "slip").exists()
     put(api, "slip", 3)
     assert queue(api, "slip")["depth"] == 1
+    api.post("/api/queues/slip/pause")
+    api.delete("/api/queues/slip/items?state=waiting")
+    put(api, "slip", 4)
+    assert not queue(api, "slip")["paused"], "the pause went with the queue"
     # One that flows listen to stays, for people drop files there.
     assert api.delete("/api/queues/held/items?state=waiting").json["purged"] == 0
     assert (spool / "held" / "new").is_dir()
@@ -282,7 +286,15 @@ def test_a_failed_item_is_shown_tried_again_and_deleted(api: Api) -> None:
     attempts = [api.get(f"/api/runs/{run['run_id']}").json for run in runs_of(api, item, 4)]
     assert len(attempts) == 4
     assert queue(api, "picky")["listening"] == [
-        {"flow": "picky.yml", "attempts": 2, "in_work": 0, "again": 0, "next_at": None, "failed": 1}
+        {
+            "flow": "picky.yml",
+            "attempts": 2,
+            "in_work": 0,
+            "again": 0,
+            "next_at": None,
+            "failed": 1,
+            "last_good_in_force": False,
+        }
     ]
     gone = api.delete(f"/api/queues/picky/failed/{item}")
     assert (gone.status_code, gone.json["status"]) == (200, "deleted")

@@ -149,6 +149,19 @@ def test_without_a_daemon_a_failed_item_is_in_line_again(
     assert shown(octospool, "picky")["depth"] == 1
 
 
+def test_a_listener_whose_file_is_wrong_now_is_told(
+    daemon: Service, flow: Callable[[str, str], Path], octospool: Octospool
+) -> None:
+    until(lambda: shown(octospool, "orders")["listeners"], "it listens")
+    assert "wrong" not in octospool("queue", "show", "orders").stderr
+    flow("takes.yml", LISTENS + "stepz: 1\n")
+    (listener,) = shown(octospool, "orders")["listening"]
+    assert listener["last_good_in_force"]
+    said = octospool("queue", "show", "orders").stderr
+    assert "takes.yml is wrong as it lies there" in said
+    assert "octospool check takes.yml" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
