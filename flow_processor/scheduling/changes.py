@@ -10,6 +10,7 @@ from datetime import datetime
 from flow_processor.clock import Clock
 from flow_processor.errors import OctospoolError
 from flow_processor.scheduling.agenda import Agenda, Entry
+from flow_processor.turning import TurningThread
 
 logger = logging.getLogger("octospool.scheduler")
 
@@ -39,9 +40,14 @@ class Changes:
         self._lock = threading.Lock()
         self._to_check: dict[str, None] = {}
         """Ids of schedules, in the order in which they are to be looked at."""
-        self._stopping = False
-        self._pause_ends = threading.Event()
-        self._thread = threading.Thread(target=self._turn, name="flow-changes", daemon=True)
+        self._thread = TurningThread(
+            self.look,
+            name="flow-changes",
+            pause=CHANGES_SECONDS,
+            clock=clock,
+            logger=logger,
+            failed="cannot see what flow files changed",
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -49,10 +55,7 @@ class Changes:
 
     def stop(self) -> None:
         """End the thread; waits for the schedule that is looked at."""
-        self._stopping = True
-        self._pause_ends.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     def note(self, entries: Collection[Entry]) -> None:
         """Have these looked at."""
@@ -69,17 +72,9 @@ class Changes:
             ids, self._to_check = list(self._to_check), {}
         entries = [entry for one in ids if (entry := self._agenda.get(one)) is not None]
         for entry in entries:
-            if self._stopping:
+            if self._thread.is_stopping:
                 return
             if not self._check(entry, self._clock.now()):
                 self.note([entry])
         if entries:
             self._wake()
-
-    def _turn(self) -> None:
-        while True:
-            self._pause_ends.clear()
-            if self._stopping:
-                return
-            self.look()
-            self._clock.wait(self._pause_ends, CHANGES_SECONDS)

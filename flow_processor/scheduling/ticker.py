@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Callable
 
 import schedule
 
 from flow_processor.clock import Clock
+from flow_processor.turning import TurningThread
+
+logger = logging.getLogger("octospool.scheduler")
 
 LONGEST_PAUSE_SECONDS = 1.0
 """At least so often the wall clock is read again: after sleep or a change of the clock it may be any time."""
@@ -34,13 +37,16 @@ class Ticker:
 
     def __init__(self, tick: Callable[[], None], *, pause: Callable[[], float], clock: Clock):
         """`pause` says how many seconds may pass until the next tick; asked after each tick."""
-        self._clock = clock
-        self._pause = pause
-        self._wake = threading.Event()
-        self._stopping = False
-        self._turns = schedule.Scheduler()
-        _EachTurn(1, self._turns).do(tick)
-        self._thread = threading.Thread(target=self._turn, name="scheduler", daemon=True)
+        turns = schedule.Scheduler()
+        _EachTurn(1, turns).do(tick)
+        self._thread = TurningThread(
+            turns.run_pending,
+            name="scheduler",
+            pause=lambda: min(max(pause(), 0.0), LONGEST_PAUSE_SECONDS),
+            clock=clock,
+            logger=logger,
+            failed="a look at the clock failed",
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -48,20 +54,8 @@ class Ticker:
 
     def wake(self) -> None:
         """Tick as soon as possible."""
-        self._wake.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """End the thread; waits for a tick that is under way."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _turn(self) -> None:
-        while True:
-            self._wake.clear()
-            if self._stopping:
-                return
-            self._turns.run_pending()
-            seconds = min(max(self._pause(), 0.0), LONGEST_PAUSE_SECONDS)
-            self._clock.wait(self._wake, seconds)
+        self._thread.stop()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +18,7 @@ from flow_processor.store import Store
 from flow_processor.store.daemons import LEASE_SECONDS, free_ended, left_by, take_over
 from flow_processor.store.presence import DaemonRow, IdTaken, Presence, find_daemon
 from flow_processor.store.runs import ListedRun
+from flow_processor.turning import TurningThread
 
 logger = logging.getLogger("octospool.service")
 
@@ -61,8 +61,15 @@ class Daemons:
         self._taken: list[str] = []
         """Runs that are this daemon's by now, and still to be adopted."""
         self._problem: str | None = None
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="daemons", daemon=True)
+        self._thread = TurningThread(
+            self._look,
+            name="daemons",
+            pause=LOOK_SECONDS,
+            first_pause=LOOK_SECONDS,
+            clock=clock,
+            logger=logger,
+            failed="the other daemons cannot be seen",
+        )
 
     def begin(self) -> None:
         """Be one of them, before anything is looked for in the store. Raises DataFolderInUse, StoreUnavailable."""
@@ -78,7 +85,7 @@ class Daemons:
                         f"a daemon with the id of this data folder ({self._daemon}) is at work on the database; if "
                         "this folder is a copy of that one's, delete daemon.id in it, and it gets an id of its own"
                     ) from None
-                self._clock.wait(self._is_stopping, LOOK_SECONDS)
+                self._thread.rest(LOOK_SECONDS)
         self._store.writer.run(partial(free_ended, daemon=self._daemon))
 
     def start(self) -> None:
@@ -88,11 +95,9 @@ class Daemons:
 
     def stop(self) -> None:
         """Look no more, and say that it lives no more. The store is still open."""
-        if self._is_stopping.is_set():
+        if self._thread.is_stopping:
             return
-        self._is_stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         try:
             left = self._store.writer.run(partial(left_by, daemon=self._daemon))
             self._presence.leave(forget=left == 0)
@@ -138,18 +143,15 @@ class Daemons:
         if taken:
             logger.warning("%d queued runs of %s are taken over", len(taken), other)
 
-    def _work(self) -> None:
-        while not self._clock.wait(self._is_stopping, LOOK_SECONDS):
-            try:
-                self.look()
-            except StoreUnavailable as error:
-                if self._problem is None:
-                    logger.error("the other daemons cannot be seen: %s", error)
-                self._problem = error.message
-            except Exception:  # whatever it is, the next look may do better; without this there would be none
-                logger.exception("the other daemons cannot be seen")
-            else:
-                self._problem = None
+    def _look(self) -> None:
+        try:
+            self.look()
+        except StoreUnavailable as error:
+            if self._problem is None:
+                logger.error("the other daemons cannot be seen: %s", error)
+            self._problem = error.message
+        else:
+            self._problem = None
 
     def told(self) -> list[str]:
         """What people should know of the others: those that are away while runs wait for them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -22,6 +21,7 @@ from flow_processor.store import Store
 from flow_processor.store.file_items import FILES
 from flow_processor.store.listeners import read_listeners, write_listeners
 from flow_processor.store.runs import RunRow
+from flow_processor.turning import TurningThread
 
 logger = logging.getLogger("octospool.queues")
 
@@ -49,7 +49,6 @@ class Listening:
         self._backend = backend
         self._files = files
         self._paused = paused
-        self._clock = clock
         self._flows: dict[str, FlowSpec] = {}
         self._queues: dict[str, list[str]] = {}
         self.has_begun = False
@@ -58,8 +57,16 @@ class Listening:
         """Why it is not known who listens now, or why nothing is taken yet, for people."""
         self._to_begin: list[Callable[[], None]] = [intake.start, partial(backend.start, intake)]
         """What is still to be started; a step that fails is done again."""
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
+        self._is_untold = True
+        """Who listens has changed, and not everybody has been told."""
+        self._thread = TurningThread(
+            self._turn,
+            name="listening",
+            pause=LOOK_SECONDS,
+            clock=clock,
+            logger=logger,
+            failed="queues and files: unexpected error",
+        )
 
     def load(self) -> None:
         """Take over what is under way: before any of these runs goes on. Raises StoreUnavailable."""
@@ -76,9 +83,7 @@ class Listening:
 
     def close(self) -> None:
         """Take nothing more."""
-        self._is_stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         self._intake.close()
         self._backend.stop()
         self._files.stop()
@@ -92,19 +97,16 @@ class Listening:
         self._intake.set_paused(queues)
         self._backend.set_paused(queues)
 
-    def _work(self) -> None:
-        pause, is_untold = 0.0, True
-        while not self._clock.wait(self._is_stopping, pause):
-            pause = LOOK_SECONDS
-            try:
-                is_untold |= self._look()
-                if is_untold:
-                    self._tell()
-                    is_untold = False
-                self._begin()
-                self.problem = None
-            except Exception as error:  # noqa: BLE001  around one look: the next one is in a second
-                self._note(error)
+    def _turn(self) -> None:
+        try:
+            self._is_untold |= self._look()
+            if self._is_untold:
+                self._tell()
+                self._is_untold = False
+            self._begin()
+            self.problem = None
+        except Exception as error:  # noqa: BLE001  around one look: `problem` says it as long as it lasts
+            self._note(error)
 
     def _begin(self) -> None:
         while self._to_begin:

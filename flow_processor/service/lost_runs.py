@@ -7,12 +7,12 @@ its flow's lock; a person hears of it here, and the next start goes on with it.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
 from flow_processor.clock import Clock
 from flow_processor.errors import StoreUnavailable
 from flow_processor.store import Store
+from flow_processor.turning import TurningThread
 
 logger = logging.getLogger("octospool.service")
 
@@ -27,12 +27,18 @@ class LostRuns:
         """`is_in_hands`: has a worker that run, does it wait for one, or is it parked?"""
         self._store = store
         self._is_in_hands = is_in_hands
-        self._clock = clock
         self._suspects: frozenset[str] = frozenset()
         self.found: frozenset[str] = frozenset()
         """Ids of the runs that nobody has."""
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="lost-runs", daemon=True)
+        self._thread = TurningThread(
+            self._look,
+            name="lost-runs",
+            pause=LOOK_SECONDS,
+            first_pause=LOOK_SECONDS,
+            clock=clock,
+            logger=logger,
+            failed="cannot see whether runs are lost",
+        )
 
     def start(self) -> None:
         """Begin to look, a minute from now."""
@@ -40,9 +46,7 @@ class LostRuns:
 
     def stop(self) -> None:
         """Look no more."""
-        self._is_stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     def look(self) -> None:
         """One look. Raises StoreUnavailable."""
@@ -54,12 +58,11 @@ class LostRuns:
             logger.error("%s", told_of(run_id), extra={"run": run_id})
         self._suspects, self.found = suspects, found
 
-    def _work(self) -> None:
-        while not self._clock.wait(self._is_stopping, LOOK_SECONDS):
-            try:
-                self.look()
-            except StoreUnavailable as error:
-                logger.warning("cannot see whether runs are lost: %s", error)
+    def _look(self) -> None:
+        try:
+            self.look()
+        except StoreUnavailable as error:
+            logger.warning("cannot see whether runs are lost: %s", error)
 
 
 def told_of(run_id: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 from flow_processor.clock import Clock
 from flow_processor.errors import StoreUnavailable
 from flow_processor.service.clock_doubt import ClockDoubt
 from flow_processor.service.pruning import MAX_ROWS, Pruning, Step
 from flow_processor.store import Store
+from flow_processor.turning import TurningThread
 
 logger = logging.getLogger("octospool.service")
 
@@ -39,8 +39,16 @@ class Retention:
         self._pruning = pruning
         self._clock = clock
         self._doubt = ClockDoubt(clock)
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
+        self._has_begun = False
+        self._thread = TurningThread(
+            self._turn,
+            name="retention",
+            pause=PASS_SECONDS,
+            first_pause=FIRST_SECONDS,
+            clock=clock,
+            logger=logger,
+            failed="old runs cannot be deleted now",
+        )
 
     def start(self) -> None:
         """Begin soon."""
@@ -48,25 +56,21 @@ class Retention:
 
     def stop(self) -> None:
         """Leave after the step under way; the next start goes on."""
-        self._is_stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
-    def _work(self) -> None:
-        pause, has_begun = FIRST_SECONDS, False
-        while not self._clock.wait(self._is_stopping, pause):
-            pause = PASS_SECONDS
-            try:
-                if not has_begun:
-                    self._doubt.begin(self._store.removals.newest())
-                if not has_begun or self._store.daemon is not None:  # others delete runs whose files are here
-                    self._pruning.delete_stray_files()
-                has_begun = True
-                self._pass()
-            except StoreUnavailable as error:
-                logger.warning("old runs cannot be deleted now: %s", error)
-            except Exception:  # whatever it is, the next pass may do better; without this there would be none
-                logger.exception("old runs cannot be deleted now")
+    def _turn(self) -> None:
+        try:
+            if not self._has_begun:
+                self._doubt.begin(self._store.removals.newest())
+            if (
+                not self._has_begun or self._store.daemon is not None
+            ):  # others delete runs whose files are here
+                self._pruning.delete_stray_files()
+            self._has_begun = True
+            self._pass()
+        except StoreUnavailable as error:
+            logger.warning("old runs cannot be deleted now: %s", error)
+        finally:
             self._tell()
 
     def _tell(self) -> None:
@@ -80,7 +84,7 @@ class Retention:
             # A disk or a processor that is slow today gets smaller steps.
             factor = 0.5 if took > STEP_SECONDS else 1.25
             self._pruning.rows = min(MAX_ROWS, max(MIN_ROWS, int(self._pruning.rows * factor)))
-            if self._clock.wait(self._is_stopping, max(MIN_REST_SECONDS, took * REST)):
+            if self._thread.rest(max(MIN_REST_SECONDS, took * REST)):
                 return
 
     def _commit(self, step: Step) -> float:
