@@ -1,4 +1,5 @@
-"""Which processor cores the daemon and its workers use; see docs/adr/0004-one-core-for-the-daemon.md."""
+"""Which processor cores the daemon and its workers use (docs/adr/0004-one-core-for-the-daemon.md), and who goes first
+where there are too few (docs/adr/0019-workers-give-way.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,10 @@ import os
 import random
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+NICENESS = 5
+"""By so much workers, and all that their steps start, are nicer than the daemon: it gets three times their share."""
 
 
 def keep_to_one_core() -> tuple[int, ...]:
@@ -25,6 +30,16 @@ def keep_to_one_core() -> tuple[int, ...]:
     except OSError:  # a sandbox that forbids it; it was for speed only
         return ()
     return cores
+
+
+def give_way() -> None:
+    """Let the daemon go first from now on. The process must have a session of its own."""
+    if sys.platform == "win32":
+        return
+    os.nice(NICENESS)
+    # Where the kernel shares the processor among sessions first, it is the session's niceness that counts.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def use_cores(cores: Sequence[int]) -> None:

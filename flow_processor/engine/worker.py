@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import flow_processor.steps  # noqa: F401  registers the step types
 from flow_processor.clock import SystemClock
 from flow_processor.engine.child_client import ChildClient
-from flow_processor.engine.cores import use_cores
+from flow_processor.engine.cores import give_way, use_cores
 from flow_processor.engine.frames import Frame, FrameWriter, read_frame, take_stdout
 from flow_processor.engine.interpreter import RunInterpreter
 from flow_processor.engine.limits import limit_cpu, limit_memory
@@ -281,6 +281,7 @@ def main() -> None:
         return
     settings = WorkerSettings(**first["settings"])
     use_cores(settings.cores)
+    give_way()
     limit_memory(settings.memory_mb)
     adopt_orphans()
     Worker(settings, send).serve(commands)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from flow_processor.engine.cores import NICENESS
 from flow_processor.errors import RunHasEnded
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
@@ -288,3 +291,18 @@ def test_new_flows_are_accepted_at_once_while_every_worker_is_busy(
     assert world.service.run(busy).status is RunStatus.RUNNING
     cancel(world, busy)
     assert {world.wait(run_id).status for run_id in queued} == {RunStatus.SUCCEEDED}
+
+
+# Where cores are short.
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="needs /proc")
+def test_workers_give_way_to_the_daemon(world: World, server: CountingServer) -> None:
+    """So does the session of each, among which many kernels share first; what steps start is in there."""
+    run_id = world.launch("steps:\n" + step(held(server)))
+    server.wait_for_call("/held/x")
+    worker = world.worker_pid(run_id)
+    server.open_gate.set()
+    assert os.getpriority(os.PRIO_PROCESS, worker) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    session = Path(f"/proc/{worker}/autogroup")
+    assert not session.exists() or session.read_text().endswith(f"nice {NICENESS}\n")
