@@ -114,6 +114,7 @@ class Forks:
             env=kept | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             pass_fds=[its.fileno()],
+            start_new_session=True,  # Ctrl-C is for the tests, which end what they have started
         )
         its.close()
         atexit.register(self._close)

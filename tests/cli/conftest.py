@@ -1,4 +1,4 @@
-"""A data folder to run commands in, in this process (`octospool`) or as a user does (`start`)."""
+"""A data folder to run commands in, in this process (`octospool`) or in one of its own (`start`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flow_processor.cli.app import octospool as command
+from tests.forked import Forked, can_fork, start_product
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 20.0
@@ -52,8 +53,14 @@ def octospool() -> Callable[..., Result]:
     return call
 
 
-def start_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """The command as a process of its own, as a user starts it; `serve` by `python main.py`."""
+Process = subprocess.Popen[str] | Forked
+
+
+def start_command(*arguments: str, env: dict[str, str] | None = None) -> Process:
+    """The command as a process of its own; `serve` by `main.py`, where it does not begin with its imports done."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | (env or {})
+    if can_fork():
+        return start_product(arguments, environment=environment, folder=Path.cwd())
     return subprocess.Popen(
         [sys.executable, str(ROOT / "main.py"), *arguments[1:]]
         if arguments[0] == "serve"
@@ -63,11 +70,11 @@ def start_command(*arguments: str, env: dict[str, str] | None = None) -> subproc
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | (env or {}),
+        env=environment,
     )
 
 
-def end_process(process: subprocess.Popen[str]) -> None:
+def end_process(process: Process) -> None:
     """Whatever it still does."""
     if process.poll() is None:
         process.kill()
@@ -75,11 +82,11 @@ def end_process(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(folder: Path) -> Iterator[Callable[..., Process]]:
     """`start("serve", …)` starts the command as a process of its own; whatever still runs is ended."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def begin(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def begin(*arguments: str, env: dict[str, str] | None = None) -> Process:
         started.append(start_command(*arguments, env=env))
         return started[-1]
 

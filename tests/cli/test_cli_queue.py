@@ -162,6 +162,24 @@ def test_a_listener_whose_file_is_wrong_now_is_told(
     assert "octospool check takes.yml" in said
 
 
+def test_a_run_shows_what_it_has_sent(
+    daemon: Service, flow: Callable[[str, str], Path], octospool: Octospool
+) -> None:
+    step = "{{name: {0}, type: set_fact, set_fact: {{value: {1}}}, output: {2}}}"
+    many, one = (
+        step.format("many", "[1, 2]", "{queue: sent, type: multiple}"),
+        step.format("one", "3", "sent"),
+    )
+    flow("sends.yml", f"steps:\n  - {many}\n  - {one}\n")
+    ran = octospool("run", "sends")
+    assert ran.exit_code == 0, ran.output
+    (run,) = as_json(octospool("runs", "list", "--flow", "sends.yml", "--json"))["runs"]
+    told = octospool("runs", "show", run["run_id"]).stdout.splitlines()
+    assert told[-2:] == ["many: 2 items to the queue sent", "one: 1 item to the queue sent"]
+    steps = as_json(octospool("runs", "show", run["run_id"], "--json"))["steps"]
+    assert [step["sent"] for step in steps] == [{"queue": "sent", "items": 2}, {"queue": "sent", "items": 1}]
+
+
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from tests.cli.conftest import Process
+
 Octospool = Callable[..., Result]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Process]
 WriteFlow = Callable[[str, str], Path]
 
 LONG = 120.0
@@ -47,7 +48,7 @@ steps:
 ITEM = "steps: [{name: twice, type: jq, jq: {data_key: __input__, expression: '. * 2'}}]"
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
+def ended(process: Process) -> tuple[int, Any, str]:
     """Exit code, stdout as JSON (None if empty), stderr."""
     out, said = process.communicate(timeout=LONG)
     return process.returncode, json.loads(out) if out.strip() else None, said
@@ -58,7 +59,7 @@ def told(result: Result) -> tuple[int, Any, str]:
     return result.exit_code, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
 
 
-def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
+def wait_for_line(process: Process, text: str) -> str:
     """Read stderr up to the line that holds the text; everything read."""
     read = ""
     assert process.stderr is not None
@@ -212,7 +213,7 @@ unix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals
 
 
 @pytest.fixture
-def under_way(start: Start, flow: WriteFlow) -> subprocess.Popen[str]:
+def under_way(start: Start, flow: WriteFlow) -> Process:
     """A run of slow.yml that has begun, by `octospool run`."""
     flow("slow.yml", SLOW)
     flow("hello.yml", GREET)
@@ -223,7 +224,7 @@ def under_way(start: Start, flow: WriteFlow) -> subprocess.Popen[str]:
 
 @unix_only
 def test_ctrl_c_cancels_the_finally_step_still_runs_and_the_next_has_its_turn(
-    under_way: subprocess.Popen[str], start: Start
+    under_way: Process, start: Start
 ) -> None:
     """SIGTERM does the same."""
     second = start("run", "slow")
@@ -257,7 +258,7 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start, flow: WriteFlow) -> None:
 
 @unix_only
 def test_while_a_run_is_under_way_others_can_look_and_start_nothing(
-    under_way: subprocess.Popen[str], start: Start, octospool: Octospool
+    under_way: Process, start: Start, octospool: Octospool
 ) -> None:
     listed = json.loads(octospool("runs", "list", "--json").stdout)["runs"]
     assert [run["flow"] for run in listed] == ["slow.yml"]

@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,11 @@ import pytest
 import requests
 from click.testing import Result
 
-from tests.cli.conftest import end_process, start_command
+from tests.cli.conftest import Process, end_process, start_command
 
 Octospool = Callable[..., Result]
-Start = Callable[..., subprocess.Popen[str]]
-Serve = Callable[..., tuple[subprocess.Popen[str], list[str]]]
+Start = Callable[..., Process]
+Serve = Callable[..., tuple[Process, list[str]]]
 WriteFlow = Callable[[str, str], Path]
 
 LONG = 120.0
@@ -46,7 +45,7 @@ SHARED_FLOWS = {
 }
 
 
-def read_start(process: subprocess.Popen[str]) -> list[str]:
+def read_start(process: Process) -> list[str]:
     """What a daemon prints when it starts, up to the last line."""
     lines: list[str] = []
     assert process.stdout is not None
@@ -61,7 +60,7 @@ def read_start(process: subprocess.Popen[str]) -> list[str]:
 def serve(start: Start) -> Serve:
     """Start a daemon on a free port, for this test."""
 
-    def begin(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
+    def begin(*arguments: str) -> tuple[Process, list[str]]:
         process = start("serve", "--port", "0", *arguments, env=ONE_WORKER)
         return process, read_start(process)
 
@@ -90,14 +89,14 @@ def printed(shared: tuple[Path, list[str]], folder: Path, monkeypatch: pytest.Mo
     return shared[1]
 
 
-def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:
     """Exit code and stderr of the daemon after a signal."""
     process.send_signal(number)
     _, said = process.communicate(timeout=LONG)
     return process.returncode, said
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
+def ended(process: Process) -> tuple[int, Any, str]:
     out, said = process.communicate(timeout=LONG)
     return process.returncode, json.loads(out) if out.strip() else None, said
 
@@ -237,7 +236,7 @@ def test_run_goes_through_the_daemon(printed: list[str], octospool: Octospool) -
 
 
 @pytest.fixture
-def under_way(printed: list[str], start: Start) -> subprocess.Popen[str]:
+def under_way(printed: list[str], start: Start) -> Process:
     """`octospool run slow`, whose run has begun in the shared daemon."""
     process = start("run", "slow")
     assert process.stderr is not None
@@ -246,7 +245,7 @@ def under_way(printed: list[str], start: Start) -> subprocess.Popen[str]:
 
 
 def test_a_running_flow_is_refused_with_4_and_can_be_cancelled(
-    under_way: subprocess.Popen[str], octospool: Octospool
+    under_way: Process, octospool: Octospool
 ) -> None:
     refused = octospool("run", "slow")
     assert (refused.exit_code, "flow_running" in refused.stderr) == (4, True)
@@ -259,7 +258,7 @@ def test_a_running_flow_is_refused_with_4_and_can_be_cancelled(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to single processes")
 def test_locks_can_be_removed_and_ctrl_c_cancels_the_run_in_the_daemon(
-    under_way: subprocess.Popen[str], octospool: Octospool
+    under_way: Process, octospool: Octospool
 ) -> None:
     assert "slow.yml" in octospool("locks").stdout
     removed = octospool("locks", "remove", "slow")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from tests.cli.conftest import Process
 from tests.cli.test_cli_serve import serve
+from tests.engine.world import until
 
 __all__ = ["serve"]
 
 Octospool = Callable[..., Result]
-Serve = Callable[..., tuple[subprocess.Popen[str], list[str]]]
+Serve = Callable[..., tuple[Process, list[str]]]
 WriteFlow = Callable[[str, str], Path]
 
 SECONDS = 30.0
@@ -53,12 +54,10 @@ def shown(octospool: Octospool, run_id: str) -> dict[str, Any]:
 
 
 def until_waiting(octospool: Octospool, run_id: str, path: str) -> None:
-    give_up = time.monotonic() + SECONDS
-    while [wait["path"] for wait in shown(octospool, run_id)["waiting"]] != [path]:
-        assert time.monotonic() < give_up
+    until(lambda: [wait["path"] for wait in shown(octospool, run_id)["waiting"]] == [path], f"{path} waits")
 
 
-def launch(octospool: Octospool, start: Any, flow: str) -> tuple[str, subprocess.Popen[str]]:
+def launch(octospool: Octospool, start: Any, flow: str) -> tuple[str, Process]:
     """A run that `octospool run` has launched in the daemon, and that command, which follows it."""
     follower = start("run", flow, "--data", '"v7"')
     assert follower.stderr is not None
