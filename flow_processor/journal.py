@@ -47,9 +47,10 @@ class Event(StrEnum):
     WAITING = "waiting"
     """It waits for a moment, a signal or a person. data: see `flow_processor.step.Wait`"""
     SUCCEEDED = "succeeded"
-    """data: {output?, result or result_file, started_at, control?, signal?}; `result_file` names the file that holds a
-    large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took. `output` says that
-    the result is sent, and where: {queue, type, priority}; it stands first (see `OUTPUT_FIRST`)."""
+    """data: {output?, items?, result or result_file, started_at, control?, signal?}; `result_file` names the file that
+    holds a large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took. `output` says
+    that the result is sent, and where: {queue, type, priority}; it stands first (see `OUTPUT_FIRST`), and `items` says
+    as how many."""
     FAILED = "failed"
     """data: {error, started_at, then: retry|ignore|goto|fail, …}"""
     SKIPPED = "skipped"

@@ -49,6 +49,8 @@ class StepRecord:
     """The key of the flow data that took the result."""
     output: dict[str, Any] | None = None
     """With `once`: where the result is to be sent, {queue, type, priority}."""
+    sent: dict[str, Any] | None = None
+    """Where its result was sent once it had succeeded, and as how many items: `{"queue", "items"}`."""
     errors: list[dict[str, Any]] = field(default_factory=list)
     """What the attempt added to the flow's `__errors__`."""
     once: bool = False
@@ -293,6 +295,8 @@ def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.then = row.data.get("then")
     record.key = row.data.get("key")
     record.errors = row.data.get("errors", [])
+    if "output" in row.data and not record.kept:
+        record.sent = {"queue": row.data["output"]["queue"], "items": row.data.get("items")}
     if record.then == "ignore":
         record.status = StepStatus.IGNORED
     if record.error is not None and record.error.get("code") in _CODES_OF_CANCELS:

@@ -112,6 +112,9 @@ def _show_steps(run: RunDetail) -> None:
     empty = "no such step" if run.steps_by_status else "no step has begun"
     table(("step", "try", "status", "duration", "error"), rows, empty=empty)
     for step in run.steps:
+        if step.sent is not None:
+            number = {None: "its result", 1: "1 item"}.get(step.sent.items, f"{step.sent.items} items")
+            click.echo(escape(f"{step.path}: {number} to the queue {step.sent.queue}"))
         if step.result is not None:
             click.echo(escape(f"{step.path}: {json.dumps(step.result, ensure_ascii=False)}"))
     if run.steps_total > len(run.steps):

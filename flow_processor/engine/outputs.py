@@ -22,7 +22,8 @@ def where_sent(output: OutputSpec | None) -> dict[str, Any] | None:
 def to_send(
     output: Mapping[str, Any] | None, result: Any, max_item_bytes: Mapping[str, int] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """What the row of a step that succeeds says first: where its result is sent; nothing if there is nothing to send.
+    """What the row of a step that succeeds says first: where its result is sent, as how many items; nothing if there is
+    nothing to send.
 
     `output` is as `where_sent` gives it; `max_item_bytes` as workers are told. Raises StepError `output_invalid` for a
     result that cannot be sent so.
@@ -42,7 +43,9 @@ def to_send(
             _check_size(
                 len(json_bytes(value)), limit, queue, f"element {number}" if is_list else "the result"
             )
-    return {"output": dict(output)} if result or not is_list else {}
+    if is_list and not result:
+        return {}
+    return {"output": dict(output), "items": len(result) if is_list else 1}
 
 
 def _check_size(size: int, limit: int, queue: str, what: str) -> None:

@@ -78,6 +78,8 @@ def check_output(details: dict[str, Any]) -> None:
     """Raises ValueError if a row's data say that its result is sent to what is no queue: that may be a folder."""
     if "output" in details:
         OutputSpec.model_validate(details["output"])
+        if type(details.get("items", 0)) is not int:
+            raise ValueError("'items' is no number")
 
 
 def check_lines(lines: Sequence[WireLog], *, dispatch: int) -> None:

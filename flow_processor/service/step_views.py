@@ -9,7 +9,7 @@ from datetime import datetime
 
 from flow_processor.clock import from_epoch
 from flow_processor.run_state import StepRecord, StepStatus
-from flow_processor.service.views import ErrorView, StepView
+from flow_processor.service.views import ErrorView, SentView, StepView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ def step_view(record: StepRecord, now: float) -> StepView:
         error=None if record.error is None else ErrorView(**record.error),
         then=record.then,
         kept=record.kept,
+        sent=None if record.sent is None else SentView(**record.sent),
     )
 
 

@@ -81,6 +81,15 @@ class RunSummary(View):
     """Which element, from 1; null: the step went on, or ended, without it."""
 
 
+class SentView(View):
+    """Where the result of a step went, beside the flow data."""
+
+    queue: str
+    """The queue's name. While it takes nothing, the items wait in the store (`unsent` of the queue)."""
+    items: int | None
+    """As how many items; null where that was not written down."""
+
+
 class StepView(View):
     """One attempt of one step."""
 
@@ -102,6 +111,8 @@ class StepView(View):
     """What its failure leads to: `fail`, `retry`, `ignore` or `goto`; null while a worker has yet to say."""
     kept: bool = False
     """True: it was not run here, but in the run that this one tries again."""
+    sent: SentView | None = None
+    """Where its `output` sent its result; null where it has none, has not succeeded, gave `[]`, or was kept."""
     result: Any = None
     """Its result, where results are asked for."""
 

@@ -299,3 +299,29 @@ def test_a_result_that_became_too_large_holds_up_none_behind_it(
     assert sent(later, "narrow") == ["a", 150 * "b", "c"]
     with pytest.raises(ItemTooLarge):
         later.service.queues.put("narrow", [150 * "b"])
+
+
+def test_a_run_shows_what_its_steps_have_sent_and_a_retry_what_it_sent_itself(world: World) -> None:
+    steps = (
+        "steps:\n"
+        + gives("[1, 2, 3]", "{queue: shown, type: multiple}", name="each")
+        + gives("[1, 2]", "shown", name="whole")
+        + gives("[]", "{queue: shown, type: multiple}", name="none")
+        + gives("1", "shown", ", when: false", name="skipped")
+        + '  - {name: large, type: jq, jq: {expression: "[range(3)] | map(\\"x\\" * 200000)"}, '
+        "output: {queue: shown, type: multiple}}\n"
+        + "  - {name: fails, type: raise, raise: {message: no}, output: shown}\n"
+    )
+    run = world.run(steps)
+    detail = world.service.run(run.run_id)
+    found = {step.path: step.sent and (step.sent.queue, step.sent.items) for step in detail.steps}
+    assert found == {
+        "each": ("shown", 3),
+        "whole": ("shown", 1),
+        "none": None,
+        "skipped": None,
+        "large": ("shown", 3),
+        "fails": None,
+    }
+    again = world.wait(world.service.retry_run(run.run_id, RetryWish(), by="ann").run_id)
+    assert {step.path: step.sent for step in world.service.run(again.run_id).steps if step.sent} == {}
