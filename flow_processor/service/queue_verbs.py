@@ -13,27 +13,26 @@ from flow_processor.documents import NotJson, to_json_value
 from flow_processor.errors import InvalidRequest, QueueNotFound
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.queues.backend import Backend, Purged
-from flow_processor.queues.item import ITEM_ID, PRIORITIES, FailedItem, Item, new_item_id
+from flow_processor.queues.item import ITEM_ID, PRIORITIES, Item, new_item_id
 from flow_processor.queues.lane import PREFETCH
 from flow_processor.service.put_keys import id_of_key, standing_for
 from flow_processor.service.queue_views import (
     FailedItemDetail,
     FailedItems,
-    FailedItemView,
     ItemDone,
     ItemsPurged,
     ItemsPut,
     ItemVerb,
-    ListenerView,
     QueueDetail,
     QueueView,
-    ReasonView,
+    failed_item_view,
+    listener_view,
 )
 from flow_processor.spec.base import queue_name_problem
 from flow_processor.spec.queue import QueueSpec
 from flow_processor.spec.queue_settings import QueuesSettings
 from flow_processor.store import Store
-from flow_processor.store.item_counts import NOTHING, ListenerCounts, ended_count, listener_counts
+from flow_processor.store.item_counts import NOTHING, ended_count, listener_counts
 from flow_processor.store.listeners import read_listeners
 from flow_processor.store.queue_states import (
     QueueState,
@@ -103,7 +102,7 @@ class QueueVerbs:
             prefetch=rule.prefetch or PREFETCH,
             max_item_bytes=int(rule.max_item_bytes),
             listening=[
-                _listener(flow, spec, counts.get(flow, NOTHING), is_wrong_now=self._is_wrong_now(flow))
+                listener_view(flow, spec, counts.get(flow, NOTHING), is_wrong_now=self._is_wrong_now(flow))
                 for flow, spec in sorted(listeners.items())
             ],
         )
@@ -158,7 +157,7 @@ class QueueVerbs:
         shown = found[:limit]
         more = len(found) > limit
         return FailedItems(
-            items=[FailedItemView(**_failed(item)) for item in shown],
+            items=[failed_item_view(item) for item in shown],
             next_cursor=f"{_CURSOR}{shown[-1].id}" if more else None,
         )
 
@@ -167,7 +166,9 @@ class QueueVerbs:
         self._known(queue)
         item = self._backend.failed_item(queue, item_id)
         held = self._backend.value(queue, item_id)
-        return FailedItemDetail(**_failed(item), value=held.value, has_value=held.has_value, text=held.text)
+        return FailedItemDetail(
+            **dict(failed_item_view(item)), value=held.value, has_value=held.has_value, text=held.text
+        )
 
     def retry(self, queue: str, item_id: str, *, by: str) -> ItemDone:
         """Begin again with a failed item. Raises QueueNotFound, ItemNotFound, ItemInWork."""
@@ -291,40 +292,6 @@ def _behind(cursor: str) -> str:
     if item_id == cursor or not ITEM_ID.fullmatch(item_id):
         raise InvalidRequest(f"no page gave this cursor: {cursor[:100]!r}; begin without one")
     return item_id
-
-
-def _listener(flow: str, spec: QueueSpec, counts: ListenerCounts, *, is_wrong_now: bool) -> ListenerView:
-    return ListenerView(
-        flow=flow,
-        attempts=spec.attempts,
-        in_work=counts.in_work,
-        again=counts.again,
-        next_at=None if counts.next_at is None else from_epoch(counts.next_at),
-        failed=counts.failed,
-        last_good_in_force=is_wrong_now,
-    )
-
-
-def _failed(item: FailedItem) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "put_at": from_epoch(item.put_at),
-        "failed_at": from_epoch(item.failed_at),
-        "attempts": item.attempts,
-        "size": item.size,
-        "file": item.file,
-        "reasons": [
-            ReasonView(
-                flow=reason.flow,
-                run_id=reason.run_id,
-                code=reason.code,
-                message=reason.message,
-                details=reason.details,
-            )
-            for reason in item.reasons
-        ],
-    }
 
 
 def _json(value: Any) -> Any:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flow_processor.clock import from_epoch
 from flow_processor.service.views import Moment, View
+
+if TYPE_CHECKING:
+    from flow_processor.queues.item import FailedItem
+    from flow_processor.spec.queue import QueueSpec
+    from flow_processor.store.item_counts import ListenerCounts
 
 
 class ListenerView(View):
@@ -167,3 +173,39 @@ class ItemsPurged(View):
     """The queue's name."""
     purged: int
     """How many."""
+
+
+def listener_view(flow: str, spec: QueueSpec, counts: ListenerCounts, *, is_wrong_now: bool) -> ListenerView:
+    """A flow that listens, and how it is doing. `is_wrong_now`: its last good version counts."""
+    return ListenerView(
+        flow=flow,
+        attempts=spec.attempts,
+        in_work=counts.in_work,
+        again=counts.again,
+        next_at=None if counts.next_at is None else from_epoch(counts.next_at),
+        failed=counts.failed,
+        last_good_in_force=is_wrong_now,
+    )
+
+
+def failed_item_view(item: FailedItem) -> FailedItemView:
+    """A failed item without what it holds."""
+    return FailedItemView(
+        id=item.id,
+        name=item.name,
+        put_at=from_epoch(item.put_at),
+        failed_at=from_epoch(item.failed_at),
+        attempts=item.attempts,
+        size=item.size,
+        file=item.file,
+        reasons=[
+            ReasonView(
+                flow=reason.flow,
+                run_id=reason.run_id,
+                code=reason.code,
+                message=reason.message,
+                details=reason.details,
+            )
+            for reason in item.reasons
+        ],
+    )
