@@ -45,7 +45,7 @@ class Event(StrEnum):
     """data: {timeout_seconds?, once?, rerun?, key?, output?}; with `once` the attempt must not silently be made a
     second time, unless the flow allows it (`rerun`). `key` is what takes its result, `output` where that is sent."""
     WAITING = "waiting"
-    """It waits for a moment, a signal or a person. data: see `flow_processor.step.Wait`"""
+    """It waits for a moment, a signal or a person. data: see `flow_processor.wait.Wait`"""
     SUCCEEDED = "succeeded"
     """data: {output?, items?, result or result_file, started_at, control?, signal?}; `result_file` names the file that
     holds a large result (see `flow_processor.result_files`), `signal` the seq of the signal that it took. `output` says
