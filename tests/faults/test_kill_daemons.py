@@ -66,7 +66,7 @@ def test_a_daemon_starts_after_every_kill_also_of_its_start(
     run_id = daemon.launch(path)
     daemon.kill()
     for number in range(kills):
-        process = daemon.spawn()
+        process = daemon.spawn("main.py")  # all of a start, with its imports
         let_pass(seconds * (number + 1) / kills)
         process.kill()
         process.wait()
