@@ -111,6 +111,12 @@ class Link:
                 # Nothing else would notice a broker that says no more: it stands still, or the line is cut.
                 self._connection.transport.sock.settimeout(REPLY_SECONDS)
 
+    @property
+    def product(self) -> str:
+        """What the broker calls itself: `RabbitMQ 3.13.7`."""
+        said = self._connection.server_properties
+        return f"{said.get('product', 'a broker')} {said.get('version', '')}".strip()
+
     def channel(self) -> Any:
         """A fresh channel. A refusal by the broker ends the channel, not the connection."""
         channel = self._connection.channel()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flow_processor.clock import Clock
 from flow_processor.errors import DataFolderInUse, OctospoolError, StoreUnavailable
 from flow_processor.locks import DataFolderLock, LockFile
+from flow_processor.service.broker_findings import at_broker
 from flow_processor.service.container_findings import in_engine
 from flow_processor.service.daemon_id import daemon_id
 from flow_processor.service.findings import Finding, Patient, in_folder, in_store
@@ -105,7 +106,7 @@ def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         checkup = None
     if checkup is None:
         yield from in_folder(Patient(settings, None, in_use))
-        yield from in_engine(settings)
+        yield from _elsewhere(settings, facts, in_use=in_use)
         return
     try:
         is_whole = True
@@ -116,9 +117,15 @@ def _findings(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         if patient.checkup is not None:
             yield from in_store(patient, patient.checkup)
         yield from in_folder(patient)
-        yield from in_engine(settings)
+        yield from _elsewhere(settings, facts, in_use=in_use)
     finally:
         checkup.close()
+
+
+def _elsewhere(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator[Finding]:
+    """What is wrong outside of the data folder."""
+    yield from in_engine(settings)
+    yield from at_broker(settings, facts, in_use=in_use)
 
 
 def _checkup(settings: Settings, facts: list[str]) -> Checkup | None:

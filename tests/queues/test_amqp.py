@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from flow_processor.cli.app import octospool as command
 from flow_processor.errors import IdempotencyConflict, ItemNotFound, QueueUnavailable
 from flow_processor.queues.backend import Purged
 from flow_processor.run import RunStatus
@@ -263,3 +265,46 @@ def test_what_keeps_it_from_the_broker_is_told_without_the_password(
     said = caplog.text + problem + json.dumps(refused.value.as_dict()) + repr(world.settings)
     assert "canary" not in said.replace("canary-of-the-daemon-token", "")
     world.leave()
+
+
+def test_the_doctor_looks_at_the_broker(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+
+    def doctor() -> tuple[dict[str, str], str]:
+        """Code -> message of what is found, and what is told beside that."""
+        result = CliRunner().invoke(command, ["doctor", "--json"], prog_name="octospool")
+        answer = json.loads(result.stdout)
+        assert answer["well"] is (result.exit_code == 0)
+        return {found["code"]: found["message"] for found in answer["found"]}, "\n".join(answer["facts"])
+
+    world = BrokerWorld(data, broker)
+    monkeypatch.setenv("DATA_PATH", str(data))
+    monkeypatch.setenv("BROKER_URL", broker.url)
+    world.write("ill.yml", f"on: {{queue: ill}}\n{FAILS}")
+    found, facts = doctor()
+    assert found == {}
+    assert "answers: RabbitMQ" in facts
+    assert "the next start of the daemon makes 'octospool.ill:ill.yml'" in facts
+    world.start()
+    try:
+        world.listen("ill", "ill.yml", steps=FAILS)
+        world.listen("ill", "gone.yml")
+        world.put("ill", 1)
+        until(lambda: world.service.queues.one("ill").failed, "it has failed")
+    finally:
+        world.leave()
+    (data / "flows" / "gone.yml").unlink()
+    with broker.channel() as channel:
+        channel.queue_delete("octospool.ill:ill.yml")
+    found, _ = doctor()
+    assert set(found) == {"broker_queue_missing", "broker_queue_left", "dead_letters"}
+    assert "'octospool.ill:ill.yml' is not at the broker" in found["broker_queue_missing"]
+    assert "rabbitmqctl delete_queue 'octospool.ill:gone.yml'" in found["broker_queue_left"]
+    assert "octospool queue failed ill" in found["dead_letters"]
+    monkeypatch.setenv("BROKER_URL", "amqp://octospool:secret@127.0.0.1:1/")
+    found, _ = doctor()
+    assert set(found) == {"queue_unavailable"}
+    assert "nobody listens there" in found["queue_unavailable"]
+    assert "secret" not in str(found)
