@@ -303,6 +303,8 @@ def test_workers_give_way_to_the_daemon(world: World, server: CountingServer) ->
     server.wait_for_call("/held/x")
     worker = world.worker_pid(run_id)
     server.open_gate.set()
-    assert os.getpriority(os.PRIO_PROCESS, worker) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    nicest = 19
+    wanted = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, nicest)
+    assert os.getpriority(os.PRIO_PROCESS, worker) == wanted
     session = Path(f"/proc/{worker}/autogroup")
     assert not session.exists() or session.read_text().endswith(f"nice {NICENESS}\n")
