@@ -187,14 +187,9 @@ def _summary(flow_count: int, code_count: int, found: Sequence[Problem]) -> str:
 def _configured(settings: Settings) -> tuple[list[Problem], SecretStore | None]:
     """What is wrong in secrets.yml and the autostart entries (the rest of config.yml stopped us before), and
     the secrets, if they can be told."""
-    from flow_processor.secrets import SecretStore
+    from flow_processor.service.secret_store import secret_store
 
-    store = SecretStore(
-        settings.secrets_path,
-        settings.environment,
-        vault_token=settings.hashicorp_vault_token,
-        vault_ttl_seconds=settings.hashicorp_vault_cache_ttl,
-    )
+    store = secret_store(settings)
     problems = list(settings.autostart_problems)
     try:
         store.load()

@@ -57,17 +57,12 @@ def dry_run(settings: Settings, path: str, *, payload: Any, params: Mapping[str,
 
 def _redactor(settings: Settings) -> Redactor:
     """Knows the values of secrets.yml; those of Vault are not fetched, so nothing here can hold them."""
-    from flow_processor.secrets import SecretStore
     from flow_processor.secrets.redaction import Redactor
+    from flow_processor.service.secret_store import secret_store
 
     redactor = Redactor()
     redactor.add(settings.api_token)
-    store = SecretStore(
-        settings.secrets_path,
-        {**settings.environment, "API_TOKEN": settings.api_token},
-        vault_token=None,
-        vault_ttl_seconds=settings.hashicorp_vault_cache_ttl,
-    )
+    store = secret_store(settings, asks_vault=False)
     for name in store.names():
         try:
             redactor.add_secret(store.get(name))

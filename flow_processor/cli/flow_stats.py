@@ -16,8 +16,7 @@ from flow_processor.cli.options import (
     in_zone,
     json_option,
 )
-from flow_processor.cli.output import echo_json, moment
-from flow_processor.logs import escape
+from flow_processor.cli.output import echo_json, moment, show_facts
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -41,24 +40,19 @@ def stats(
     Example:
       octospool flows stats report --since 30d
     """
-    from flow_processor.cli.connect import reading
+    from flow_processor.cli.connect import looking_ahead
     from flow_processor.flow import name_below
-    from flow_processor.service import Service
 
     settings = existing_settings(data_path)
     bounds = {"since": in_zone(since, settings.zone), "until": in_zone(until, settings.zone)}
     check_bounds(bounds)
     path = name_below(flow, settings.flows_path)
-    with reading(settings) as spooler:
-        if isinstance(spooler, Service):
-            spooler.scheduler.load()  # what the store remembers; nothing is fired
+    with looking_ahead(settings) as spooler:
         found = spooler.flow_stats(path, **bounds)
     if as_json:
         echo_json(found.model_dump(mode="json"))
         return
-    for name, value in _facts(found, settings.zone).items():
-        if value:
-            click.echo(f"{name:<14} {escape(value)}")
+    show_facts(_facts(found, settings.zone), width=14)
 
 
 def _facts(found: FlowStats, zone: ZoneInfo) -> dict[str, str]:

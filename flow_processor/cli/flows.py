@@ -13,7 +13,7 @@ import click
 from flow_processor.cli.flow_edits import put, restore, versions
 from flow_processor.cli.flow_stats import stats
 from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
-from flow_processor.cli.output import echo_json, moment, table
+from flow_processor.cli.output import echo_json, moment, show_facts, table
 from flow_processor.errors import Problem
 from flow_processor.logs import escape
 
@@ -43,14 +43,11 @@ def list_flows(data_path: Path | None, as_json: bool) -> None:
     Example:
       octospool flows list --json
     """
-    from flow_processor.cli.connect import reading
-    from flow_processor.service import Service
+    from flow_processor.cli.connect import looking_ahead
 
     settings = existing_settings(data_path)
-    with reading(settings) as spooler:
+    with looking_ahead(settings) as spooler:
         files = spooler.flow_files()
-        if isinstance(spooler, Service):
-            spooler.scheduler.load()  # what the store remembers; nothing is fired
         added = spooler.added_flows()
     if as_json:
         echo_json(
@@ -133,9 +130,7 @@ def show(flow: str, effective: bool, data_path: Path | None, as_json: bool) -> N
         "files": file.files,
         "state": _state(file.valid, len(file.problems), last_good=file.last_good_in_force),
     }
-    for name, value in facts.items():
-        if value:
-            click.echo(f"{name:<12} {escape(value)}")
+    show_facts(facts, width=12)
     for problem in file.problems:
         click.echo(f"  {escape(str(Problem(**problem)))}")
     if file.params is not None and file.params["properties"]:

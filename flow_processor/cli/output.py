@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) ->
     for line in [[head.upper() for head in heads], *lines]:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         click.echo(text if room is None or len(text) <= room else text[: room - 1] + "…")
+
+
+def show_facts(facts: Mapping[str, object], *, width: int) -> None:
+    """A line on stdout for each fact that is true of what is shown, with its name in a column of that width."""
+    for name, value in facts.items():
+        if value:
+            click.echo(f"{name:<{width}} {escape(str(value))}")
 
 
 def moment(value: datetime | None, zone: tzinfo) -> str:

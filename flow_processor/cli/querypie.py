@@ -142,15 +142,10 @@ def _probe(access: Access, redactor: Redactor) -> Probe:
 def _token(settings: Settings, name: str, redactor: Redactor) -> str:
     """The token of the named secret. Raises SecretNotFound, SpecError and StepError."""
     from flow_processor.querypie.access import token_of
-    from flow_processor.secrets import SecretStore
     from flow_processor.secrets.picking import picked
+    from flow_processor.service.secret_store import secret_store
 
-    store = SecretStore(
-        settings.secrets_path,
-        settings.environment,
-        vault_token=settings.hashicorp_vault_token,
-        vault_ttl_seconds=settings.hashicorp_vault_cache_ttl,
-    )
+    store = secret_store(settings)
     store.load()
     secret = picked(store.get(name))
     redactor.add_secret(secret)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flow_processor.cli.options import ListByDefault, data_path_option, existing_settings, json_option
-from flow_processor.cli.output import duration, echo_json, moment, say, table
+from flow_processor.cli.output import duration, echo_json, moment, say, show_facts, table
 from flow_processor.cli.queue_items import NO_DAEMON, delete, failed, purge, queue_argument, retry
 from flow_processor.cli.values import json_value
 
@@ -99,9 +99,7 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
         "prefetch": f"{found.prefetch} items for each listener",
         "largest": f"{found.max_item_bytes} bytes",
     }
-    for name, value in facts.items():
-        if value:
-            click.echo(f"{name:<12} {value}")
+    show_facts(facts, width=12)
     for problem in found.problems:
         say(f"problem: {problem}")
     for one in found.listening:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flow_processor.cli.output import duration, moment, say, table
+from flow_processor.cli.output import duration, moment, say, show_facts, table
 from flow_processor.journal import Event
 from flow_processor.logs import escape
 
@@ -56,9 +56,7 @@ def _params(values: dict[str, Any] | None) -> str | None:
 
 def show_run(run: RunDetail, *, zone: tzinfo, first: str = "") -> None:
     """A run's facts, then a line for each attempt of a step. `first`: what must be done before it can be told."""
-    for name, value in _facts(run, zone).items():
-        if value:
-            click.echo(f"{name:<10} {escape(value)}")
+    show_facts(_facts(run, zone), width=10)
     for wait in run.waiting:
         for line in wait_lines(run.run_id, wait, zone=zone, first=first):
             click.echo(escape(line))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from flow_processor.cli.options import Length
-from flow_processor.cli.output import echo_json
+from flow_processor.cli.output import echo_json, show_facts
 from flow_processor.logs import escape
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def tell(found: ScheduleDetail, *, as_json: bool) -> None:
         "problem": found.problem,
         "last run": when(found.last_run, found.timezone) if found.last_run else None,
     }
-    for name, value in facts.items():
-        if value:
-            click.echo(f"{name:<10} {escape(value)}")
+    show_facts(facts, width=10)
     for number, slot in enumerate(found.next):
         click.echo(f"{'' if number else 'next':<10} {when(slot, found.timezone)}")
     for number, skipped in enumerate(found.skipped):

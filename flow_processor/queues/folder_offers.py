@@ -44,6 +44,8 @@ class FolderOffers:
         self._wake = wake
         self._open: Counter[str] = Counter()
         """Offers and rows on their way into the ledger, by item."""
+        self.repeated: dict[str, Named] = {}
+        """Names of files whose item a flow had before, by item: it may have come under another name."""
         self._answers: deque[tuple[Listener, Taken, Offer]] = deque()
         self._inserted: deque[tuple[Listener | None, Sequence[ItemRow]]] = deque()
 
@@ -137,6 +139,8 @@ class FolderOffers:
             listener, taken, offer = self._answers.popleft()
             listener.offered.discard(taken[0].id)
             self._close(taken[0].id)
+            if offer is Offer.REPEATED:
+                self.repeated[taken[0].id] = taken[1]
             if offer is Offer.LATER:
                 later.append((listener, taken))
             else:

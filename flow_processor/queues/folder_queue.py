@@ -240,6 +240,9 @@ class FolderQueue:
 
     def _put_one_away(self, item_id: str, rows: Sequence[ItemRow]) -> None:
         name = Named(item_id, rows[0].name, rows[0].priority)
+        again = self._offers.repeated.pop(item_id, name)
+        if again.kept != name.kept:  # the same id with another priority, say
+            self.place.remove(self.place.processing, again.kept)
         failed = [row for row in rows if row.state is ItemState.FAILED]
         if not failed:
             self.place.finish(name.kept)

@@ -16,16 +16,12 @@ from flow_processor.service.flow_stats import FlowStats, flow_stats
 from flow_processor.service.flow_views import AddedFlow, FlowFileDetail, FlowFileView
 from flow_processor.service.health import (
     check_accepting,
-    check_autostart,
-    check_daemons,
-    check_files,
     check_folders,
-    check_outbox,
     check_queues,
     check_runs,
     check_scheduler,
     check_store,
-    check_webhooks,
+    check_told,
     check_workers,
     looked_at,
 )
@@ -163,18 +159,18 @@ class FlowVerbs(QueueParts):
         ]
         ready = all(check.ok for check in checks)
         told = [
-            check_autostart(self.added.problems()),
-            check_webhooks(self.webhooks.problems()),
-            check_files(self._files_problems()),
+            check_told("autostart", self.added.problems, well="all entries in force"),
+            check_told("webhooks", self.webhooks.problems, well="all can be called"),
+            check_told("files", self._files_problems, well="all can be taken"),
             looked_at("queues", lambda: check_queues(self._stuck(), self.queues.paused())),
-            looked_at("outbox", lambda: check_outbox(self.publisher.problems())),
-            check_runs(self.lost_runs),
-            *(
-                []
-                if (daemons := self.daemons) is None
-                else [looked_at("daemons", lambda: check_daemons(daemons.told()))]
+            check_told(
+                "outbox", lambda: self.publisher.problems(), well="all results are put on their queues"
             ),
+            check_runs(self.lost_runs),
         ]
+        if self.daemons is not None:
+            well = "no run waits for another daemon that is away"
+            told.append(check_told("daemons", self.daemons.told, well=well))
         return Readiness(ready=ready, checks=[*checks, *told])
 
     def _stuck(self) -> list[str]:

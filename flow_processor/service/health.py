@@ -92,18 +92,6 @@ def check_runs(lost: LostRuns) -> Check:
     return Check(name="runs", ok=not lost.found, message=message)
 
 
-def check_daemons(told: Sequence[str]) -> Check:
-    """Is every daemon there that runs wait for?"""
-    message = "; ".join(told) or "no run waits for another daemon that is away"
-    return Check(name="daemons", ok=not told, message=message)
-
-
-def check_autostart(problems: Sequence[str]) -> Check:
-    """Are all entries of autostart in force?"""
-    message = "; ".join(problems) or "all entries in force"
-    return Check(name="autostart", ok=not problems, message=message)
-
-
 def looked_at(name: str, look: Callable[[], Check]) -> Check:
     """What `look` says; where it needs what cannot be read now, that."""
     try:
@@ -112,26 +100,18 @@ def looked_at(name: str, look: Callable[[], Check]) -> Check:
         return Check(name=name, ok=False, message=f"cannot be looked at: {error.message}")
 
 
+def check_told(name: str, problems: Callable[[], Sequence[str]], *, well: str) -> Check:
+    """What is told, but does not count for readiness; `well` is said where there is no problem."""
+
+    def look() -> Check:
+        found = problems()
+        return Check(name=name, ok=not found, message="; ".join(found) or well)
+
+    return looked_at(name, look)
+
+
 def check_queues(stuck: Sequence[str], paused: Collection[str]) -> Check:
     """Are queues worked off, as far as nobody has paused them?"""
     standing = [f"'{queue}' is paused" for queue in sorted(paused)]
     message = "; ".join([*stuck, *standing]) or "all are worked off"
     return Check(name="queues", ok=not stuck, message=message)
-
-
-def check_files(problems: Sequence[str]) -> Check:
-    """Can all files that are there start their flows?"""
-    message = "; ".join(problems) or "all can be taken"
-    return Check(name="files", ok=not problems, message=message)
-
-
-def check_outbox(problems: Sequence[str]) -> Check:
-    """Do queues take the results of steps that are sent there?"""
-    message = "; ".join(problems) or "all results are put on their queues"
-    return Check(name="outbox", ok=not problems, message=message)
-
-
-def check_webhooks(problems: Sequence[str]) -> Check:
-    """Can all webhooks be called?"""
-    message = "; ".join(problems) or "all can be called"
-    return Check(name="webhooks", ok=not problems, message=message)

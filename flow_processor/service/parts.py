@@ -33,6 +33,7 @@ from flow_processor.service.recovery import Recovery
 from flow_processor.service.resumes import Resumes
 from flow_processor.service.retention import Retention
 from flow_processor.service.retries import Retries
+from flow_processor.service.secret_store import secret_store
 from flow_processor.service.shared_locks import SharedLocks
 from flow_processor.service.told import Told
 from flow_processor.service.turns import Turns
@@ -83,13 +84,7 @@ class Parts:
     @cached_property
     def secrets(self) -> SecretStore:
         """Named secrets."""
-        return SecretStore(
-            self.settings.secrets_path,
-            # With the token that counts: without API_TOKEN set, a grant of ${API_TOKEN} means the default one.
-            {**self.settings.environment, "API_TOKEN": self.settings.api_token},
-            vault_token=self.settings.hashicorp_vault_token,
-            vault_ttl_seconds=self.settings.hashicorp_vault_cache_ttl,
-        )
+        return secret_store(self.settings)
 
     @cached_property
     def engine(self) -> LocalEngine:

@@ -93,6 +93,8 @@ def _watch(sock: Any) -> None:
 
 
 class _PlainConnection(HTTPConnection):
+    """One whose deadline is watched from the moment on at which there is a socket."""
+
     def connect(self) -> None:
         super().connect()
         _watch(self.sock)
@@ -102,14 +104,8 @@ class _PlainConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _TlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _watch(self.sock)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _watch(self.sock)
-        super().request(*args, **kwargs)
+class _TlsConnection(_PlainConnection, HTTPSConnection):
+    """The same over TLS: what stands above lies around what HTTPSConnection does."""
 
 
 class _PlainPool(HTTPConnectionPool):
