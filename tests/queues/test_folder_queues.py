@@ -200,6 +200,18 @@ def test_each_listener_gets_each_item_once(world: FolderWorld) -> None:
     assert sorted(world.inputs("one.yml")) == sorted(world.inputs("two.yml")) == list(range(20))
 
 
+def test_an_id_that_comes_again_with_another_priority_is_the_same_item(world: FolderWorld) -> None:
+    world.drop("same", "item-p2-other.json", [1])
+    done = lambda: "item-p2-other.json" in world.files("same", "done")  # noqa: E731
+    until(done, "it is done")
+    number = len(world.runs("same.yml"))
+    world.drop("same", "item-p7-other.json", [2])
+    until(lambda: not world.files("same", "new") + world.files("same", "processing"), "it is dropped")
+    assert (done(), len(world.runs("same.yml"))) == (True, number)
+    assert "item-p7-other.json" not in world.files("same", "done")
+    assert json.loads((world.folder("same", "done") / "item-p2-other.json").read_text()) == [1]
+
+
 def test_a_failed_run_is_tried_again(world: FolderWorld) -> None:
     world.drop("tries", "a.json", {"a": 1})
     world.until_files("tries", "done", 1)
