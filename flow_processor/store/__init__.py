@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Integer, Text, cast, update
 
 from flow_processor.store.child_runs import ChildRunReader
 from flow_processor.store.database import database_file, insert_or_ignore, open_database
-from flow_processor.store.items import ItemLedger
+from flow_processor.store.item_ledger import ItemLedger
 from flow_processor.store.journal import JournalReader
 from flow_processor.store.outbox import Outbox
 from flow_processor.store.removals import RemovalReader
