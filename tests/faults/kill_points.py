@@ -3,35 +3,24 @@
 `python -m tests.faults.kill_points FOLDER ACT` runs under strace, which kills a thread's process at the LAST-th call of
 a kind; it counts each kind by itself, for each thread. The harness forks a child for each point: the child makes idle
 calls of one kind, fewer and fewer of them, so that LAST is reached at the first, second, … call of that kind of what is
-being tested. So a whole sweep costs one start of Python.
+being tested. So a whole sweep costs one start of Python. An act is a function, named MODULE.FUNCTION, of a module
+beside this one that loads no more than its acts need: all of that is loaded under strace, and forked with each point.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from sqlalchemy import insert
-
-from flow_processor.clock import SystemClock
-from flow_processor.flow_files.editing import EditableLibrary
-from flow_processor.locks import DataFolderLock, LockFile
-from flow_processor.paths import write_atomic
-from flow_processor.result_files import ResultFiles
-from flow_processor.service.flow_edits import Expected, FlowEdits
-from flow_processor.store import Store
-from flow_processor.store.flow_edits import FlowEditStore
-from flow_processor.store.tables import meta
-from tests.faults import one_off
 from tests.faults.real_faults import need
 
-LAST = 60
-"""More calls of a kind than any act makes."""
+LAST = 30
+"""More calls of a kind than any act makes (20); `sweep` fails where they are too few."""
 
 
 def _memory() -> int:
@@ -56,7 +45,12 @@ IDLE: dict[str, Callable[[int], object]] = {
 }
 """A call of each kind that changes files, made so that it changes nothing (those of an empty name fail). A file that
 was only created is seen at the next of these."""
-OLD, NEW = b"old" * 20_000, b"new" * 30_000
+OLD = b"old" * 20_000
+"""What the file `file` of each point's folder holds before."""
+
+Act = Callable[[Path, Callable[[], None]], None]
+"""Gets its folder, and a function that makes the idle calls: to be called by the thread whose calls are counted, before
+the first of them."""
 
 
 def sweep(folder: Path, act: str, kinds: Collection[str] = IDLE.keys()) -> list[Path]:
@@ -101,109 +95,9 @@ def _idle(kind: str, calls: int) -> None:
     os.close(nowhere)
 
 
-def _write_atomic(place: Path, idle: Callable[[], None]) -> None:
-    idle()
-    write_atomic(place / "file", NEW)
-
-
-def _keep_result(place: Path, idle: Callable[[], None]) -> None:
-    idle()
-    name = ResultFiles(place / "results").keep("20261121T074006123-k7x2m7qa", '"' + "x" * 300_000 + '"')
-    (place / name).touch()  # no call that is counted
-
-
-def _take_lock(place: Path, idle: Callable[[], None]) -> None:
-    idle()
-    lock = LockFile(place / "locks" / "sub" / "a.lock")
-    assert lock.take()
-    lock.describe({"flow": "sub/a.yml", "run_ids": ["x"], "pid": os.getpid()})
-    lock.free(unlink=True)
-
-
-def _take_folder(place: Path, idle: Callable[[], None]) -> None:
-    idle()
-    lock = DataFolderLock(place, clock=SystemClock())
-    lock.acquire("serve", detail={"url": "http://127.0.0.1:1"})
-    lock.release()
-
-
-def _commit(place: Path, idle: Callable[[], None]) -> None:
-    """Two transactions of two rows each; `one` and `two` are there once each has been confirmed."""
-    store = _store(place)
-    store.writer.run(lambda _: idle())  # the thread whose calls are counted
-    for name in ("one", "two"):
-        rows = [{"key": name + half, "value": "x"} for half in "ab"]
-        store.writer.run(lambda connection, rows=rows: connection.execute(insert(meta), rows).rowcount)
-        (place / name).touch()
-    store.close()
-
-
-def _store(place: Path) -> Store:
-    """A copy of the store that the test has made: to copy is no call that is counted, to make it is many."""
-    shutil.copy(place.parents[1] / "octospool.db", place)
-    return Store(f"sqlite:///{place / 'octospool.db'}")
-
-
-def flow_edits(place: Path, store: Store) -> FlowEdits:
-    """What changes flow files, over a folder and a store of its own."""
-    return FlowEdits(
-        EditableLibrary(place / "flows"),
-        lambda: FlowEditStore(store.writer, store.engine),
-        check=lambda flow: None,
-        changed=lambda path: None,
-        clock=SystemClock(),
-    )
-
-
-def flow_text(value: int) -> bytes:
-    """A flow file of more than one write."""
-    return (
-        f"# {'x' * 20_000}\nsteps:\n  - {{name: a, type: set_fact, set_fact: {{value: {value}}}}}\n".encode()
-    )
-
-
-def _edit_flow(place: Path, idle: Callable[[], None], *, in_writer: bool = False) -> None:
-    """A flow file that was written by hand is overwritten by a call of Ada's."""
-    store = _store(place)
-    (place / "flows").mkdir()
-    shutil.copy(place.parents[1] / "a.yml", place / "flows")
-    edits = flow_edits(place, store)
-    store.writer.run(lambda _: idle() if in_writer else None)
-    if not in_writer:
-        idle()
-    edits.write("a.yml", flow_text(2), Expected(is_there=True), by="ada", dry=False)
-    (place / "answered").touch()
-    store.close()
-
-
-def _record_flow_edit(place: Path, idle: Callable[[], None]) -> None:
-    _edit_flow(place, idle, in_writer=True)
-
-
-def _fire_once(place: Path, idle: Callable[[], None]) -> None:
-    """A schedule with one moment fires; `fired` is there when the scheduler has done with it."""
-    store = _store(place)
-    scheduler = one_off.scheduler(store)
-    store.writer.run(lambda _: idle())
-    scheduler.tick()
-    (place / "fired").touch()
-    scheduler.stop()
-    store.close()
-
-
-ACTS = {
-    "fire_once": _fire_once,
-    "edit_flow": _edit_flow,
-    "record_flow_edit": _record_flow_edit,
-    "write_atomic": _write_atomic,
-    "keep_result": _keep_result,
-    "take_lock": _take_lock,
-    "take_folder": _take_folder,
-    "commit": _commit,
-}
-
-
-def _main(folder: Path, act: str, kinds: Sequence[str]) -> None:
+def _main(folder: Path, name: str, kinds: Sequence[str]) -> None:
+    module, _, function = name.rpartition(".")
+    act: Act = getattr(import_module(f"tests.faults.{module}"), function)
     for kind in kinds:
         for point in range(1, LAST):
             place = folder / f"{kind}-{point:03}"
@@ -219,8 +113,8 @@ def _prepare(place: Path) -> None:
     (place / "file").write_bytes(OLD)
 
 
-def _act(act: str, place: Path, kind: str, point: int) -> None:
-    ACTS[act](place, lambda: _idle(kind, LAST - point))
+def _act(act: Act, place: Path, kind: str, point: int) -> None:
+    act(place, lambda: _idle(kind, LAST - point))
     (place / "survived").touch()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from flow_processor.store.given_schedules import Given, GivenScheduleStore
 from flow_processor.store.runs import insert_run
 from flow_processor.store.schedules import ScheduleStore
 from flow_processor.store.slots import SlotOutcome, claim_slot
+from tests.faults.store_acts import copied_store
 from tests.store.stored import NOON, a_run
 
 
@@ -59,6 +61,17 @@ def scheduler(store: Store) -> FlowScheduler:
     )
     made.load()
     return made
+
+
+def fire_once(place: Path, idle: Callable[[], None]) -> None:
+    """Killed in the middle (see kill_points.py): `fired` is there when the scheduler has done with it."""
+    store = copied_store(place)
+    made = scheduler(store)
+    store.writer.run(lambda _: idle())
+    made.tick()
+    (place / "fired").touch()
+    made.stop()
+    store.close()
 
 
 def counts(database: Path) -> tuple[int, int]:

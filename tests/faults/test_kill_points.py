@@ -14,14 +14,16 @@ from flow_processor.result_files import ResultFiles
 from flow_processor.store import Store
 from flow_processor.store.flow_edits import EditKind
 from tests.faults import one_off
-from tests.faults.kill_points import NEW, OLD, flow_edits, flow_text, sweep
+from tests.faults.edit_acts import flow_edits, flow_text
+from tests.faults.file_acts import NEW
+from tests.faults.kill_points import OLD, sweep
 
 RUN_ID = "20261121T074006123-k7x2m7qa"
 
 
 def test_a_file_is_the_old_or_the_new_one_at_every_point(tmp_path: Path) -> None:
     """4, 61: also in the middle of a long write."""
-    places = sweep(tmp_path, "write_atomic")
+    places = sweep(tmp_path, "file_acts.write_file")
     assert {(place / "file").read_bytes() for place in places} == {OLD, NEW}
     by_call = {place.name: (place / "file").read_bytes() for place in places}
     # The name changes at the rename, and is synced after it.
@@ -31,14 +33,14 @@ def test_a_file_is_the_old_or_the_new_one_at_every_point(tmp_path: Path) -> None
 
 def test_a_large_result_is_there_whole_or_not_named_at_every_point(tmp_path: Path) -> None:
     """4, 61."""
-    for place in sweep(tmp_path, "keep_result"):
+    for place in sweep(tmp_path, "file_acts.keep_result"):
         for name in place.glob("*.json"):
             assert ResultFiles(place / "results").load(RUN_ID, name.name) == "x" * 300_000
 
 
 def test_a_lock_is_free_again_at_every_point(tmp_path: Path) -> None:
     """2, 4: whatever the dead holder has written into its file, or not."""
-    for place in sweep(tmp_path, "take_lock"):
+    for place in sweep(tmp_path, "file_acts.take_lock"):
         lock = LockFile(place / "locks" / "sub" / "a.lock")
         assert isinstance(lock.content(), dict)
         assert lock.take()
@@ -47,7 +49,7 @@ def test_a_lock_is_free_again_at_every_point(tmp_path: Path) -> None:
 
 def test_a_data_folder_is_free_again_at_every_point(tmp_path: Path) -> None:
     """4, 7."""
-    for place in sweep(tmp_path, "take_folder"):
+    for place in sweep(tmp_path, "file_acts.take_folder"):
         lock = DataFolderLock(place, clock=SystemClock())
         assert lock.holder() is None
         lock.acquire("serve", detail={})
@@ -56,7 +58,10 @@ def test_a_data_folder_is_free_again_at_every_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("act", "kinds"),
-    [("edit_flow", ("write", "fchmod", "fsync", "rename")), ("record_flow_edit", ("write", "fdatasync"))],
+    [
+        ("edit_acts.edit_flow", ("write", "fchmod", "fsync", "rename")),
+        ("edit_acts.record_flow_edit", ("write", "fdatasync")),
+    ],
 )
 def test_a_flow_file_is_the_old_or_the_new_one_and_its_author_known_at_every_point(
     tmp_path: Path, act: str, kinds: tuple[str, ...]
@@ -89,7 +94,7 @@ def test_a_one_off_schedule_fires_exactly_once_at_every_point(tmp_path: Path) ->
     one_off.add_one_off(store)
     store.close()
     before = []
-    for place in sweep(tmp_path / "points", "fire_once", ("write", "pwrite64", "fdatasync")):
+    for place in sweep(tmp_path / "points", "one_off.fire_once", ("write", "pwrite64", "fdatasync")):
         before.append(one_off.counts(place / "octospool.db"))
         assert before[-1] == (1, 1) or not (place / "fired").exists()
         for _ in range(2):
@@ -106,7 +111,7 @@ def test_a_one_off_schedule_fires_exactly_once_at_every_point(tmp_path: Path) ->
 def test_a_transaction_is_whole_or_not_there_at_every_point(tmp_path: Path) -> None:
     """4: and what was confirmed is there."""
     Store(f"sqlite:///{tmp_path / 'octospool.db'}").close()
-    for place in sweep(tmp_path / "points", "commit", ("write", "pwrite64", "fdatasync")):
+    for place in sweep(tmp_path / "points", "store_acts.commit", ("write", "pwrite64", "fdatasync")):
         with closing(sqlite3.connect(place / "octospool.db")) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             keys = {key for (key,) in connection.execute("SELECT key FROM meta")} - {"schema_version"}
