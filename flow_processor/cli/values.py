@@ -15,7 +15,6 @@ def json_value(text: str | None, *, hint: str) -> Any:
     """The value of an option `JSON|@FILE|@-`; BadParameter (exit 2) says where it stops being JSON."""
     if text is None:
         return None
-    source = hint
     if text.startswith("@"):
         source = text[1:]
         try:
@@ -27,8 +26,9 @@ def json_value(text: str | None, *, hint: str) -> Any:
         return _json(text, source, hint=hint)
     advice = "quote it as your shell asks, or use @FILE"
     if text and text[0] not in '{["':
-        advice = f"a text is written '{json.dumps(text[:40], ensure_ascii=False)}', in both kinds of quotes"
-    return _json(text, source, advice=f"; {advice}", hint=hint)
+        advice = "a text has quotes of its own: '\"like this\"'"
+    # It is not repeated: it may be secret.
+    return _json(text, "it", advice=f"; {advice}", hint=hint)
 
 
 def _json(text: str, source: str, *, hint: str, advice: str = "") -> Any:
