@@ -295,7 +295,7 @@ def _fold_outcome(record: StepRecord, row: JournalRow) -> None:
     record.then = row.data.get("then")
     record.key = row.data.get("key")
     record.errors = row.data.get("errors", [])
-    if "output" in row.data and not record.kept:
+    if "output" in row.data:
         record.sent = {"queue": row.data["output"]["queue"], "items": row.data.get("items")}
     if record.then == "ignore":
         record.status = StepStatus.IGNORED
