@@ -155,7 +155,7 @@ class FolderBackend:
             waiting=line.count,
             in_work=ledger.open_count(queue),
             failed=ledger.failed_count(queue),
-            oldest_at=line.oldest_at,
+            oldest_at=line.oldest_at if line.count else None,
         )
 
     def failed(self, queue: str, *, limit: int, after: str | None = None) -> list[FailedItem]:

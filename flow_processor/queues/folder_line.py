@@ -97,6 +97,8 @@ class WaitingLine:
     def count_put(self, number: int) -> None:
         """So many files were put there by this process: they count before the folder is read again. A reading that
         saw them already is put right by the next one."""
+        if number and not self.count:
+            self.oldest_at = self._clock.now().timestamp()
         self.count += number
         self._put_since += number
 
@@ -106,7 +108,8 @@ class WaitingLine:
         self._files = heapq.nsmallest(BATCH, self._waiting(found))
         self._files.reverse()
         # Whole or not at all: others ask meanwhile.
-        self.count, self.oldest_at = found.number + self._put_since, found.oldest_at
+        oldest_at = found.oldest_at if found.number else self.oldest_at  # of what was put meanwhile
+        self.count, self.oldest_at = found.number + self._put_since, oldest_at
         self._looked_at = self._clock.monotonic()
         self._took = self._looked_at - began
         self._seen = changed

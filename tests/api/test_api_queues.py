@@ -213,6 +213,17 @@ def test_a_queue_without_listeners_keeps_what_it_gets(api: Api) -> None:
     assert "nobody" in [one["queue"] for one in api.get("/api/queues").json["queues"]]
 
 
+def test_what_was_put_is_counted_with_its_age_at_once(api: Api) -> None:
+    api.post("/api/queues/held/pause")
+    put(api, "held", *range(5))
+    shown = queue(api, "held")
+    assert (shown["depth"], shown["oldest_at"] is None) == (5, False)
+    assert 0 <= shown["oldest_seconds"] < 60
+    api.post("/api/queues/held/resume")
+    shown = at_rest(api, "held")
+    assert (shown["oldest_at"], shown["oldest_seconds"]) == (None, None)
+
+
 def test_a_queue_that_nobody_needs_goes_with_what_was_in_it(api: Api, service: Service) -> None:
     spool = service.settings.data_path / "spool"
     put(api, "slip", 1, 2)
