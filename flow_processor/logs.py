@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from datetime import datetime, tzinfo
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -100,6 +101,19 @@ class JsonFormatter(LineFormatter):
         return escape(json.dumps(entry, ensure_ascii=False, default=str))
 
 
+class _DeadThreads:
+    """Says it in the log when a thread dies of what nobody has foreseen; else only stderr would know."""
+
+    def __init__(self) -> None:
+        self.before = threading.excepthook
+
+    def __call__(self, args: threading.ExceptHookArgs) -> None:
+        """`threading.excepthook`."""
+        name = "a thread" if args.thread is None else f"the thread '{args.thread.name}'"
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            logger.critical("%s has died; please report this", name, exc_info=args.exc_value)
+
+
 def configure(
     folder: Path,
     *,
@@ -131,6 +145,7 @@ def configure(
         handler.setFormatter(formatter)
         for name in LOGGERS:
             logging.getLogger(name).addHandler(handler)
+    threading.excepthook = _DeadThreads()
     logger.setLevel(level.upper())
     logger.propagate = False
     logging.getLogger("waitress").propagate = False
@@ -146,6 +161,8 @@ def release() -> None:
                 handler.close()
         named.propagate = True
     logger.setLevel(logging.NOTSET)
+    if isinstance(threading.excepthook, _DeadThreads):
+        threading.excepthook = threading.excepthook.before
 
 
 def _moment(record: logging.LogRecord, zone: tzinfo) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -130,3 +131,20 @@ def test_the_file_is_put_aside_at_its_size(tmp_path: Path, monkeypatch: pytest.M
         logs.logger.info("x" * 100)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == [logs.LOG_FILE, *(f"{logs.LOG_FILE}.{n}" for n in range(1, logs.KEPT_FILES + 1))]
+
+
+def test_a_thread_that_dies_says_so_in_the_log(tmp_path: Path) -> None:
+    before = threading.excepthook
+    logs.configure(tmp_path, to_stderr=False)
+
+    def work() -> None:
+        raise RuntimeError("a defect")
+
+    thread = threading.Thread(target=work, name="some-work")
+    thread.start()
+    thread.join()
+    first, *traceback = lines(tmp_path)
+    assert first.endswith(" CRITICAL the thread 'some-work' has died; please report this")
+    assert traceback[-1] == "    | RuntimeError: a defect"
+    logs.release()
+    assert threading.excepthook is before

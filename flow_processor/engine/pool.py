@@ -191,7 +191,7 @@ class WorkerPool:
             worker = WorkerProcess(
                 settings, environment=self._environment, on_frame=self._take_frame, on_exit=self._left
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no process can be had now, or no thread to hear it
             self._note_failed_start()
             logger.error("a worker could not be started: %s", error)
             return

@@ -144,6 +144,10 @@ class FileWatcher:
             except (OSError, OctospoolError) as error:
                 pause = LATER_SECONDS
                 self._problem = f"cannot be watched now: {error}"
+            except Exception as error:  # around one turn: without this no file would start the flow any more
+                logger.exception("files of '%s': unexpected error", self.flow)
+                pause = LATER_SECONDS
+                self._problem = f"cannot be watched now: {error!r}"
             self._log_problems()
             self._clock.wait(self._wake, pause)
 

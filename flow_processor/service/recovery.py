@@ -11,7 +11,13 @@ from typing import Any
 from flow_processor.clock import Clock
 from flow_processor.engine.handover import Handovers
 from flow_processor.engine.local import LocalEngine
-from flow_processor.engine.losses import error_record, row_of_crash
+from flow_processor.engine.losses import (
+    CRASHES_BEFORE_REST,
+    MAX_REST_SECONDS,
+    error_record,
+    rests_until,
+    row_of_crash,
+)
 from flow_processor.errors import FlowLost, OctospoolError, StoreUnavailable
 from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
@@ -32,6 +38,10 @@ STORE_RETRY_SECONDS = 1.0
 
 ORPHAN_POLL_SECONDS = 0.05
 """How often it is asked whether a worker of the daemon before has left."""
+
+
+_DAMAGED = ValueError, KeyError, TypeError
+"""What a row of a journal raises that cannot be read."""
 
 
 class Recovery:
@@ -81,9 +91,12 @@ class Recovery:
         self._record_crashes(left, runs)
         orphans = {run.id: self._orphans(left, run) for run in runs}
         left.forget_dead()
+        resting = self._resting()
         for run in sorted(runs, key=lambda run: (run.started_at is None, run.id)):
             if orphans[run.id]:
                 self._expect(orphans[run.id], run)
+            elif run.id in resting:
+                self._rest(run, resting[run.id])
             else:
                 self._go_on(run)
         self._children.end_lost()
@@ -115,7 +128,7 @@ class Recovery:
                 continue
             try:
                 row = row_of_crash(self._store.journal.rows(run.id), dead=dead, at=now)
-            except (ValueError, KeyError, TypeError):
+            except _DAMAGED:
                 # A damaged row: whoever hands the run out ends it with that reason; the others go on.
                 logger.exception("the journal cannot be read", extra=_where(run))
                 continue
@@ -141,6 +154,29 @@ class Recovery:
         self._live.add(run)
         self._engine.park(run.id, run.wake_at)
 
+    def _resting(self) -> dict[str, float]:
+        """Runs that do not go on at once, because everything died too often while they did; until when, in seconds
+        since 1970."""
+        now = self._clock.now().timestamp()
+        found: dict[str, float] = {}
+        for run_id in self._store.journal.often_lost(CRASHES_BEFORE_REST):
+            try:
+                at = rests_until(self._store.journal.rows(run_id))
+            except _DAMAGED:
+                continue  # as with `_record_crashes`
+            if at is not None and at > now:
+                found[run_id] = min(at, now + MAX_REST_SECONDS)  # the clock may have been set back since
+        return found
+
+    def _rest(self, run: RunRow, until: float) -> None:
+        """The run has its flow's lock, and no worker for a while."""
+        seconds = until - self._clock.now().timestamp()
+        message = "everything died too often while a step of it was under way; it goes on in %.0f s"
+        logger.warning(message, seconds, extra=_where(run))
+        self._take_lock(run)
+        self._live.add(run)
+        self._engine.park(run.id, until)
+
     def _expect(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> None:
         """A worker of the last daemon still has this run: it is live and holds its flow's lock."""
         logger.info("a worker of the last daemon still has the run", extra=_where(run))
@@ -164,13 +200,7 @@ class Recovery:
             logger.error("cannot take the lock: %s", error, extra=_where(run))
 
     def _wait_for(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> None:
-        for orphan in orphans:
-            while orphan.is_taken():
-                if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
-                    return
-                asked_at = self._live.asked_to_end_at(run.id)
-                end_overdue(orphan, run, asked_at=asked_at, now=self._clock.now().timestamp())
-        found = self._found_after_handover(run)
+        found = self._found_after(orphans, run)
         if found is None:
             return
         if found.status.is_terminal:
@@ -183,16 +213,29 @@ class Recovery:
         else:
             self._go_on(found)
 
-    def _found_after_handover(self, run: RunRow | ParkedRun) -> RunRow | None:
-        """The run as its old worker left it; None if it is gone, or the daemon stops."""
+    def _found_after(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> RunRow | None:
+        """The run as its old workers left it; None if it is gone, or the daemon stops."""
         while True:
             try:
+                if not self._see_them_leave(orphans, run):
+                    return None
                 self._handovers.take_in_all()
                 return self._store.runs.get(run.id)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:
+                # No file handle is free, say. Nobody else goes on with the run, and it holds its flow's lock.
                 logger.error("cannot go on yet: %s", error, extra=_where(run))
                 if self._clock.wait(self._is_stopping, STORE_RETRY_SECONDS):
                     return None
+
+    def _see_them_leave(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> bool:
+        """Wait until the workers have left; False if the daemon stops before. Raises OSError."""
+        for orphan in orphans:
+            while orphan.is_taken():
+                if self._clock.wait(self._is_stopping, ORPHAN_POLL_SECONDS):
+                    return False
+                asked_at = self._live.asked_to_end_at(run.id)
+                end_overdue(orphan, run, asked_at=asked_at, now=self._clock.now().timestamp())
+        return True
 
     def _is_known(self, run: RunRow | ParkedRun) -> bool:
         """Note how many runs of its flow there may be; False where the run cannot go on, and was ended."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from flow_processor.clock import from_epoch
-from flow_processor.engine.losses import MAX_CRASHES_OF_STEP
+from flow_processor.engine.losses import MAX_CRASHES_OF_STEP, rests_until
 from flow_processor.flow_files import FlowLibrary
 from flow_processor.journal import DISPATCH_SPAN, Event, JournalRow, to_wire
+from flow_processor.locks import LockFile
 from flow_processor.run import RunFilter, RunStatus, Trigger, new_run_id
 from flow_processor.store import Connection, Store
 from flow_processor.store.journal import insert_rows
@@ -124,12 +125,38 @@ def test_a_death_that_nobody_saw_is_in_the_journal_once(world: World) -> None:
         world.leave()
 
 
+def test_trouble_with_the_disk_while_an_old_worker_is_waited_for_costs_no_run(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether it lives cannot be seen for a while; then the run goes on as if nothing had been."""
+    left_behind(world, waiting=0, under_way=1)
+    folder, aside = world.data / "workers", world.data / "workers-aside"
+    old_worker = LockFile(folder / "w0.lock")
+    assert old_worker.take()
+    world.start()
+    try:
+        run_id = world.service.runs(limit=1).runs[0].run_id
+        until(lambda: world.service._pool.problem() is None, "the new workers are there")
+        folder.rename(aside)
+        folder.write_text("in the way")
+        until(lambda: "cannot go on yet" in caplog.text, "it is noticed")
+        folder.unlink()
+        aside.rename(folder)
+        old_worker.free(unlink=True)
+        until(lambda: world.service.run(run_id).status is RunStatus.WAITING, "it goes on")
+        world.service.signal_run(run_id, "go", by="a test")
+        assert world.wait(run_id).status is RunStatus.SUCCEEDED
+    finally:
+        world.leave()
+
+
 @pytest.mark.parametrize("deaths", [3, pytest.param(MAX_CRASHES_OF_STEP, marks=pytest.mark.soak)])
 def test_a_step_that_kills_everything_is_given_up_in_the_end(
     make_world: Callable[..., World], server: CountingServer, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
     """As after a power cut: the daemon has no chance to see its worker die."""
     monkeypatch.setattr("flow_processor.engine.losses.MAX_CRASHES_OF_STEP", deaths)
+    monkeypatch.setattr("flow_processor.engine.losses.REST_SECONDS", 0.0)
     step = f"  - {{name: get, type: rest, rest: {{uri: '{server.url}/held/get'}}}}\n"
     world = make_world(max_workers=1)
     run_id = world.launch(f"steps:\n{step}")
@@ -141,6 +168,48 @@ def test_a_step_that_kills_everything_is_given_up_in_the_end(
     run = world.wait(run_id)
     assert (run.status, error_code(run)) == (RunStatus.FAILED, "worker_lost")
     assert server.calls["/held/get"] == deaths
+
+
+def test_a_run_with_which_everything_died_too_often_rests_while_others_go_on(
+    make_world: Callable[..., World], server: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart does not cut the rest short, and a person can cancel the run."""
+    for module in ("engine.losses", "service.recovery"):
+        monkeypatch.setattr(f"flow_processor.{module}.CRASHES_BEFORE_REST", 2)
+    monkeypatch.setattr("flow_processor.engine.losses.REST_SECONDS", 60.0)
+    world = make_world(max_workers=1)
+    rests = world.launch(f"steps:\n  - {{name: get, type: rest, rest: {{uri: '{server.url}/held/get'}}}}\n")
+    for death in (1, 2):
+        world.until_begun(rests, "get", worker=death)
+        server.wait_for_call("/held/get", times=death)
+        die(world, rests)
+        world.start()
+    world.stop()
+    world.start()
+    assert (
+        world.succeed("steps:\n  - {name: next, type: set_fact, set_fact: {value: done}}\n")["next"] == "done"
+    )
+    assert server.calls["/held/get"] == 2
+    assert world.service.run(rests).status is RunStatus.RUNNING
+    world.service.cancel_run(rests, by="a test")
+    assert world.wait(rests).status is RunStatus.CANCELLED
+    assert server.calls["/held/get"] == 2
+
+
+@pytest.mark.parametrize(
+    ("crashes", "rest"), [(9, None), (10, 5.0), (11, 10.0), (13, 40.0), (14, 60.0), (24, 60.0)]
+)
+def test_each_rest_is_twice_as_long_as_the_one_before_it_up_to_a_minute(
+    crashes: int, rest: float | None
+) -> None:
+    rows = [JournalRow(DISPATCH_SPAN + 1, "get", 1, Event.STARTED, 1.0)]
+    lost = {"worker": "w", "exit_code": None, "under_way": [["get", 1]], "restart": True}
+    rows += [
+        JournalRow(number * DISPATCH_SPAN + 2, "", 0, Event.WORKER_LOST, 100.0 + number, lost)
+        for number in range(1, crashes + 1)
+    ]
+    until_then = rests_until([to_wire(row) for row in rows])
+    assert until_then == (None if rest is None else 100.0 + crashes + rest)
 
 
 def die(world: World, run_id: str) -> None:
