@@ -12,9 +12,17 @@ from flow_processor.run_state import RunState, StepRecord, StepStatus, fold
 MAX_LOSSES_OF_STEP = 2
 """A repeatable step is run again after the first lost worker; after the second it has failed (`worker_lost`)."""
 
-MAX_CRASHES_OF_STEP = 50
-"""So often a step may have been under way when everything died, the daemon too: the machine is to blame more often than
-the step, and who restarts it every minute must not lose runs. A step that takes the machine down still ends."""
+MAX_CRASHES_OF_STEP = 25
+"""So often a step may have been under way when everything died, the daemon too: the machine may be to blame."""
+
+CRASHES_BEFORE_REST = 10
+"""From then on the run rests after each such death. Whether it is the step that takes the machine down, or somebody who
+kills it each second: others get on meanwhile, and the daemon lives long enough for a person to look."""
+
+REST_SECONDS = 5.0
+"""The first rest; each further one is twice as long."""
+
+MAX_REST_SECONDS = 60.0
 
 MAX_LOSSES_OF_RUN = 20
 """A run that lost so many workers has failed, whatever its steps are."""
@@ -57,6 +65,18 @@ def row_of_crash(rows: Sequence[WireRow], *, dead: Collection[str], at: float) -
     under_way = [[step.path, step.attempt] for step in state.under_way() if is_stuck(step)]
     data = {"worker": worker_id, "exit_code": None, "under_way": under_way, "restart": True}
     return to_wire(JournalRow(state.last_seq + 1, "", 0, Event.WORKER_LOST, at, data))
+
+
+def rests_until(rows: Sequence[WireRow]) -> float | None:
+    """Until when a run does not go on, in seconds since 1970, for a step of it was under way too often when everything
+    died; None: it goes on at once. `rows` is the run's journal."""
+    journal = [from_wire(row) for row in rows]
+    state = fold(journal)
+    crashes = max((state.crashes[record.path] for record in state.under_way()), default=0)
+    if crashes < CRASHES_BEFORE_REST:
+        return None
+    died_at = max(row.at for row in journal if row.event is Event.WORKER_LOST)
+    return died_at + min(REST_SECONDS * 2.0 ** (crashes - CRASHES_BEFORE_REST), MAX_REST_SECONDS)
 
 
 def rows_of_poison(state: RunState, *, at: float) -> list[WireRow]:

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select
 
 from flow_processor.journal import DISPATCH_SPAN, Event, WireLog, WireRow, dispatch_of
+from flow_processor.run import RunStatus
 from flow_processor.store.database import insert_of, reading
 from flow_processor.store.outbox import notes_of
-from flow_processor.store.tables import journal, logs, outbox
+from flow_processor.store.tables import journal, logs, outbox, runs
 from flow_processor.store.writer import Rows
 
 
@@ -93,6 +94,19 @@ class JournalReader:
             query = select(columns.data).where(columns.run_id == run_id, columns.seq == first)
             data = connection.scalar(query.where(columns.event == Event.DISPATCHED.value))
         return None if data is None else str(json.loads(data).get("worker"))
+
+    def often_lost(self, times: int) -> list[str]:
+        """Ids of runs that have a worker, as far as the store knows, and have lost so many or more."""
+        lost = (runs.c.status == RunStatus.RUNNING.value, journal.c.event == Event.WORKER_LOST.value)
+        query = (
+            select(journal.c.run_id)
+            .select_from(runs.join(journal, journal.c.run_id == runs.c.id))
+            .where(*lost)
+            .group_by(journal.c.run_id)
+            .having(func.count() >= times)
+        )
+        with reading(self._engine) as connection:
+            return list(connection.scalars(query))
 
     def log_lines(self, run_id: str, *, after: int, limit: int) -> list[WireLog]:
         """At most `limit` lines with a seq over `after`, in order."""
