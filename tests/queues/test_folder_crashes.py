@@ -261,7 +261,7 @@ def test_what_waits_for_a_flow_that_is_gone_is_failed_and_can_begin_again(world:
         "INSERT INTO items (queue, item, flow, state, attempt, put_at, next_at) "
         "VALUES ('leaves', 'x', 'gone.yml', 'due', 0, 1, 1)",
     )
-    world.service.intake._lane_of("leaves", "gone.yml").left_at = world.service.clock.monotonic() - 61
+    world.service.intake._lanes.of("leaves", "gone.yml").left_at = world.service.clock.monotonic() - 61
     world.service.intake._upkeep.look()
     until(lambda: world.files("leaves", "failed"), "it is failed")
     (reason,) = world.reason("leaves")["reasons"]

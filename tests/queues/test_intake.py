@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flow_processor.clock import SystemClock
-from flow_processor.queues import intake as intake_module
+from flow_processor.queues import lanes as lanes_module
 from flow_processor.queues.backend import Offer
 from flow_processor.queues.endings import Endings
 from flow_processor.queues.intake import ItemIntake
@@ -65,7 +65,7 @@ def test_a_launch_that_breaks_leaves_room_for_others(store: Store, monkeypatch: 
     def breaks(launch: ItemLaunch) -> Future[RunRow | None]:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(intake_module, "BLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(lanes_module, "BLOCKED_SECONDS", 0.0)
     broker = Broker()
     intake = ItemIntake(
         store,
@@ -150,8 +150,8 @@ def test_an_attempt_that_becomes_due_while_others_are_looked_for_is_made(
         settings_of=lambda queue: QueueSettings(),
         clock=SystemClock(),
     )
-    lane = Lane("orders", "a.yml", is_listening=True, next_due=1.0)
-    monkeypatch.setattr(intake, "_lanes", {("orders", "a.yml"): lane})
+    lane = intake._lanes.of("orders", "a.yml")
+    lane.is_listening, lane.next_due = True, 1.0
 
     def asked_too_early(queue: str, flow: str) -> None:
         intake._is_due(lane, 7e9)
