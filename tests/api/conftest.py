@@ -3,7 +3,8 @@ a port (`serve_on_a_port`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,28 @@ def settings_in(data: Path, config: str = "", **environ: str) -> Settings:
     return Settings.load({"DATA_PATH": str(data), "API_TOKEN": TOKEN, "API_PORT": "0", **environ}, base=data)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A started service with the flows of `FLOWS`, one for all tests of a file."""
-    data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in FLOWS.items():
+@contextmanager
+def started_service(
+    data: Path, flows: Mapping[str, str], config: str = "", **environ: str
+) -> Iterator[Service]:
+    """A started service over a data folder with these flow files (path → text) beside what is there."""
+    for name, text in flows.items():
         path = data / "flows" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    service = Service(settings_in(data))
+    service = Service(settings_in(data, config, **environ))
     service.start()
-    yield service
-    service.stop(0)
+    try:
+        yield service
+    finally:
+        service.stop(0)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A started service with the flows of `FLOWS`, one for all tests of a file."""
+    with started_service(tmp_path_factory.mktemp("octospool") / "data", FLOWS) as service:
+        yield service
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.service import Service
 from flow_processor.service.flow_edits import Expected, FlowEdits
 from flow_processor.store.flow_edits import Edit, EditKind, FlowEditStore
-from tests.api.conftest import settings_in
+from tests.api.conftest import settings_in, started_service
 from tests.api.support import FLOWS, Api
 
 AUTHOR = "the-token-of-an-author"
@@ -40,18 +40,12 @@ def says(value: int, more: str = "") -> str:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A started service whose API may change flow files."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in FLOWS.items():
-        path = data / "flows" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    (data / "callers").mkdir()
+    (data / "callers").mkdir(parents=True)
     (data / "callers" / "sums.py").write_text(
         "from flow_processor import caller\n\n\n@caller\ndef add(a: int, b: int) -> int:\n    return a + b\n"
     )
-    service = Service(settings_in(data, CONFIG))
-    service.start()
-    yield service
-    service.stop(0)
+    with started_service(data, FLOWS, CONFIG) as service:
+        yield service
 
 
 @pytest.fixture

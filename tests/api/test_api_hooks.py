@@ -19,7 +19,7 @@ import pytest
 
 from flow_processor.api.server import ApiServer
 from flow_processor.service import Service
-from tests.api.conftest import settings_in
+from tests.api.conftest import settings_in, started_service
 from tests.api.support import Api
 from tests.engine.world import until
 
@@ -67,15 +67,14 @@ FLOWS = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A started service with the flows above."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in FLOWS.items():
-        path = data / "flows" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("PARALLEL", "concurrency: {on_conflict: parallel}\n"), encoding="utf-8")
+    data.mkdir()
     (data / "secrets.yml").write_text(SECRETS, encoding="utf-8")
-    service = Service(settings_in(data, NOTHING_IN_IT=""))
-    service.start()
-    yield service
-    service.stop(0)
+    flows = {
+        name: text.replace("PARALLEL", "concurrency: {on_conflict: parallel}\n")
+        for name, text in FLOWS.items()
+    }
+    with started_service(data, flows, NOTHING_IN_IT="") as service:
+        yield service
 
 
 def hmac_of(body: bytes, key: str = KEY) -> str:

@@ -14,7 +14,7 @@ from flow_processor.api.auth import needs_of
 from flow_processor.errors import SettingsError
 from flow_processor.service import Service
 from flow_processor.store.listeners import write_listeners
-from tests.api.conftest import settings_in
+from tests.api.conftest import settings_in, started_service
 from tests.api.support import BEARER, FLOWS, Api, every_route
 
 NEEDS = {
@@ -104,14 +104,9 @@ api:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A started service with a token for each role."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in {**FLOWS, "listens.yml": f"on: {{queue: orders}}\n{FLOWS['echo.yml']}"}.items():
-        path = data / "flows" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    service = Service(settings_in(data, CONFIG, RUNNER_TOKEN=TOKENS["runner"]))
-    service.start()
-    yield service
-    service.stop(0)
+    flows = {**FLOWS, "listens.yml": f"on: {{queue: orders}}\n{FLOWS['echo.yml']}"}
+    with started_service(data, flows, CONFIG, RUNNER_TOKEN=TOKENS["runner"]) as service:
+        yield service
 
 
 def test_every_route_says_what_it_needs(api: Any) -> None:

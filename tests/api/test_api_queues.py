@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flow_processor.service import Service
-from tests.api.conftest import settings_in
+from tests.api.conftest import started_service
 from tests.api.support import Api
 from tests.engine.world import until
 
@@ -43,22 +43,11 @@ queues:
 """
 
 
-def started(data: Path) -> Service:
-    for name, text in FLOWS.items():
-        path = data / "flows" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    service = Service(settings_in(data, CONFIG))
-    service.start()
-    return service
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A started service whose flows listen to queues."""
-    service = started(tmp_path_factory.mktemp("octospool") / "data")
-    yield service
-    service.stop(0)
+    with started_service(tmp_path_factory.mktemp("octospool") / "data", FLOWS, CONFIG) as service:
+        yield service
 
 
 def put(api: Api, queue: str, *items: Any, **options: Any) -> list[str]:
@@ -433,15 +422,11 @@ def test_readiness_tells_what_is_paused_and_fails_for_nothing(api: Api) -> None:
 
 
 def test_a_pause_survives_a_restart_with_who_and_when(tmp_path: Path) -> None:
-    service = started(tmp_path / "data")
-    try:
+    with started_service(tmp_path / "data", FLOWS, CONFIG) as service:
         paused = Api(service).post("/api/queues/held/pause").json
         assert Api(service).post("/api/queues/held/pause").json["paused_at"] == paused["paused_at"]
         (item,) = put(Api(service), "held", 1)
-    finally:
-        service.stop(0)
-    service = started(tmp_path / "data")
-    try:
+    with started_service(tmp_path / "data", FLOWS, CONFIG) as service:
         api = Api(service)
         shown = queue(api, "held")
         assert (shown["paused"], shown["paused_by"], shown["depth"]) == (True, "api", 1)
@@ -451,8 +436,6 @@ def test_a_pause_survives_a_restart_with_who_and_when(tmp_path: Path) -> None:
         assert api.get("/api/runs?queue=held").json["runs"] == []
         api.post("/api/queues/held/resume")
         assert runs_of(api, item, 1)[0]["status"] == "succeeded"
-    finally:
-        service.stop(0)
 
 
 def test_many_callers_at_once_lose_nothing(api: Api) -> None:

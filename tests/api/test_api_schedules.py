@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from flow_processor.api.app import create_app
 from flow_processor.service import Service
-from tests.api.conftest import settings_in
+from tests.api.conftest import settings_in, started_service
 from tests.api.support import FLOWS, Api
 from tests.engine.world import until
 
@@ -35,14 +35,9 @@ TOKENS = {"LOOKS": "a-token-of-somebody-who-looks", "WRITES": "a-token-of-somebo
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Started, with a scheduler that fires."""
     data = tmp_path_factory.mktemp("octospool") / "data"
-    for name, text in {**FLOWS, "day.yml": FLOW, "no_jq.yml": NO_JQ, "yearly.yml": YEARLY}.items():
-        path = data / "flows" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    service = Service(settings_in(data, CONFIG, **TOKENS))
-    service.start()
-    yield service
-    service.stop(0)
+    flows = {**FLOWS, "day.yml": FLOW, "no_jq.yml": NO_JQ, "yearly.yml": YEARLY}
+    with started_service(data, flows, CONFIG, **TOKENS) as service:
+        yield service
 
 
 @pytest.fixture
