@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from click.testing import CliRunner
 from shipped import (
     DOCKER_FLOWS,
     SHIPPED,
     WRITTEN_BY_DAEMONS,
     Daemon,
     daemon,
-    octospool,
     switch_containers_on,
 )
 
+from flow_processor.cli.app import octospool
 from tests.engine.world import until
 from tests.querypie.fake import TOKEN, FakeQueryPie
 from tests.querypie.pieces import person
@@ -37,15 +38,15 @@ def test_all_shipped_files_are_valid(tmp_path: Path):
     """`octospool check` finds nothing wrong in the shipped data folder; it notes that containers are switched off."""
     data = tmp_path / "data"
     shutil.copytree(SHIPPED, data, ignore=WRITTEN_BY_DAEMONS)
-    checked = octospool(data, "check")
-    assert (checked.returncode, checked.stdout) == (0, "")
+    checked = CliRunner(env={"DATA_PATH": str(data)}).invoke(octospool, ["check"])
+    assert (checked.exit_code, checked.stdout) == (0, "")
     (note,) = [
         line for line in checked.stderr.splitlines() if line.startswith("note: steps of the type 'docker'")
     ]
     assert note.endswith(f": {', '.join(f'flows/{path}' for path in sorted(DOCKER_FLOWS))}")
     switch_containers_on(data)
-    checked = octospool(data, "check")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = CliRunner(env={"DATA_PATH": str(data)}).invoke(octospool, ["check"])
+    assert checked.exit_code == 0, checked.output
 
 
 @pytest.mark.parametrize("path", FLOWS)
