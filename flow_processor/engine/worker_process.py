@@ -29,7 +29,10 @@ TERMINATE_GRACE_SECONDS = 2.0
 
 
 class WorkerProcess:
-    """One worker. `on_frame` and `on_exit` are called in the thread that reads from it."""
+    """One worker. `on_frame` and `on_exit` are called in the thread that reads from it.
+
+    Making one starts the process. Raises OSError or RuntimeError where no process or no thread can be had.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,16 @@ class WorkerProcess:
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name=f"worker-{self.id}", daemon=True)
         self.send({"settings": asdict(settings)})
-        threading.Thread(target=self._write, name=f"to-worker-{self.id}", daemon=True).start()
-        self._reader.start()
+        try:
+            self._reader.start()
+            threading.Thread(target=self._write, name=f"to-worker-{self.id}", daemon=True).start()
+        except RuntimeError:  # no thread can be had; a worker that nobody talks to leaves
+            self._process.stdin.close()
+            if self._reader.ident is None:
+                self._process.has_died(wait=True)
+                self._process.reap()
+                self._process.stdout.close()
+            raise
 
     @property
     def pid(self) -> int:

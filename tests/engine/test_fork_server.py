@@ -104,3 +104,24 @@ def test_it_leaves_when_nobody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None
         serving.start()
         serving.join(30)
         assert not serving.is_alive()
+
+
+@pytest.mark.parametrize("name", ["worker-", "to-worker-"])
+def test_a_worker_that_nobody_can_talk_to_leaves(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """No thread can be had for it; the next one that is started has its threads."""
+    refused: list[str] = []
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(name) and thread.name != "worker-pool" and not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world = make_world(max_workers=1)
+    assert world.succeed(QUICK)["a"] == 1
+    assert refused
+    until(lambda: len(world.living_workers()) == 1, "the other one has left")
