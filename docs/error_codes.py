@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +23,8 @@ _CODE_ARGUMENT = {
     "error_record": (0, 1),
 }
 """Calls that take the code by position: (position of the code, of the message)."""
+
+_MENTIONS_CODE = re.compile(rf"\b(code|{'|'.join(_CODE_ARGUMENT)})\b")
 
 
 @dataclass
@@ -67,12 +70,14 @@ def codes() -> dict[str, Code]:
 
 @cache
 def _modules() -> dict[str, ast.Module]:
-    """Every module of the package, by its full name."""
+    """Every module of the package that may give a code, by its full name."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
     return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
-            path.read_text(encoding="utf-8")
+            text
         )
-        for path in sorted(PACKAGE.rglob("*.py"))
+        for path, text in texts.items()
+        if _MENTIONS_CODE.search(text)
     }
 
 
@@ -128,13 +133,19 @@ def _record(node: ast.Dict) -> Iterator[tuple[str, str]]:
             yield code, _shown(values["message"], {})
 
 
-def _own_calls(scope: ast.AST) -> Iterator[ast.Call]:
+def _own_calls(scope: ast.AST) -> list[ast.Call]:
     """Calls in a scope, those in functions within it left out."""
-    for node in ast.iter_child_nodes(scope):
-        if isinstance(node, ast.Call):
-            yield node
-        if not isinstance(node, ast.FunctionDef):
-            yield from _own_calls(node)
+    found: list[ast.Call] = []
+
+    def look(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Call):
+                found.append(child)
+            if not isinstance(child, ast.FunctionDef):
+                look(child)
+
+    look(scope)
+    return found
 
 
 def _texts(scope: ast.AST, *, deep: bool = True) -> dict[str, ast.expr]:
