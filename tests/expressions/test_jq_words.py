@@ -170,10 +170,22 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(pieces=st.lists(PIECES, max_size=12))
 def test_what_passes_the_reader_never_shows_the_environment(canary: str, pieces: list[str]) -> None:
     """Reader and jq must agree on what is code: whatever compiles and was not denied gives no secret."""
+    shows_no_secret(canary, pieces)
+
+
+@pytest.mark.soak
+@settings(max_examples=20_000, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=12))
+def test_nothing_that_passes_the_reader_shows_the_environment(canary: str, pieces: list[str]) -> None:
+    """The same, forty times as often."""
+    shows_no_secret(canary, pieces)
+
+
+def shows_no_secret(canary: str, pieces: list[str]) -> None:
     expression = "".join(pieces)
     if denied_word(expression) is not None:
         return
