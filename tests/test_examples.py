@@ -440,7 +440,7 @@ def test_a_file_that_comes_starts_the_flow_that_watches_it(daemon: Daemon):
     (noted,) = map(json.loads, daemon.output("orders.jsonl").splitlines())
     assert noted == {"file": "orders-1.csv", "amount": 8}
     reason = json.loads((folder / "failed" / "orders-2.csv.reason.json").read_text(encoding="utf-8"))
-    run = daemon.call("GET", f"/api/runs/{reason['failures'][0]['run_id']}").json()
+    run = daemon.call("GET", f"/api/runs/{reason['reasons'][0]['run_id']}").json()
     assert (run["flow"], run["trigger"], run["by"]) == (flow, "file", "input/orders-2.csv")
 
 
