@@ -125,6 +125,8 @@ def test_a_message_that_no_flow_can_have_is_a_dead_letter(
     assert inputs(world.ended(queue, 1)) == [1]
     (failed,) = until(lambda: world.service.queues.failed(queue).items, "a dead letter")
     assert (failed.id, failed.reasons[0].code, failed.attempts) == ("bad", code, 0)
+    shown = world.service.queues.failed_item(queue, "bad")
+    assert (shown.value, shown.has_value, shown.text) == (None, False, body.decode()[:10_000])
 
 
 def test_a_failing_item_is_tried_again_and_then_a_dead_letter(world: BrokerWorld) -> None:
