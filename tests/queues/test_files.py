@@ -265,3 +265,23 @@ def test_a_restart_forgets_nothing_starts_nothing_twice_and_puts_away_what_is_le
     until(lambda: (moved / "done" / "a").exists(), "what ends is moved")
     assert [len(world.runs(f"{name}/a")) for name in ("kept", "moved", "stuck")] == [1, 1, 1]
     world.leave()
+
+
+def test_a_defect_costs_a_flow_one_turn_and_not_its_watcher(
+    world: FilesWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands in the log and among the problems; the next turn offers the file."""
+    asked, intake = world.service.intake.room, world.service.intake
+    defects = [RuntimeError("a defect")]
+
+    def room(queue: str, flow: str) -> int:
+        if flow == "defect.yml" and defects:
+            raise defects.pop()
+        return asked(queue, flow)
+
+    monkeypatch.setattr(intake, "room", room)
+    monkeypatch.setattr("flow_processor.queues.file_watcher.LATER_SECONDS", 0.1)
+    (world.watch("defect") / "a").write_text("1")
+    world.ended("defect/a")
+    assert "RuntimeError: a defect" in caplog.text
+    assert not defects
