@@ -5,8 +5,8 @@ which are most of a start: a second of processor time, for each of the hundreds 
 itself matters, and where something is loaded or limited before it, tests start Python anew.
 
 `python -m tests.forked FD` is the process that forks. Each message is a JSON object `{"arguments", "environment",
-"folder"}` with the descriptors that become stdin, stdout and stderr, answered by `{"pid"}`; or `{"reap": pid}`,
-answered by `{"code"}`. It leaves when the other end is closed.
+"folder", "program"}` (the program's text; null: the product) with the descriptors that become stdin, stdout and stderr,
+answered by `{"pid"}`; or `{"reap": pid}`, answered by `{"code"}`. It leaves when the other end is closed.
 """
 
 from __future__ import annotations
@@ -147,8 +147,10 @@ def start_product(
     environment: dict[str, str],
     output: IO[Any] | None = None,
     folder: Path = ROOT,
+    program: str | None = None,
 ) -> Forked:
-    """`octospool ARGUMENTS`. What it says goes to `output`, or else is read from the process as text."""
+    """`octospool ARGUMENTS`. What it says goes to `output`, or else is read from the process as text. With the text of
+    a program, that instead."""
     ours: list[IO[Any]] = []
     its: list[int] = [os.open(os.devnull, os.O_RDONLY)]
     for _ in ("stdout", "stderr"):
@@ -159,11 +161,24 @@ def start_product(
         its.append(writing)
         ours.append(os.fdopen(reading, encoding="utf-8"))
     message = {"arguments": list(arguments), "environment": environment, "folder": str(folder)}
-    answer = _forks().ask(message, its)
+    answer = _forks().ask({**message, "program": program}, its)
     for descriptor in its:
         os.close(descriptor)
     stdout, stderr = ours or (None, None)
     return Forked(_forks(), answer["pid"], stdout, stderr)
+
+
+def start_python(program: str, *arguments: str) -> Forked | subprocess.Popen[str]:
+    """`python -c PROGRAM ARGUMENTS`, which may import the product, in the environment of the tests."""
+    if can_fork():
+        return start_product(arguments, environment=dict(os.environ), folder=Path.cwd(), program=program)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
 
 
 def _load() -> None:
@@ -216,7 +231,10 @@ def _main() -> int:
     os.environ.update(message["environment"])
     time.tzset()
     sys.argv = ["octospool", *message["arguments"]]
-    return main()
+    if message["program"] is None:
+        return main()
+    exec(message["program"], {"__name__": "__main__"})  # noqa: S102  a test's own
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +9,7 @@ import pytest
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
 from tests.engine.world import World, error_code, until
+from tests.forked import start_product
 from tests.ports import free_port
 from tests.shipped import Daemon, environment_for, wait_until_healthy
 
@@ -133,19 +130,14 @@ def test_the_death_of_the_daemon(tmp_path: Path) -> None:
     port = free_port()
     log = tmp_path / "daemon.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flow_processor", "serve"],
-            env=environment_for(tmp_path, port),
-            stdout=out,
-            stderr=out,
-        )
+        process = start_product(["serve"], environment=environment_for(tmp_path, port), output=out)
     daemon = Daemon(tmp_path, f"http://127.0.0.1:{port}")
     try:
         wait_until_healthy(daemon.url, process, log)
         assert daemon.call("POST", "/api/flows/launch", json={"path": "it"}).status_code == 202
         until((tmp_path / "killed.begun").exists, "the programs run")
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     pids = [int(line) for line in (tmp_path / "killed.pids").read_text().split()]
     assert all(map(alive, pids))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from flow_processor.service.resumes import ResumeMode
 from flow_processor.service.retries import RetryWish
 from flow_processor.service.views import RunDetail, RunSummary
 from tests.engine.world import World, error_code, until
+from tests.forked import start_python
 
 CHILD = """params: {add: {type: int, default: 0}}
 steps:
@@ -303,13 +302,9 @@ def test_a_killed_daemon_and_its_workers_launch_nothing_twice(
     flows.mkdir(parents=True)
     (flows / "waiter.yml").write_text(WAITER, encoding="utf-8")
     (flows / "parent.yml").write_text(loop("[1, 2, 3]", "waiter.yml", ", max_parallel: 2"), encoding="utf-8")
-    child = subprocess.Popen(
-        [sys.executable, "-c", DIES, str(tmp_path / "data"), os.environ["PATH"], moment],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+    child = start_python(DIES, str(tmp_path / "data"), os.environ["PATH"], moment)
     assert child.stdout is not None
-    run_id = child.stdout.readline().decode().strip()
+    run_id = child.stdout.readline().strip()
     workers = (tmp_path / "data" / "workers").glob("*.lock")
     pids = [
         json.loads(text)["pid"] for lock in workers if '"pid"' in (text := lock.read_text().rstrip("\0\n "))

@@ -9,8 +9,6 @@ import shutil
 import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from flow_processor.service.placement import MARK
 from tests.engine.world import World, error_code, until
+from tests.forked import start_python
 from tests.retention.conftest import QUICK
 
 SLOW = "steps:\n  - {name: first, type: jq, jq: {expression: '1'}}\n  - {name: nap, type: sleep, sleep: {seconds: 1}}\n"
@@ -304,7 +303,8 @@ def test_a_restore_that_dies_half_way_is_told_and_can_be_run_again(
         "sys.argv = ['octospool', 'restore', sys.argv[1], '--force']\n"
         "main()\n"
     )
-    died = subprocess.run([sys.executable, "-c", script, str(tmp_path / "b.tar.gz")], check=False)
+    died = start_python(script, str(tmp_path / "b.tar.gz"))
+    died.communicate(timeout=60)
     assert died.returncode == -signal.SIGKILL
     assert (world.data / MARK).exists()
     refused = octospool("run", "sub/quick.yml")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ from flow_processor.run import RunStatus
 from flow_processor.service import Service
 from flow_processor.store.checkup import Checkup
 from tests.engine.world import World, until
+from tests.forked import start_python
 
-ROOT = Path(__file__).parents[2]
 RUNS = 400
 
 PRUNES = """
@@ -56,11 +53,7 @@ def test_pruning_goes_on_after_a_kill(world: World, run_id: str, left: int) -> N
     """Killed while runs are deleted, and while only their journals are left."""
     path = world.data / "octospool.db"
     fill(path)
-    pruning = subprocess.Popen(
-        [sys.executable, "-c", PRUNES, str(world.data)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    pruning = start_python(PRUNES, str(world.data))
     checkup = Checkup(path)
     until(lambda: checkup.runs() <= left + 1, "enough of them are deleted")
     pruning.send_signal(signal.SIGKILL)
