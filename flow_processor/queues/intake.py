@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from flow_processor.clock import Clock
-from flow_processor.errors import OctospoolError
+from flow_processor.errors import OctospoolError, StoreUnavailable
 from flow_processor.queues.backend import Offer, Source
 from flow_processor.queues.endings import Endings
 from flow_processor.queues.further_attempts import FurtherAttempts
@@ -208,14 +208,20 @@ class ItemIntake:
             self._clock.wait(self._stopping, GATHER_SECONDS)
             self._wake.clear()
             try:
-                self._endings.flush()
-                self._tell_rooms()
-                self._try_again()
-                if self._upkeep.pause() <= 0:
-                    self._upkeep.look()
+                self._turn()
             except Exception:  # around one turn: what is missed now is found by the next look
                 logger.exception("items: unexpected error")
+        try:
+            self._endings.flush()
+        except StoreUnavailable as error:  # the next start finds them in the rows of the runs
+            logger.error("ends of items could not be noted: %s", error)
+
+    def _turn(self) -> None:
         self._endings.flush()
+        self._tell_rooms()
+        self._try_again()
+        if self._upkeep.pause() <= 0:
+            self._upkeep.look()
 
     def _pause(self) -> float:
         """Seconds until something is to be done by itself."""

@@ -188,7 +188,9 @@ def _sent(row: JournalRow) -> JournalRow:
     """The row as a run has it that keeps it: its result was put on its queue by the run that made it."""
     if row.event is not Event.SUCCEEDED or "output" not in row.data:
         return row
-    return replace(row, data={key: value for key, value in row.data.items() if key not in ("output", "items")})
+    return replace(
+        row, data={key: value for key, value in row.data.items() if key not in ("output", "items")}
+    )
 
 
 def _check(old: RunRow) -> None:
