@@ -17,6 +17,7 @@ import requests
 from click.testing import Result
 
 from tests.cli.conftest import Process, end_process, start_command
+from tests.engine.world import until
 
 Octospool = Callable[..., Result]
 Start = Callable[..., Process]
@@ -186,6 +187,8 @@ def test_while_it_stops_nothing_new_is_accepted_and_after_the_grace_it_leaves(
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         assert "get 3 s to end" in next(line for line in process.stderr if "stopping; runs" in line)
+        # It says so before it closes.
+        until(lambda: requests.get(f"{url}/readyz", headers=TOKEN, timeout=LONG).status_code == 503, "closed")
         for call in ("/api/flows/launch", f"/api/runs/{run_id}/retry", f"/api/runs/{run_id}/resume"):
             body = {"path": "hello.yml"} if "launch" in call else None
             refused = requests.post(f"{url}{call}", headers=TOKEN, json=body, timeout=LONG)
