@@ -54,6 +54,14 @@ class LeftWorkers:
             path.unlink(missing_ok=True)
 
 
+def forget_left(orphan: LockFile) -> None:
+    """A worker that was waited for holds its lock no more. If its file is still there it died, or was killed: what it
+    has left behind ends with it. Raises OSError."""
+    if orphan.path.exists():
+        kill_strays([orphan.path.stem])
+        orphan.path.unlink(missing_ok=True)
+
+
 def end_overdue(orphan: LockFile, run: RunRow | ParkedRun, *, asked_at: float | None, now: float) -> None:
     """Kill a worker whose run's time is over, or was cancelled a while ago: nobody else watches it.
 

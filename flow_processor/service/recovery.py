@@ -23,7 +23,7 @@ from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
 from flow_processor.service.child_runs import ChildRuns
 from flow_processor.service.launched_flows import LaunchedFlows
-from flow_processor.service.left_workers import LeftWorkers, end_overdue
+from flow_processor.service.left_workers import LeftWorkers, end_overdue, forget_left
 from flow_processor.service.live_runs import LiveRuns
 from flow_processor.service.turns import Turns
 from flow_processor.store import Store
@@ -235,6 +235,7 @@ class Recovery:
                     return False
                 asked_at = self._live.asked_to_end_at(run.id)
                 end_overdue(orphan, run, asked_at=asked_at, now=self._clock.now().timestamp())
+            forget_left(orphan)
         return True
 
     def _is_known(self, run: RunRow | ParkedRun) -> bool:

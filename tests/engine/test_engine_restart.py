@@ -39,7 +39,9 @@ def test_runs_under_way_and_queued_go_on_in_their_order(world: World) -> None:
     running = world.launch(path, data=1)
     world.until_begun(running, "wait")
     queued = [world.launch(path, data=0) for _ in range(4)]
-    restart(world)
+    world.stop(0)
+    until(lambda: not world.living_workers(), "its worker has left: else the others need not wait for it")
+    world.start()
     runs = [world.wait(run_id) for run_id in (running, *queued)]
     assert {run.status for run in runs} == {RunStatus.SUCCEEDED}
     handed_out = [world.events(run.run_id, Event.DISPATCHED)[-1].at for run in runs]

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from flow_processor.errors import FlowNotFound, StoreUnavailable
+from flow_processor.errors import FlowNotFound, RunHasEnded, StoreUnavailable
 from flow_processor.run import RunStatus, Trigger
 from flow_processor.service.acceptance import Acceptance, Acceptances
 from flow_processor.service.cause import Cause
@@ -108,7 +108,10 @@ def test_a_call_that_meets_a_run_on_its_way(world: World, call: str, tmp_path: P
 
     def ask() -> None:
         if call == "cancel":
-            answers.append(world.service.cancel_run(run_id, by="test"))
+            try:
+                answers.append(world.service.cancel_run(run_id, by="test"))
+            except RunHasEnded as ended:  # this thread has begun late, on a busy machine
+                answers.append(ended)
         else:
             answers.append(world.service.wait_for_run(run_id, WAIT_SECONDS).status)
 
