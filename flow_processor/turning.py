@@ -34,6 +34,8 @@ class TurningThread:
         self._clock = clock
         self._logger = logger
         self._failed = failed
+        self._seconds = first_pause
+        """The pause that was last asked for."""
         self._wake = threading.Event()
         self.is_stopping = False
         """No further turn comes; one that takes long should look now and then."""
@@ -67,10 +69,17 @@ class TurningThread:
             self._wake.clear()
             if self.is_stopping:
                 return
-            least = 0.0
-            try:
-                self._turn()
-            except Exception:  # whatever it is, the next turn may do better; without this there would be none
-                self._logger.exception("%s", self._failed)
-                least = FAILED_SECONDS
-            pause = max(least, self._pause() if callable(self._pause) else self._pause)
+            did_well = self._try(self._turn)
+            did_well &= self._try(self._ask_pause)
+            pause = self._seconds if did_well else max(self._seconds, FAILED_SECONDS)
+
+    def _ask_pause(self) -> None:
+        self._seconds = self._pause() if callable(self._pause) else self._pause
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except Exception:  # whatever it is, the next turn may do better; without this there would be none
+            self._logger.exception("%s", self._failed)
+            return False
+        return True

@@ -96,7 +96,9 @@ def show(queue: str, data_path: Path | None, as_json: bool) -> None:
         "failed": str(found.failed),
         "per minute": str(found.per_minute),
         "rate": found.rate_per_second and f"at most {found.rate_per_second:g} a second for each listener",
-        "prefetch": f"{found.prefetch} items for each listener",
+        "prefetch": f"{found.prefetch} items for each listener"
+        if found.prefetch
+        else "as quickly as items end",
         "largest": f"{found.max_item_bytes} bytes",
     }
     show_facts(facts, width=12)

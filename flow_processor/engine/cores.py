@@ -7,11 +7,16 @@ import contextlib
 import os
 import random
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 NICENESS = 5
-"""By so much workers, and all that their steps start, are nicer than the daemon: it gets three times their share."""
+"""By so much workers, and the programs of their steps, are nicer than the daemon: it gets three times their share."""
+
+
+TRIES = 50
+"""So often a worker tries to make its session nice: many start together."""
 
 
 def keep_to_one_core() -> tuple[int, ...]:
@@ -37,9 +42,28 @@ def give_way() -> None:
     if sys.platform == "win32":
         return
     os.nice(NICENESS)
-    # Where the kernel shares the processor among sessions first, it is the session's niceness that counts.
-    with contextlib.suppress(OSError):
+    if sys.platform == "linux" and not _make_session_nice():
+        threading.Thread(target=_go_on_trying, name="give-way", daemon=True).start()
+
+
+def _make_session_nice() -> bool:
+    """Where the kernel shares the processor among sessions first, it is the session's niceness that counts. False where
+    it is to be tried again: who is not root may say so ten times in a second, all processes together."""
+    try:
         Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+    except BlockingIOError:
+        return False
+    except OSError:  # there is no such thing here
+        return True
+    return True
+
+
+def _go_on_trying() -> None:
+    never = threading.Event()
+    for _ in range(TRIES):
+        never.wait(random.uniform(0.05, 0.3))  # noqa: S311  workers that start together should not meet again
+        if _make_session_nice():
+            return
 
 
 def use_cores(cores: Sequence[int]) -> None:

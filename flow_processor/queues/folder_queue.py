@@ -239,15 +239,17 @@ class FolderQueue:
         return bool(told)
 
     def _put_one_away(self, item_id: str, rows: Sequence[ItemRow]) -> None:
-        name = Named(item_id, rows[0].name, rows[0].priority)
-        again = self._offers.repeated.pop(item_id, name)
-        if again.kept != name.kept:  # the same id with another priority, say
+        # An id may have come with one priority for one flow and, when that was done with it, with another for the next.
+        kept_names = {Named(item_id, row.name, row.priority).kept for row in rows}
+        again = self._offers.repeated.pop(item_id, None)
+        if again is not None and again.kept not in kept_names:
             self.place.remove(self.place.processing, again.kept)
         failed = [row for row in rows if row.state is ItemState.FAILED]
-        if not failed:
-            self.place.finish(name.kept)
-        elif os.path.lexists(self.place.processing / name.kept):
-            self.place.fail(name.kept, told_of(failed, queue=self.place.queue))
+        for kept in kept_names:
+            if not failed:
+                self.place.finish(kept)
+            elif os.path.lexists(self.place.processing / kept):
+                self.place.fail(kept, told_of(failed, queue=self.place.queue))
 
     def _recover(self) -> None:
         """Make up for what was on its way into the ledger when the process died.

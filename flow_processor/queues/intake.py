@@ -138,7 +138,7 @@ class ItemIntake:
         """A run has ended, and that is durable. Returns at once."""
         delivery = self._live.pop(run.id, None)
         if delivery is not None:
-            self._give_back(delivery.lane)
+            self._give_back(delivery.lane, has_ended=True)
             self._endings.add(delivery, run)
         elif run.item is not None and run.trigger in (Trigger.QUEUE, Trigger.FILE):
             self._endings.add_unknown(run)  # it was interrupted, and somebody resumed it
@@ -190,9 +190,9 @@ class ItemIntake:
         if self._lanes.block(lane, message):
             logger.warning("queue '%s': items wait: %s", lane.queue, message, extra={"flow": lane.flow})
 
-    def _give_back(self, lane: Lane) -> None:
+    def _give_back(self, lane: Lane, *, has_ended: bool = False) -> None:
         """An item of the lane is no longer in work."""
-        if self._lanes.give_back(lane):
+        if self._lanes.give_back(lane, has_ended=has_ended):
             self._source(lane.queue).has_room(lane.queue, lane.flow)
         if lane.next_due is not None:
             self._wake.set()

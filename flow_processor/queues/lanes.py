@@ -82,11 +82,13 @@ class Lanes:
             lane.in_work += 1
             return lane
 
-    def give_back(self, lane: Lane) -> bool:
-        """An item of the lane is no longer in work. Is somebody to be told that there is room again?"""
+    def give_back(self, lane: Lane, *, has_ended: bool) -> bool:
+        """An item of the lane is no longer in work; `has_ended`: its run has ended just now. Is somebody to be told
+        that there is room again?"""
         with self._lock:
             lane.in_work -= 1
-            lane.pace.note_end(self._clock.monotonic())
+            if has_ended:
+                lane.pace.note_end(self._clock.monotonic())
             return self._is_to_tell(lane)
 
     def block(self, lane: Lane, message: str) -> bool:

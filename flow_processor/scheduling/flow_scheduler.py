@@ -257,8 +257,14 @@ class FlowScheduler:
             self._behind.extend(fresh[AT_ONCE:])
         entries = fresh[:AT_ONCE]
         entries += [self._behind.popleft() for _ in range(min(BEHIND_PER_TICK, len(self._behind)))]
-        if entries:
-            self._hand_over.hand_over(entries, now)
+        try:
+            if entries:
+                self._hand_over.hand_over(entries, now)
+        except Exception:
+            # Whatever it was, they are due again: what was started is not started twice, its slot is claimed.
+            for entry in entries:
+                self._agenda.plan(entry, now)
+            raise
         self.last_tick_at = now
 
     def _pause(self) -> float:

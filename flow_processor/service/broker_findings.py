@@ -28,7 +28,8 @@ def at_broker(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         try:
             with speaking(address):
                 facts.append(f"the message broker {address} answers: {link.product}")
-                yield from list(_in_queues(settings, link.channel(), facts, in_use=in_use))
+                channel, host = link.channel(), address.virtual_host
+                yield from list(_in_queues(settings, channel, facts, virtual_host=host, in_use=in_use))
         finally:
             link.close()
     except QueueUnavailable as error:
@@ -36,7 +37,9 @@ def at_broker(settings: Settings, facts: list[str], *, in_use: bool) -> Iterator
         yield Finding(error.code, f"{error.message}; {way_out}")
 
 
-def _in_queues(settings: Settings, channel: Any, facts: list[str], *, in_use: bool) -> Iterator[Finding]:
+def _in_queues(
+    settings: Settings, channel: Any, facts: list[str], *, virtual_host: str, in_use: bool
+) -> Iterator[Finding]:
     from flow_processor.queues.amqp_known import KnownListeners
     from flow_processor.queues.amqp_link import depth
     from flow_processor.queues.amqp_names import failed_queue, listener_queue
@@ -59,7 +62,7 @@ def _in_queues(settings: Settings, channel: Any, facts: list[str], *, in_use: bo
         if (waiting := depth(channel, name)) is not None:
             message = (
                 f"{flow} listens to '{queue}' no more, but its queue at the broker gets every item ({waiting} by now): "
-                f"let it listen again, or delete it: rabbitmqctl delete_queue '{name}'"
+                f"let it listen again, or delete it: rabbitmqctl -p '{virtual_host}' delete_queue '{name}'"
             )
             yield Finding("broker_queue_left", message)
     for queue in sorted({queue for queue, _flow in before | listening}):

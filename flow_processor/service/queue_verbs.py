@@ -14,7 +14,6 @@ from flow_processor.errors import InvalidRequest, QueueNotFound
 from flow_processor.flow_files.parsing import LoadedFlow
 from flow_processor.queues.backend import Backend, Purged
 from flow_processor.queues.item import ITEM_ID, PRIORITIES, Item, new_item_id
-from flow_processor.queues.lane import PREFETCH
 from flow_processor.service.put_keys import id_of_key, standing_for
 from flow_processor.service.queue_views import (
     FailedItemDetail,
@@ -99,7 +98,7 @@ class QueueVerbs:
             **dict(view),
             max_items=rule.max_items,
             rate_per_second=rule.rate_per_second,
-            prefetch=rule.prefetch or PREFETCH,
+            prefetch=rule.prefetch,
             max_item_bytes=int(rule.max_item_bytes),
             listening=[
                 listener_view(flow, spec, counts.get(flow, NOTHING), is_wrong_now=self._is_wrong_now(flow))
@@ -191,7 +190,8 @@ class QueueVerbs:
         purged = self._backend.purge(queue, what)
         if not self.entitled(queue):
             self._backend.forget(queue)
-            if queue not in self._backend.names():
+            # Of several daemons on one store another one may need it.
+            if self._store.daemon is None and queue not in self._backend.names():
                 self._store.writer.run(lambda connection: forget_queue_state(connection, queue))
                 self._pause(self.paused())
         logger.warning("queue '%s': %d items that were %s are deleted (by %s)", queue, purged, what.value, by)

@@ -71,8 +71,8 @@ class QueueDetail(QueueView):
     """So many items may wait; over that a call is answered 429."""
     rate_per_second: float | None
     """At most so many items begin in a second, for each listener; null: no limit."""
-    prefetch: int
-    """So many items each listener has at once; where config.yml does not say how many, more while they end quickly."""
+    prefetch: int | None
+    """So many items each listener has at once; null: 20, or as many as end in a quarter of a second."""
     max_item_bytes: int
     """The largest item."""
     listening: list[ListenerView]

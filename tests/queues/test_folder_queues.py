@@ -49,6 +49,10 @@ FLOWS = {
     "stuck.yml": listening("stuck"),
     "put.yml": listening("put"),
     "first.yml": listening("later", steps=WAITS),
+    "a_well.yml": listening("well_first"),
+    "b_fails.yml": listening("well_first", steps=FAILS),
+    "a_fails.yml": listening("well_last", steps=FAILS),
+    "b_well.yml": listening("well_last"),
 }
 
 
@@ -210,6 +214,19 @@ def test_an_id_that_comes_again_with_another_priority_is_the_same_item(world: Fo
     assert (done(), len(world.runs("same.yml"))) == (True, number)
     assert "item-p7-other.json" not in world.files("same", "done")
     assert json.loads((world.folder("same", "done") / "item-p2-other.json").read_text()) == [1]
+
+
+@pytest.mark.parametrize("queue", ["well_first", "well_last"])
+def test_an_id_that_is_new_to_one_of_its_flows_keeps_the_file_that_it_came_with(
+    world: FolderWorld, queue: str
+) -> None:
+    """Whichever flow's row is read first: the one that is done with it knows another name."""
+    world.drop(queue, "item-other.json", [1])
+    world.until_files(queue, "failed", 1)
+    world.service.queues.delete(queue, "other", by="ann")
+    world.drop(queue, "item-p5-other.json", [2])
+    assert world.until_files(queue, "failed", 1) == ["item-p5-other.json"]
+    assert world.service.queues.failed_item(queue, "other").value == [2]
 
 
 def test_a_failed_run_is_tried_again(world: FolderWorld) -> None:
