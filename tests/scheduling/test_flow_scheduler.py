@@ -244,6 +244,25 @@ def test_an_error_of_one_launch_disturbs_no_other(world: World, error: Exception
     assert world.scheduler.added()[1].problem is None
 
 
+def test_slots_that_could_not_even_be_handed_over_start_at_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("a.yml", "b.yml"):
+        world.flow(path, every_seconds=10)
+    threads = world.scheduler._hand_over._threads
+
+    def refuse(*_arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "map", refuse)
+        world.clock.advance(10)
+        with pytest.raises(RuntimeError):
+            world.scheduler.tick()
+    world.pass_time(11)
+    assert sorted(launch.flow for launch in world.launches.started) == ["a.yml"] * 2 + ["b.yml"] * 2
+
+
 def test_a_failed_slot_of_a_gap_does_not_take_the_others_with_it(world: World) -> None:
     schedule_id = world.flow("a.yml", every_seconds=60, catchup="all")
     world.launches.errors["a.yml"] = RuntimeError("once")
