@@ -22,8 +22,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,8 @@ class Forked:
         self.stdout = stdout
         self.stderr = stderr
         self.returncode: int | None = None
+        self._reaping = threading.Lock()
+        """Several threads may look at once; it is reaped once."""
 
     def poll(self) -> int | None:
         """Its exit code, if it has ended."""
@@ -55,12 +57,15 @@ class Forked:
         return code
 
     def _look(self, seconds: float | None) -> int | None:
-        if self.returncode is None:
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLIN)
-            if poll.poll(None if seconds is None else seconds * 1000):
-                self.returncode = int(self._forks.ask({"reap": self.pid})["code"])
-                os.close(self._descriptor)
+        if self.returncode is not None:
+            return self.returncode
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if poll.poll(None if seconds is None else seconds * 1000):
+            with self._reaping:
+                if self.returncode is None:
+                    self.returncode = int(self._forks.ask({"reap": self.pid})["code"])
+                    os.close(self._descriptor)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -123,6 +128,11 @@ class Forks:
         self._control.close()
         self._process.wait()
 
+    @property
+    def lives(self) -> bool:
+        """Can it fork?"""
+        return self._process.poll() is None
+
     def ask(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         """One message and its answer."""
         with self._guard:
@@ -136,9 +146,14 @@ def can_fork() -> bool:
     return "PYTEST_VERSION" in os.environ and sys.platform == "linux"
 
 
-@cache
+_FORKS: list[Forks] = []
+
+
 def _forks() -> Forks:
-    return Forks()
+    """The one that lives; another one where a test has killed it."""
+    if not _FORKS or not _FORKS[-1].lives:
+        _FORKS.append(Forks())
+    return _FORKS[-1]
 
 
 def start_product(
@@ -161,11 +176,12 @@ def start_product(
         its.append(writing)
         ours.append(os.fdopen(reading, encoding="utf-8"))
     message = {"arguments": list(arguments), "environment": environment, "folder": str(folder)}
-    answer = _forks().ask({**message, "program": program}, its)
+    forks = _forks()
+    answer = forks.ask({**message, "program": program}, its)
     for descriptor in its:
         os.close(descriptor)
     stdout, stderr = ours or (None, None)
-    return Forked(_forks(), answer["pid"], stdout, stderr)
+    return Forked(forks, answer["pid"], stdout, stderr)
 
 
 def start_python(program: str, *arguments: str) -> Forked | subprocess.Popen[str]:
@@ -199,7 +215,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
             return None
         message: dict[str, Any] = json.loads(text)
         if "reap" in message:
-            answer = {"code": os.waitstatus_to_exitcode(os.waitpid(message["reap"], 0)[1])}
+            answer = {"code": _reap(message["reap"])}
         elif pid := os.fork():
             answer = {"pid": pid}
         else:
@@ -210,6 +226,14 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
             return message
         _close(descriptors)
         control.send(json.dumps(answer).encode())
+
+
+def _reap(pid: int) -> int:
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:  # whatever it was, the others go on
+        traceback.print_exc()
+        return -1
 
 
 def _close(descriptors: list[int]) -> None:

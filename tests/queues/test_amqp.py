@@ -303,7 +303,7 @@ def test_the_doctor_looks_at_the_broker(
     found, _ = doctor()
     assert set(found) == {"broker_queue_missing", "broker_queue_left", "dead_letters"}
     assert "'octospool.ill:ill.yml' is not at the broker" in found["broker_queue_missing"]
-    assert "rabbitmqctl delete_queue 'octospool.ill:gone.yml'" in found["broker_queue_left"]
+    assert "rabbitmqctl -p '/' delete_queue 'octospool.ill:gone.yml'" in found["broker_queue_left"]
     assert "octospool queue failed ill" in found["dead_letters"]
     monkeypatch.setenv("BROKER_URL", "amqp://octospool:secret@127.0.0.1:1/")
     found, _ = doctor()
