@@ -37,7 +37,7 @@ def test_a_run_under_way_waits_for_a_disk_that_cannot_sync(
     daemon: DaemonProcess, server: CountingServer
 ) -> None:
     """15: no call that must be made once is made before its announcement is on the disk."""
-    wait = "  - {name: wait, type: sleep, sleep: {seconds: 0.5}}\n"
+    wait = "  - {name: wait, type: sleep, sleep: {seconds: 3}}\n"
     run_id = daemon.launch(daemon.write("post.yml", posting(server, "/post", wait)))
     daemon.until_step(run_id, "wait")
     with tampered(daemon.process.pid, SYNCS):
