@@ -36,8 +36,8 @@ def test_a_launch_that_cannot_be_synced_is_refused(daemon: DaemonProcess) -> Non
 def test_a_run_under_way_waits_for_a_disk_that_cannot_sync(
     daemon: DaemonProcess, server: CountingServer
 ) -> None:
-    """15: no call that must be made once is made before its announcement is on the disk. The sleep is as long as one may
-    be without being parked: the disk is taken away meanwhile."""
+    """15: no call that must be made once is made before its announcement is on the disk. The sleep is as long as one
+    may be without being parked: the disk is taken away meanwhile."""
     wait = "  - {name: wait, type: sleep, sleep: {seconds: 1.9}}\n"
     run_id = daemon.launch(daemon.write("post.yml", posting(server, "/post", wait)))
     daemon.until_step(run_id, "wait")
