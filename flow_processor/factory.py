@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
+from pydantic._internal._config import ConfigWrapper
+from pydantic._internal._fields import rebuild_model_fields
+from pydantic._internal._mock_val_ser import set_model_mocks
+from pydantic._internal._namespace_utils import NsResolver
 
 from flow_processor.documents.described import field_description
 from flow_processor.own_code.manifest import OwnStep
@@ -111,14 +115,8 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
     members += tuple(_own_step_model(one) for one in sorted(own))
     # `Any`: the union is made at run time, so no type checker can know it.
     union: Any = Annotated[functools.reduce(operator.or_, members), Field(discriminator="type")]
-    with_steps = _models_with_steps()
-    for model in with_steps:
-        model.__pydantic_fields__ = dict(_first_fields.setdefault(model, model.__pydantic_fields__))
-        if "__pydantic_core_schema__" in vars(model):
-            del model.__pydantic_core_schema__  # of another union; those that hold it would take it over
-    for model in with_steps:
-        # They name the steps that they hold `AnyStep`; only here is it known what that is.
-        model.model_rebuild(force=True, _types_namespace={"AnyStep": union})
+    for holder in _models_with_steps():
+        _let_hold(holder, union)
     steps = FlowSpec.model_fields
     lists: dict[str, Any] = {
         name: (tuple[union, ...], steps[name])
@@ -128,7 +126,26 @@ def _flow_model(own: frozenset[OwnStep]) -> type[FlowSpec]:
         tuple[union, ...],
         Field(min_length=1, description=field_description(FlowSpec, "steps")),
     )
-    return create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
+    model = create_model("Flow", __base__=FlowSpec, __doc__=FlowSpec.__doc__, **lists)
+    model.model_rebuild()  # here, while no other thread uses it
+    return model
+
+
+def _let_hold(holder: type[BaseModel], union: Any) -> None:
+    """Put the union in the place of `AnyStep`, for only now it is known what that is.
+
+    pydantic has only `model_rebuild` for this, which builds a validator with all types of steps for each holder;
+    what is needed is the flow model's, which has the holders inside. It is also the greatest part of a worker's start.
+    """
+    holder.__pydantic_fields__ = dict(_first_fields.setdefault(holder, holder.__pydantic_fields__))
+    holder.__pydantic_complete__ = False
+    set_model_mocks(holder)  # what it may have built is of another union
+    holder.__pydantic_fields__, _ = rebuild_model_fields(
+        holder,
+        config_wrapper=ConfigWrapper(holder.model_config, check=False),
+        ns_resolver=NsResolver(parent_namespace={"AnyStep": union}),
+        typevars_map={},
+    )
 
 
 _first_fields: dict[type[BaseModel], dict[str, Any]] = {}

@@ -128,8 +128,9 @@ def main() -> None:
     """Entry of the process."""
     leave_stops_to_the_daemon()
     control = socket.socket(fileno=int(sys.argv[-1]))
-    from flow_processor.engine import worker  # noqa: F401  what the workers share
+    from flow_processor.engine import worker
 
+    worker.load()
     gc.collect()
     gc.freeze()  # looking for garbage would write into the memory that is shared
     ForkServer(control).serve()

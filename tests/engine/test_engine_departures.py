@@ -129,6 +129,7 @@ def test_what_lost_and_leaving_workers_wrote_counts_too(world: World, server: Co
     server.wait_for_call("/held/call")
     world.kill_worker(run_id)
     server.wait_for_call("/held/call", times=2)
+    until(lambda: len(world.events(run_id, Event.DISPATCHED)) == 2, "its second worker is known")
     lose_daemon(world, run_id)
     server.open_gate.set()
     assert world.wait(run_id).status is RunStatus.SUCCEEDED

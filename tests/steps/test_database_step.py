@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import servers
-from conftest import FakeContext
 from pydantic import ValidationError
 
 from flow_processor import factory
 from flow_processor.errors import StepError
 from flow_processor.step import Secret, StepResult
+from tests.steps.fake_context import FakeContext
 
 RunStep = Callable[..., StepResult]
 FILE = "sqlite:///shop.db"

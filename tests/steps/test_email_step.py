@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from conftest import FakeContext
 from loopback import self_signed
 from pydantic import ValidationError
 
@@ -26,6 +25,7 @@ from flow_processor.engine.policies import Then, decide
 from flow_processor.errors import StepError
 from flow_processor.step import Secret, StepResult
 from tests.ports import free_port
+from tests.steps.fake_context import FakeContext
 
 PASSWORD = "canary-of-the-mailbox"
 RunStep = Callable[..., StepResult]

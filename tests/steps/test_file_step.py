@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from flow_processor import factory
 from flow_processor.data_files import DataFileType, read_value, write_bytes
 from flow_processor.errors import StepError
 from flow_processor.step import Folders, StepResult
+from tests.steps.fake_context import FakeContext
 
 RunStep = Callable[..., StepResult]
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeContext
 from loopback import Call, Reply, Server, json_reply, misbehaving, self_signed, serving
 from pydantic import ValidationError
 
 from flow_processor import factory
 from flow_processor.errors import StepError
 from flow_processor.step import Secret, StepResult
+from tests.steps.fake_context import FakeContext
 
 RunStep = Callable[..., StepResult]
 

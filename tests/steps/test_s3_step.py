@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import requests
 import servers
-from conftest import FakeContext
 from loopback import misbehaving
 from pydantic import ValidationError
 
 from flow_processor.errors import StepError
 from flow_processor.step import Secret, StepResult
+from tests.steps.fake_context import FakeContext
 
 RunStep = Callable[..., StepResult]
 Call = Callable[..., Any]
