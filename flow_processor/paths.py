@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from flow_processor.errors import PathRefused
+from flow_processor.shortened import shortened
 
 _WALKS = {os.open, os.mkdir, os.stat, os.rename, os.unlink} <= os.supports_dir_fd
 """Can this system open a file relative to an open folder? Windows cannot."""
@@ -83,7 +84,7 @@ def components(relative: str, *, what: str) -> list[str]:
 
 
 def _refused(relative: str, what: str, reason: str) -> PathRefused:
-    shown = relative if len(relative) <= 200 else relative[:200] + "…"
+    shown = shortened(relative, 200)
     shown = shown.encode("utf-8", "backslashreplace").decode()
     return PathRefused(f"{what} {shown!r} {reason}", details={"path": shown})
 

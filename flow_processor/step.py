@@ -272,7 +272,7 @@ class StepContext(Protocol):
 
     def redacted(self, text: str) -> str:
         """The text with `***` in place of secrets. Whatever is shown or kept is redacted anyway; who cuts a text does
-        this first, for half of a secret is not found any more."""
+        this first, or cuts it by `shortened`: half of a secret is found only before the mark of that."""
 
     def add_error(self, error: Mapping[str, Any]) -> None:
         """Append to the flow's `__errors__` without failing."""

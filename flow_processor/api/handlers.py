@@ -22,6 +22,7 @@ from flow_processor.api.errors import InvalidJson
 from flow_processor.documents.described import Described
 from flow_processor.documents.wording import wording
 from flow_processor.errors import InvalidRequest, Problem
+from flow_processor.shortened import shortened
 
 if TYPE_CHECKING:
     from flow_processor.service import Service
@@ -154,5 +155,4 @@ def _unknown(part: str, key: str, known: tuple[str, ...]) -> Problem:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(json.dumps(value, default=str, ensure_ascii=False), 60)

@@ -17,6 +17,7 @@ import click
 
 from flow_processor.errors import FlowRunning, InvalidRequest, OctospoolError, SpecError
 from flow_processor.logs import escape
+from flow_processor.shortened import shortened
 
 
 def say(text: str) -> None:
@@ -77,7 +78,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) ->
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in [[head.upper() for head in heads], *lines]:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        click.echo(text if room is None or len(text) <= room else text[: room - 1] + "…")
+        click.echo(text if room is None else shortened(text, room))
 
 
 def show_facts(facts: Mapping[str, object], *, width: int) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 from flow_processor.connections.ending import ended_with, unknown_outcome
 from flow_processor.errors import StepError
 from flow_processor.paths import inside
+from flow_processor.shortened import shortened
 from flow_processor.step import StepContext
 
 _CONNECT_SECONDS = 30.0
+MAX_ANSWER = 2000
+"""So many characters of what the server says are kept."""
 _PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
 
@@ -157,7 +160,7 @@ def _accepted(answer: tuple[int, bytes], what: str, *, code: str) -> None:
 
 
 def _told(answer: tuple[int, bytes]) -> dict[str, Any]:
-    return {"status": answer[0], "answer": answer[1].decode(errors="replace")[:2000]}
+    return {"status": answer[0], "answer": shortened(answer[1].decode(errors="replace"), MAX_ANSWER)}
 
 
 def _refused(error: Exception, what: str, *, code: str) -> EmailError:

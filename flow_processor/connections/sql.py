@@ -20,7 +20,11 @@ from flow_processor.connections.column_values import as_json
 from flow_processor.connections.ending import ended_with, unknown_outcome
 from flow_processor.connections.packages import import_package
 from flow_processor.errors import StepError
+from flow_processor.shortened import shortened
 from flow_processor.step import JsonValue, StepContext
+
+MAX_WORDS = 2000
+"""So many characters of what the database says are kept; it may quote values."""
 
 _CODES = {"IntegrityError": "database_constraint", "DataError": "database_data"}
 
@@ -227,7 +231,7 @@ def _words(error: DBAPIError) -> str:
     code = details.get("sqlstate") or details.get("sqlite_error")
     text = details.get("message") or re.sub(r"\s+", " ", str(original)).strip() or type(original).__name__
     more = f" ({details['detail']})" if "detail" in details else ""
-    return f"{f'{code}: ' if code else ''}{text}{more}"[:2000]
+    return shortened(f"{f'{code}: ' if code else ''}{text}{more}", MAX_WORDS)
 
 
 def _details(error: DBAPIError) -> dict[str, JsonValue]:

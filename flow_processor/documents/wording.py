@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from flow_processor.shortened import shortened
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -96,7 +98,7 @@ def found(value: Any) -> str:
     if value is HIDDEN:
         return "something else"
     if isinstance(value, str):
-        shown = value if len(value) <= 60 else value[:57] + "…"
+        shown = shortened(value, 60)
         return f"the text {shown!r}"
     if value is None:
         return "nothing"

@@ -16,6 +16,7 @@ from jinja2.runtime import Context, Undefined
 
 from flow_processor.errors import ExpressionError
 from flow_processor.expressions.sandbox import FILE_MARK, Sandbox, lenient, strict
+from flow_processor.shortened import shortened
 
 Evaluate = Callable[[Mapping[str, Any]], Any]
 
@@ -233,7 +234,7 @@ def _raise(error: Exception, *, source: str | None, file: str | None = None) -> 
         what = f"{type(error).__name__}: {what}"
     details: dict[str, Any] = {"file": place, "line": line}
     if source is not None and place is None:
-        details["template"] = source if len(source) <= _SHOWN else source[:_SHOWN] + "…"
+        details["template"] = shortened(source, _SHOWN)
     raise ExpressionError(
         f"{place or 'template'}, line {line}: {what}",
         code="template_security" if isinstance(error, SecurityError) else "template_error",

@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from flow_processor.errors import ExpressionError
 from flow_processor.expressions.jq_words import denied_word, read
+from flow_processor.shortened import shortened
 
 __all__ = ["compile_problem", "denied_word", "run"]
 
@@ -52,7 +53,9 @@ def run(expression: str, value: Any) -> Any:
         output = program.input_text(text).all()[0]
     except ValueError as error:
         raise ExpressionError(
-            f"jq failed: {_bounded(str(error))}", code="jq_failed", details={"expression": expression}
+            f"jq failed: {shortened(str(error).strip(), _TEXT_LIMIT)}",
+            code="jq_failed",
+            details={"expression": expression},
         ) from error
     results = _from_text(output)
     if _MANY_DIGITS in output.encode().translate(_ZEROS) or "E+" in output:
@@ -106,7 +109,7 @@ def _plain_message(expression: str) -> str | None:
 
 def _not_compiled(expression: str, text: str) -> ExpressionError:
     return ExpressionError(
-        f"jq does not compile: {_bounded(text.removeprefix('jq: error: '))}",
+        f"jq does not compile: {shortened(text.removeprefix('jq: error: ').strip(), _TEXT_LIMIT)}",
         code="jq_compile_error",
         details={"expression": expression},
     )
@@ -179,8 +182,3 @@ def _digits_in(sources: tuple[str, ...]) -> set[str]:
 
 def _lossy(reason: str) -> ExpressionError:
     return ExpressionError(f"jq would change the data: {reason}", code="jq_lossy")
-
-
-def _bounded(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"

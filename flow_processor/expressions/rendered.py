@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from flow_processor.errors import StepError
+from flow_processor.shortened import shortened
 
 _SHOWN_CHARACTERS = 200
 
@@ -19,7 +20,5 @@ def checked(kind: TypeAdapter[T], value: object, *, where: str, must: str) -> T:
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        shown = json.dumps(value, ensure_ascii=False, default=str)
-        if len(shown) > _SHOWN_CHARACTERS:
-            shown = shown[:_SHOWN_CHARACTERS] + "…"
+        shown = shortened(json.dumps(value, ensure_ascii=False, default=str), _SHOWN_CHARACTERS)
         raise StepError(f"{where} must be {must}, found {shown}", code="invalid_value") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from flow_processor.errors import ExpressionError
 from flow_processor.expressions.jinja import Templates, is_template
+from flow_processor.shortened import shortened
 
 _TRUE_TEXTS = frozenset({"true", "1", "yes", "on"})
 _FALSE_TEXTS = frozenset({"false", "0", "no", "off", ""})
@@ -59,13 +60,9 @@ def _one_holds(text: str, data: Mapping[str, Any], templates: Templates, word: s
     answer = truth(value)
     if answer is None:
         raise ExpressionError(
-            f"{word} '{text}' gives the text '{_short(value)}', which is neither true nor false; "
+            f"{word} '{text}' gives the text '{shortened(value, 100)}', which is neither true nor false; "
             "compare it, as in \"status == 'open'\"",
             code="when_not_boolean",
             details={"when": text},
         )
     return answer
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else text[:100] + "…"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flow_processor.flow_files import FlowLibrary
+from flow_processor.shortened import shortened
 from flow_processor.spec.flow import FlowSpec
 from flow_processor.spec.output import OutputType
 from flow_processor.spec.step import StepSpec, is_graph
@@ -238,5 +239,4 @@ def _are_texts(value: Any) -> bool:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return shortened(" ".join(text.split()), MAX_CHARACTERS)

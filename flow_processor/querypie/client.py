@@ -18,6 +18,7 @@ from flow_processor.querypie.errors import (
     QueryPieUnauthorized,
     QueryPieUnavailable,
 )
+from flow_processor.shortened import shortened
 from flow_processor.spec.step import RetrySpec
 from flow_processor.transport import Answer, Request, TransportError, send
 from flow_processor.transport.content import decode
@@ -139,7 +140,7 @@ class Client:
             raise broken from error
         if self._access.show_response:
             text = self.voice.redacted(json.dumps(value, ensure_ascii=False))
-            cut = f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text
+            cut = shortened(text, _SHOWN)
             self.voice.log(f"{_named(method, path)} answers {answer.status}: {cut}", "info")
         return value
 
@@ -169,8 +170,7 @@ class Client:
         return error
 
     def _cut(self, text: str) -> str:
-        shown = self.voice.redacted(text)
-        return f"{shown[:_SHOWN_OF_ERROR]}…" if len(shown) > _SHOWN_OF_ERROR else shown
+        return shortened(self.voice.redacted(text), _SHOWN_OF_ERROR)
 
 
 def _pause(retry: RetrySpec, attempt: int) -> float:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from flow_processor.shortened import MARK
 from flow_processor.step import Secret
 
 MASK = "***"
 SHORTEST = 4
 """Shorter values would mask half of all words; they are not redacted."""
+CUT_MARKS = (MARK, "...")
+"""What a text ends with where somebody has cut it: this program, jq, or whoever else quotes what it was given."""
 SHORTEST_LINE = 8
 """Shorter lines of a value with several (a key, a certificate) are not redacted by themselves."""
 
@@ -51,10 +54,13 @@ class Redactor:
             self.add(base64.b64encode(f"{username}:{password}".encode()).decode())
 
     def text(self, text: str) -> str:
-        """The text without the secret values."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+        """The text without the secret values, and without the beginning of one before a mark that it was cut there."""
+        found = [form for form in self._forms if form[:SHORTEST] in text]
+        for form in found:
+            text = text.replace(form, MASK)
+        for mark in CUT_MARKS if found else ():
+            *cut, rest = text.split(mark)
+            text = mark.join([*(_without_beginning(part, found) for part in cut), rest])
         return text
 
     def value(self, value: Any) -> Any:
@@ -71,6 +77,20 @@ class Redactor:
         if isinstance(value, list):
             return [self._redacted(item) for item in value]
         return value
+
+
+def _without_beginning(part: str, forms: Sequence[str]) -> str:
+    """The text without the beginning of one of these forms at its end."""
+    begins = [at for form in forms if (at := _beginning(part, form)) >= 0]
+    return part[: min(begins)] + MASK if begins else part
+
+
+def _beginning(part: str, form: str) -> int:
+    """Where the form begins that goes on behind the end of `part`; -1: nowhere."""
+    at = part.find(form[:SHORTEST], max(0, len(part) - len(form)))
+    while at >= 0 and not form.startswith(part[at:]):
+        at = part.find(form[:SHORTEST], at + 1)
+    return at
 
 
 _NAMES = frozenset({"username", "key", "jq_expression"})

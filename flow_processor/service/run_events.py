@@ -9,6 +9,7 @@ from typing import Any
 from flow_processor.clock import from_epoch, to_text
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire
 from flow_processor.service.views import RunEvent
+from flow_processor.shortened import shortened
 
 MAX_EVENTS = 200
 """So many are shown, the newest: a run of many waits is handed out as many times."""
@@ -31,7 +32,7 @@ def _event(row: JournalRow) -> RunEvent:
         at=from_epoch(row.at),
         event=row.event,
         by=row.data.get("by"),
-        text=text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…",
+        text=shortened(text, MAX_TEXT),
     )
 
 

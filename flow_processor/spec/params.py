@@ -14,6 +14,7 @@ from pydantic_core import SchemaError
 
 from flow_processor.documents import did_you_mean
 from flow_processor.errors import InvalidRequest, Problem
+from flow_processor.shortened import shortened
 from flow_processor.spec.base import Spec
 from flow_processor.spec.param_types import WORDS, ParamType, read_value
 
@@ -212,8 +213,7 @@ def _known(name: str, specs: Mapping[str, ParamSpec]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(json.dumps(value, default=str, ensure_ascii=False), 60)
 
 
 def _read_element(kind: ParamType, number: int, item: Any) -> Any:

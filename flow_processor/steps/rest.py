@@ -39,6 +39,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from flow_processor.errors import StepError
 from flow_processor.factory import step_type
 from flow_processor.paths import inside
+from flow_processor.shortened import shortened
 from flow_processor.spec.base import Seconds, Spec, TemplateText
 from flow_processor.spec.step import RetrySpec
 from flow_processor.step import JsonValue, Secret, StepContext, StepResult
@@ -260,8 +261,7 @@ def _unexpected(answer: Answer, context: StepContext) -> RestError:
         except StepError:
             kept = text
     shown = context.redacted(kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False))
-    if len(shown) > _SHOWN_BODY:
-        shown = shown[:_SHOWN_BODY] + "…"
-    message = f"REST request failed: {answer.status} {'' if kept is None else shown}".rstrip()
+    quoted = "" if kept is None else shortened(shown, _SHOWN_BODY)
+    message = f"REST request failed: {answer.status} {quoted}".rstrip()
     details = {"status": answer.status, "headers": headers, "body": kept}
     return RestError(message, code="rest_status", details=details)

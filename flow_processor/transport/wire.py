@@ -31,6 +31,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from flow_processor.shortened import shortened
 from flow_processor.transport import MAX_REDIRECTS, Answer, Request, TransportError
 from flow_processor.version import VERSION
 
@@ -38,6 +39,9 @@ _CHUNK_BYTES = 64 * 1024
 _KEEP_SECONDS = 1.0
 """Connections idle for longer are not used again: the server may be closing them at this very moment, and a
 POST that fails so could not be told from one that was carried out."""
+MAX_SHOWN_URI = 300
+MAX_REASON = 500
+"""So many characters messages quote, of an address and of what a library says."""
 _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 """Headers that may go along to another origin; any other one may be a credential."""
 _CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -249,7 +253,8 @@ def _shown(uri: str) -> str:
     """The uri as messages show it: without user, password and query."""
     try:
         parts = urlsplit(uri)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:300]
+        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return shortened(bare, MAX_SHOWN_URI)
     except ValueError:
         return "the uri"
 
@@ -290,4 +295,4 @@ def _reason(error: BaseException) -> str:
     found = list(_causes(error))[-1]
     verified = getattr(found, "verify_message", None)
     text = verified or getattr(found, "strerror", None) or str(found) or type(found).__name__
-    return str(text)[:500]
+    return shortened(str(text), MAX_REASON)

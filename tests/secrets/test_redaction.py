@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.secrets import Redactor
+from flow_processor.secrets.redaction import SHORTEST
 from flow_processor.step import Secret
 
 VALUE = 'p@ss w/"ö+='
@@ -108,3 +109,37 @@ def test_the_password_in_an_address_is_a_secret_too() -> None:
     assert (
         redactor.text("tried can@ary-pw and can%40ary-pw at db.example") == "tried *** and *** at db.example"
     )
+
+
+IN_ONE_LINE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=".…")
+
+
+@pytest.mark.parametrize("mark", ["…", "..."])
+@given(value=st.text(IN_ONE_LINE, min_size=5, max_size=30), before=st.text(max_size=10), data=st.data())
+def test_the_beginning_of_a_value_is_not_left_where_a_text_was_cut(
+    mark: str, value: str, before: str, data: st.DataObject
+) -> None:
+    """Whoever cut it: jq quotes the first characters of what it cannot work with."""
+    kept = data.draw(st.integers(SHORTEST, len(value) - 1))
+    redactor = Redactor()
+    redactor.add(value)
+    assert redactor.text(f"{before}{value[:kept]}{mark}) failed").endswith(f"***{mark}) failed")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("begins with secre and goes on...", "begins with secre and goes on..."),
+        ("sec...", "sec..."),
+        ("secret-secre… and secret-sec… and secr", "***… and ***… and secr"),
+        ("aaab…", "aaab…"),
+        ("aaaa...", "***..."),
+        ("one...two", "***"),
+    ],
+)
+def test_only_the_beginning_just_before_the_mark_is_redacted(text: str, shown: str) -> None:
+    redactor = Redactor()
+    redactor.add("secret-secret-of-some-length")
+    redactor.add("aaaaaa")
+    redactor.add("one...two")
+    assert redactor.text(text) == shown
