@@ -215,6 +215,7 @@ class Recovery:
 
     def _found_after(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> RunRow | None:
         """The run as its old workers left it; None if it is gone, or the daemon stops."""
+        told = ""
         while True:
             try:
                 if not self._see_them_leave(orphans, run):
@@ -223,7 +224,9 @@ class Recovery:
                 return self._store.runs.get(run.id)
             except (StoreUnavailable, OSError) as error:
                 # No file handle is free, say. Nobody else goes on with the run, and it holds its flow's lock.
-                logger.error("cannot go on yet: %s", error, extra=_where(run))
+                if str(error) != told:
+                    logger.error("cannot go on yet: %s", error, extra=_where(run))
+                told = str(error)
                 if self._clock.wait(self._is_stopping, STORE_RETRY_SECONDS):
                     return None
 

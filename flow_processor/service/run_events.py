@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from flow_processor.clock import from_epoch, to_text
+from flow_processor.engine.losses import rests_until
 from flow_processor.journal import Event, JournalRow, WireRow, from_wire
 from flow_processor.service.views import RunEvent
 from flow_processor.shortened import shortened
@@ -18,21 +19,27 @@ MAX_TEXT = 200
 """A longer text (what a signal carries) is cut."""
 
 
-def run_events(wires: Iterable[WireRow]) -> list[RunEvent]:
-    """The run's own rows as an answer, oldest first."""
+def run_events(wires: Sequence[WireRow]) -> list[RunEvent]:
+    """The run's own rows as an answer, oldest first. `wires` is its journal."""
     own = [from_wire(wire) for wire in wires if not wire[1]]
     # What the daemon adds is numbered behind all that the worker may still say, and so behind the end.
     own.sort(key=lambda row: (row.at, row.seq))
-    return [_event(row) for row in own[-MAX_EVENTS:]]
+    last_death = max((row.seq for row in own if row.event is Event.WORKER_LOST), default=None)
+    rests = None if last_death is None else rests_until(wires)
+    return [_event(row, rests if row.seq == last_death else None) for row in own[-MAX_EVENTS:]]
 
 
-def _event(row: JournalRow) -> RunEvent:
-    text = _text(row)
+def _event(row: JournalRow, rests: float | None) -> RunEvent:
+    text = shortened(_text(row), MAX_TEXT)
+    if rests is not None:
+        text += (
+            f"; everything died too often while that was under way: rests until {to_text(from_epoch(rests))}"
+        )
     return RunEvent(
         at=from_epoch(row.at),
         event=row.event,
         by=row.data.get("by"),
-        text=shortened(text, MAX_TEXT),
+        text=text,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from flow_processor.journal import DISPATCH_SPAN
 from tests.acceptance.daemon_process import DaemonProcess
@@ -53,12 +54,15 @@ def pass_time(seconds: float) -> None:
 
 
 def seconds_to_go_on(found: Found, kills: Sequence[Kill]) -> list[float]:
-    """For each kill after which a run went on before the next kill: how long after the kill the first one did."""
+    """For each kill after which a run went on before the next kill: how long after the kill the first one did.
+
+    A run that was parked goes on when its moment comes, whoever was killed meanwhile: it says nothing.
+    """
     moments = sorted(
         row[4]
         for rows in found.journals.values()
-        for row in rows
-        if row[3] == "dispatched" and row[0] >= 2 * DISPATCH_SPAN
+        for before, row in pairwise(row for row in rows if not row[1])
+        if row[3] == "dispatched" and row[0] >= 2 * DISPATCH_SPAN and before[3] != "parked"
     )
     ends = [*(kill.at for kill in kills[1:]), float("inf")]
     gone_on = []

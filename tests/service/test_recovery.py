@@ -190,7 +190,10 @@ def test_a_run_with_which_everything_died_too_often_rests_while_others_go_on(
         world.succeed("steps:\n  - {name: next, type: set_fact, set_fact: {value: done}}\n")["next"] == "done"
     )
     assert server.calls["/held/get"] == 2
-    assert world.service.run(rests).status is RunStatus.RUNNING
+    run = world.service.run(rests)
+    assert run.status is RunStatus.RUNNING
+    told = [event.text for event in run.events if "rests until" in event.text]
+    assert told == [event.text for event in run.events if event.event is Event.WORKER_LOST][-1:]
     world.service.cancel_run(rests, by="a test")
     assert world.wait(rests).status is RunStatus.CANCELLED
     assert server.calls["/held/get"] == 2
