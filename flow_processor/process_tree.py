@@ -132,6 +132,8 @@ def kill_process(pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
         kill_descendants(pid)
     kill_group(pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)  # it may be so young that it has no group of its own yet
 
 
 def kill_descendants(pid: int) -> None:

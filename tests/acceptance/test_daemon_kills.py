@@ -17,6 +17,7 @@ from tests.engine.counting_server import CountingServer
 KILLS = 3
 KILLS_WITH_WORKERS = 2
 """`make soak` has the long form."""
+WORKERS = 2
 SEED = 20261121
 """The same moments in each run of the test."""
 
@@ -27,7 +28,7 @@ def test_the_daemon_is_killed_alone_again_and_again(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer
 ) -> None:
     """Its workers finish the step under way and hand over: every run succeeds, and none is called twice."""
-    daemon = make_daemon(max_workers=2)
+    daemon = make_daemon(max_workers=WORKERS)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
     path = daemon.write("work.yml", work(server))
     daemon.start()
@@ -44,7 +45,7 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     make_daemon: Callable[..., DaemonProcess], server: CountingServer
 ) -> None:
     """As a power cut does it. Only a run whose call was under way may end interrupted, and it names that call."""
-    daemon = make_daemon(max_workers=2)
+    daemon = make_daemon(max_workers=WORKERS)
     server.think_seconds = 0.05  # so that a kill often meets a call under way
     path = daemon.write("work.yml", work(server))
     daemon.start()
@@ -55,5 +56,5 @@ def test_daemon_and_workers_are_killed_together_again_and_again(
     daemon.settle()
     found = invariants.check(daemon.data, accepted=load.accepted, posts=calls_by_run(server))
     assert set(found.count()) <= {"succeeded", "interrupted"}, found.count()
-    assert found.count()["succeeded"] > found.count()["interrupted"]
+    assert found.count()["interrupted"] <= KILLS_WITH_WORKERS * WORKERS, "as many as had a call under way"
     assert {run.error["step"] for run in found.runs.values() if run.status == "interrupted"} <= {"call"}

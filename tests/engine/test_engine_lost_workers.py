@@ -183,8 +183,10 @@ def test_a_dead_worker_leaves_nothing_behind(world: World) -> None:
     """Not even the lock file by which others saw that it lived."""
     run_id = world.launch("steps:\n" + sleep(0.3))
     world.until_begun(run_id, "wait")
+    pid = world.worker_pid(run_id)
     world.kill_worker(run_id)
     world.wait(run_id)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "it is dead, also if the run had ended before that")
     folder = world.data / "workers"
     until(lambda: len([*folder.iterdir()]) == len(world.living_workers()), "only living workers have files")
 
