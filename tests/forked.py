@@ -27,6 +27,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.spare_fork_server import MARKED, SpareForkServer, place_of_mark
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_MESSAGE_BYTES = 256 * 1024
 STREAMS = 3
@@ -116,7 +118,7 @@ class Forks:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.forked", str(its.fileno())],
             cwd=ROOT,
-            env=kept | {"PYTHONUNBUFFERED": "1"},
+            env=kept | {"PYTHONUNBUFFERED": "1"} | MARKED,
             stdin=subprocess.DEVNULL,
             pass_fds=[its.fileno()],
             start_new_session=True,  # Ctrl-C is for the tests, which end what they have started
@@ -198,13 +200,16 @@ def start_python(program: str, *arguments: str) -> Forked | subprocess.Popen[str
 
 
 def _load() -> None:
-    """All that a daemon has loaded when it answers."""
+    """All that a daemon has loaded when it answers and knows its flows, and what its workers have."""
     import flow_processor.api.server
     import flow_processor.cli.interrupts
     import flow_processor.cli.next_steps
     import flow_processor.cli.serve
     import flow_processor.logs
     import flow_processor.service  # noqa: F401
+    from flow_processor.engine import worker
+
+    worker.load()
 
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
@@ -245,11 +250,14 @@ def _main() -> int:
     _load()
     gc.collect()
     gc.freeze()  # nobody looks through it again, so that its pages stay shared
+    mark = place_of_mark()
     message = _serve(socket.socket(fileno=int(sys.argv[1])))
     if message is None:
         return 0
     from flow_processor.__main__ import main
 
+    if message["program"] is None and message["arguments"][:1] in (["serve"], ["run"]):
+        SpareForkServer(mark).offer()
     os.chdir(message["folder"])
     os.environ.clear()
     os.environ.update(message["environment"])

@@ -20,6 +20,7 @@ from tests.acceptance.found import count_removals
 from tests.engine.world import until
 from tests.forked import Forked, can_fork, start_product
 from tests.ports import free_port
+from tests.spare_fork_server import NAME as SPARE_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "acceptance-token-0123456789"
@@ -113,12 +114,15 @@ class DaemonProcess:
         return [pid for server in self._fork_servers() for pid in _children(server)]
 
     def _fork_servers(self) -> list[int]:
-        def command(pid: int) -> bytes:
-            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        def is_one(pid: int) -> bool:
+            shown = Path(f"/proc/{pid}")
+            command = (shown / "cmdline").read_bytes()
+            return (
+                b"flow_processor.engine.fork_server" in command
+                or (shown / "comm").read_text().strip() == SPARE_NAME
+            )
 
-        return [
-            pid for pid in _children(self.process.pid) if b"flow_processor.engine.fork_server" in command(pid)
-        ]
+        return [pid for pid in _children(self.process.pid) if is_one(pid)]
 
     def terminate(self, *, seconds: float = 20.0) -> int:
         """SIGTERM; its exit code."""
