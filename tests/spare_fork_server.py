@@ -93,9 +93,8 @@ def _wait_for_work(control: socket.socket, mark: int) -> None:
             os.setsid()
             os.environ.clear()
             os.environ.update(json.loads(environment))
-            ctypes.CDLL(None).putenv(
-                ctypes.c_void_p(mark)
-            )  # as the real one: what is written there the kernel shows
+            # As in the real one the kernel shows what is written there.
+            ctypes.CDLL(None).putenv(ctypes.c_void_p(mark))
             leave_stops_to_the_daemon()
             gc.freeze()
             ForkServer(socket.socket(fileno=descriptors[0])).serve()
