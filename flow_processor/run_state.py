@@ -268,10 +268,12 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
 
 
 def _fold_resume(state: RunState, row: JournalRow) -> None:
-    """The run has not ended after all; it begins a new count of time and losses."""
+    """The run has not ended after all; it begins a new count of time and losses.
+
+    A cancel stands, and so does a time limit: it was interrupted in what closes it, and closes from here on.
+    """
     state.status = state.error = state.ended_at = None
-    state.cancel_requested = state.flow_timed_out = False
-    state.stop_reason, state.worked_seconds = "", 0.0
+    state.worked_seconds = 0.0
     state.losses.clear()
     state.crashes.clear()
     mode = row.data.get("mode")

@@ -8,6 +8,7 @@ import pytest
 
 from flow_processor.journal import Event
 from flow_processor.run import RunStatus
+from flow_processor.service.resumes import ResumeMode
 from tests.engine.counting_server import CountingServer
 from tests.engine.world import World, error_code, names, until
 
@@ -167,3 +168,19 @@ def test_a_cancel_closes_every_sub_flow_that_is_under_way(world: World, server: 
     world.service.cancel_run(run_id, by="a test")
     assert world.wait(run_id).status is RunStatus.CANCELLED
     assert server.calls["/close"] == 3
+
+
+def test_after_a_cancel_a_call_in_doubt_is_not_made_again(world: World, server: CountingServer) -> None:
+    """Its worker dies in the middle of it: a person says what came of it, and then the run is cancelled."""
+    run_id = world.launch(flow(server, SLEEP).replace("/close", "/held/close"))
+    world.until_begun(run_id, "wait")
+    world.service.cancel_run(run_id, by="a test")
+    server.wait_for_call("/held/close")
+    world.kill_worker(run_id)
+    run = world.wait(run_id)
+    assert run.status is RunStatus.INTERRUPTED
+    assert run.error is not None
+    assert run.error.step == "close"
+    world.service.resume_run(run_id, mode=ResumeMode.SKIP, by="a test")
+    assert world.wait(run_id).status is RunStatus.CANCELLED
+    assert server.calls["/held/close"] == 1
