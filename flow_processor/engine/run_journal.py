@@ -6,7 +6,8 @@ import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -64,7 +65,7 @@ class RunJournal:
         self._log_room = MAX_RUN_LOG_BYTES - order.log_bytes
         """How many bytes the run's own log may still take; none: it is cut, and says so."""
         self._changed = threading.Condition()
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()
         self._next_seq = order.dispatch * DISPATCH_SPAN + 1
         self._pending: list[WireRow] = []
         self._pending_logs: list[WireLog] = []
@@ -177,19 +178,28 @@ class RunJournal:
         with contextlib.suppress(Orphaned, MemoryError):  # whoever runs the steps will see the same
             self.flush(only_pending=True)
 
+    def let_go(self, event: Event, data: dict[str, Any]) -> None:
+        """The worker's last word about the run: the row `ended` or `parked`, and in the same frame that it lets go.
+
+        Only so does the daemon take it. A line of the log may be sent at any moment by its timer, and would take the
+        row along.
+        """
+        with self._sending:
+            self.append("", 0, event, data)
+            self.flush(ack=True, last_word={event.value: data})
+
     def flush(
         self,
         *,
         ack: bool = False,
-        ended: dict[str, Any] | None = None,
-        parked: dict[str, Any] | None = None,
         closing: bool = False,
         only_pending: bool = False,
+        last_word: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     ) -> None:
         """Send what is pending; with `only_pending` nothing where there is nothing.
 
         `ack` asks the daemon to say when it is committed; `closing` says that the run was stopped and only finally
-        steps are left. With `ended` or `parked` the worker has let go of the run.
+        steps are left. `last_word` is for `let_go`.
         """
         with self._sending:  # one at a time, so that rows arrive in the order of their numbers
             with self._changed:
@@ -202,11 +212,7 @@ class RunJournal:
                 if ack:
                     self._since_ack = 0
                 must_wait = len(self._uncommitted) > MAX_UNCOMMITTED_ROWS
-            frame: Frame = {"rows": rows, "logs": logs, "ack": ack}
-            if ended is not None:
-                frame["ended"] = ended
-            if parked is not None:
-                frame["parked"] = parked
+            frame: Frame = {"rows": rows, "logs": logs, "ack": ack, **last_word}
             if closing:
                 frame["closing"] = True
             self._flushed_at = self._clock.monotonic()

@@ -250,13 +250,11 @@ class Worker:
 
     def _end(self, journal: RunJournal, status: RunStatus, error: dict[str, Any] | None) -> None:
         outcome: dict[str, Any] = {"status": status.value, "error": storable(error)}
-        journal.append("", 0, Event.ENDED, outcome)
-        journal.flush(ack=True, ended=outcome)
+        journal.let_go(Event.ENDED, outcome)
 
     def _park(self, journal: RunJournal, wake_at: float | None) -> None:
         with contextlib.suppress(Orphaned):  # then the row is handed over
-            journal.append("", 0, Event.PARKED, {"wake_at": wake_at})
-            journal.flush(ack=True, parked={"wake_at": wake_at})
+            journal.let_go(Event.PARKED, {"wake_at": wake_at})
 
     def _fail(self, journal: RunJournal, redactor: Redactor, defect: Exception) -> None:
         """End a run that this worker cannot execute, for a reason that no step is to blame for."""
