@@ -46,6 +46,7 @@ def test_a_worker_carries_its_id_and_nothing_of_the_daemons(
     world = make_world()
     run_id = world.launch(held(server))
     server.wait_for_call("/held/x")
+    world.worker_pid(run_id)  # once the store knows it
     worker = world.events(run_id, Event.DISPATCHED)[-1].data
     shown = Path(f"/proc/{worker['pid']}/environ").read_bytes().split(b"\0")
     assert f"OCTOSPOOL_WORKER={worker['worker']}".encode() in shown
