@@ -100,6 +100,8 @@ class RunState:
     flow_timed_out: bool = False
     stop_reason: str = ""
     """Why it was cancelled or had to end, as it was said first."""
+    stopped_at: float | None = None
+    """When that was, in seconds since 1970."""
     status: RunStatus | None = None
     """The terminal status, once the journal says `ended`."""
     error: dict[str, Any] | None = None
@@ -133,9 +135,12 @@ class RunState:
     def in_doubt(self) -> list[StepRecord]:
         """Attempts that were cut off, may have taken effect, and of which nobody has said what came of them.
 
-        What was inside a step that has ended (at its time limit) went with it.
+        What was inside a step that has ended (at its time limit) went with it; of what a cancel or the run's time limit
+        has cut off nobody asks.
         """
         cut = [step for step in self.steps if step.once and not step.rerun and step.status in _CUT_OFF]
+        if self.stopped_at is not None:
+            cut = [step for step in cut if (step.started_at or 0.0) >= self.stopped_at]
         if not cut:
             return []
         ended = [step for step in self.steps if step.status not in _CUT_OFF]
@@ -257,14 +262,19 @@ def _fold_run_row(state: RunState, row: JournalRow) -> None:
         state.until = row.data["until"]
     elif row.event is Event.CANCEL_REQUESTED:
         state.cancel_requested = True
-        state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
+        _fold_stop(state, row)
     elif row.event is Event.FLOW_TIMED_OUT:
         state.flow_timed_out = True
-        state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
+        _fold_stop(state, row)
     elif row.event is Event.ENDED:
         state.status = RunStatus(row.data["status"])
         state.ended_at = row.at
         state.error = row.data.get("error")
+
+
+def _fold_stop(state: RunState, row: JournalRow) -> None:
+    state.stop_reason = state.stop_reason or str(row.data.get("reason", ""))
+    state.stopped_at = row.at if state.stopped_at is None else state.stopped_at
 
 
 def _fold_resume(state: RunState, row: JournalRow) -> None:

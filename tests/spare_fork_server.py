@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import types
@@ -57,6 +58,10 @@ class SpareForkServer:
         socket.send_fds(self._control, [environment], options["pass_fds"])
         self._control.close()
         return self
+
+    def kill(self) -> None:
+        """As `subprocess.Popen` does."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float) -> None:
         """As `subprocess.Popen` does."""

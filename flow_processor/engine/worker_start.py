@@ -121,6 +121,7 @@ class _Forks:
         self._guard = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_forked = False
 
     def prepare(self) -> None:
         """Start the server, without waiting for what it loads."""
@@ -136,6 +137,7 @@ class _Forks:
         try:
             with self._guard:
                 answer = self._ask({"start": worker_id}, (stdin_of_it, stdout_of_it, STDERR, folder))
+                self._has_forked = True
                 # While the server has not reaped it the number is its own.
                 descriptor = os.pidfd_open(answer["pid"])
         except BaseException:
@@ -198,6 +200,7 @@ class _Forks:
         finally:
             its.close()
         self._control = mine
+        self._has_forked = False
         atexit.register(self._forget)
 
     def _forget(self) -> None:
@@ -207,6 +210,8 @@ class _Forks:
             self._control.close()
             self._control = None
         if self._process is not None:
+            if not self._has_forked:
+                self._process.kill()  # nobody is waited for that has only begun to load
             with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs
                 self._process.wait(LEAVE_SECONDS)
             self._process = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -20,6 +20,8 @@ SHORTEST = 4
 """Shorter values would mask half of all words; they are not redacted."""
 CUT_MARKS = (MARK, "...")
 """What a text ends with where somebody has cut it: this program, jq, or whoever else quotes what it was given."""
+SHORTEST_BEGINNING = 8
+"""Shorter beginnings stay where a text was cut: `mail…` is rarely that of a secret's host."""
 SHORTEST_LINE = 8
 """Shorter lines of a value with several (a key, a certificate) are not redacted by themselves."""
 
@@ -58,9 +60,9 @@ class Redactor:
         found = [form for form in self._forms if form[:SHORTEST] in text]
         for form in found:
             text = text.replace(form, MASK)
-        for mark in CUT_MARKS if found else ():
-            *cut, rest = text.split(mark)
-            text = mark.join([*(_without_beginning(part, found) for part in cut), rest])
+            for mark in CUT_MARKS:
+                *cut, rest = text.split(mark)
+                text = mark.join([*(_without_beginning(part, form) for part in cut), rest])
         return text
 
     def value(self, value: Any) -> Any:
@@ -79,19 +81,17 @@ class Redactor:
         return value
 
 
-def _without_beginning(part: str, forms: Sequence[str]) -> str:
-    """The text without the beginning of one of these forms at its end."""
-    begins = [at for form in forms if (at := _beginning(part, form)) >= 0]
-    return part[: min(begins)] + MASK if begins else part
-
-
-def _beginning(part: str, form: str) -> int:
-    """Where the form begins that goes on behind the end of `part`; -1: nowhere."""
-    at = part.find(form[:SHORTEST], max(0, len(part) - len(form)))
+def _without_beginning(part: str, form: str) -> str:
+    """The text without the beginning of the form at its end."""
+    head = form[:SHORTEST_BEGINNING]
+    at = -1 if form.startswith(_HEADING) else part.find(head, max(0, len(part) - len(form)))
     while at >= 0 and not form.startswith(part[at:]):
-        at = part.find(form[:SHORTEST], at + 1)
-    return at
+        at = part.find(head, at + 1)
+    return part if at < 0 else part[:at] + MASK
 
+
+_HEADING = "-----"
+"""`-----BEGIN PRIVATE KEY-----` is no secret, and helps who reads."""
 
 _NAMES = frozenset({"username", "key", "jq_expression"})
 """Values of these keys are names, not secrets."""
@@ -122,8 +122,7 @@ def _lines(value: str) -> list[str]:
     lines = [line.strip() for line in value.splitlines()]
     if len(lines) < 2:
         return []
-    # `-----BEGIN PRIVATE KEY-----` is no secret, and helps who reads.
-    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith("-----")]
+    return [line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith(_HEADING)]
 
 
 def _spellings(value: str) -> set[str]:

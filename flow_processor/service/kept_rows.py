@@ -176,8 +176,6 @@ def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
             cut_at = row.at
         if row.event in (Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT) and moment is None:
             moment = row.at
-        elif row.event is Event.RESUMED:
-            moment = None
     return cut_at if moment is None else moment
 
 

@@ -36,6 +36,9 @@ logger = logging.getLogger("octospool.service")
 STORE_RETRY_SECONDS = 1.0
 """Pause before the store is asked again that could not be read or written."""
 
+TELL_AGAIN_SECONDS = 60.0
+"""So often it is said that it still cannot."""
+
 ORPHAN_POLL_SECONDS = 0.05
 """How often it is asked whether a worker of the daemon before has left."""
 
@@ -215,7 +218,7 @@ class Recovery:
 
     def _found_after(self, orphans: list[LockFile], run: RunRow | ParkedRun) -> RunRow | None:
         """The run as its old workers left it; None if it is gone, or the daemon stops."""
-        told = ""
+        told, told_at = "", 0.0
         while True:
             try:
                 if not self._see_them_leave(orphans, run):
@@ -224,9 +227,10 @@ class Recovery:
                 return self._store.runs.get(run.id)
             except (StoreUnavailable, OSError) as error:
                 # No file handle is free, say. Nobody else goes on with the run, and it holds its flow's lock.
-                if str(error) != told:
+                now = self._clock.monotonic()
+                if str(error) != told or now - told_at > TELL_AGAIN_SECONDS:
                     logger.error("cannot go on yet: %s", error, extra=_where(run))
-                told = str(error)
+                    told, told_at = str(error), now
                 if self._clock.wait(self._is_stopping, STORE_RETRY_SECONDS):
                     return None
 

@@ -24,9 +24,10 @@ def run_events(wires: Sequence[WireRow]) -> list[RunEvent]:
     own = [from_wire(wire) for wire in wires if not wire[1]]
     # What the daemon adds is numbered behind all that the worker may still say, and so behind the end.
     own.sort(key=lambda row: (row.at, row.seq))
-    last_death = max((row.seq for row in own if row.event is Event.WORKER_LOST), default=None)
-    rests = None if last_death is None else rests_until(wires)
-    return [_event(row, rests if row.seq == last_death else None) for row in own[-MAX_EVENTS:]]
+    last = next((row for row in reversed(own) if row.event in (Event.WORKER_LOST, Event.DISPATCHED)), None)
+    has_died = last is not None and last.event is Event.WORKER_LOST and bool(last.data.get("restart"))
+    rests = rests_until(wires) if has_died else None
+    return [_event(row, rests if row is last else None) for row in own[-MAX_EVENTS:]]
 
 
 def _event(row: JournalRow, rests: float | None) -> RunEvent:

@@ -61,7 +61,7 @@ def seconds_to_go_on(found: Found, kills: Sequence[Kill]) -> list[float]:
     moments = sorted(
         row[4]
         for rows in found.journals.values()
-        for before, row in pairwise(row for row in rows if not row[1])
+        for before, row in pairwise(row for row in rows if row[3] in ("dispatched", "parked"))
         if row[3] == "dispatched" and row[0] >= 2 * DISPATCH_SPAN and before[3] != "parked"
     )
     ends = [*(kill.at for kill in kills[1:]), float("inf")]

@@ -170,7 +170,10 @@ def test_a_cancel_closes_every_sub_flow_that_is_under_way(world: World, server: 
     assert server.calls["/close"] == 3
 
 
-def test_after_a_cancel_a_call_in_doubt_is_not_made_again(world: World, server: CountingServer) -> None:
+@pytest.mark.parametrize(("mode", "calls"), [(ResumeMode.SKIP, 1), (ResumeMode.RERUN, 2)])
+def test_after_a_cancel_a_call_in_doubt_is_made_again_only_by_a_persons_word(
+    world: World, server: CountingServer, mode: ResumeMode, calls: int
+) -> None:
     """Its worker dies in the middle of it: a person says what came of it, and then the run is cancelled."""
     run_id = world.launch(flow(server, SLEEP).replace("/close", "/held/close"))
     world.until_begun(run_id, "wait")
@@ -181,6 +184,7 @@ def test_after_a_cancel_a_call_in_doubt_is_not_made_again(world: World, server: 
     assert run.status is RunStatus.INTERRUPTED
     assert run.error is not None
     assert run.error.step == "close"
-    world.service.resume_run(run_id, mode=ResumeMode.SKIP, by="a test")
+    server.open_gate.set()
+    world.service.resume_run(run_id, mode=mode, by="a test")
     assert world.wait(run_id).status is RunStatus.CANCELLED
-    assert server.calls["/held/close"] == 1
+    assert server.calls["/held/close"] == calls

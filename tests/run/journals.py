@@ -94,17 +94,22 @@ def _error(code: str) -> dict[str, Any]:
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
     """A run from its beginning: rows kept from another one, attempts and their outcomes, waits, lost workers, kills,
-    signals, a stop of the daemon; perhaps an end, and a person who lets it go on after one."""
+    signals, a cancel or a time limit, a stop of the daemon; perhaps an end, and a person who lets it go on then."""
     story = Story()
     if draw(st.booleans()):
         _retry(draw, story)
     if draw(st.booleans()):
         story.signal(draw(st.sampled_from(SIGNALS)))
     story.hand_out()
-    for path in draw(st.lists(st.sampled_from(STEPS), unique=True, max_size=6)):
+    stop = draw(st.sampled_from([None, Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT]))
+    paths = draw(st.lists(st.sampled_from(STEPS), unique=True, max_size=6))
+    before_stop = draw(st.integers(0, len(paths)))
+    for path in paths[:before_stop]:
         _visit(draw, story, path)
-    if draw(st.booleans()):
-        story.daemon("", 0, Event.CANCEL_REQUESTED, {"reason": "by a person"})
+    if stop is not None:
+        story.daemon("", 0, stop, {"reason": "it was to end"})
+    for path in paths[before_stop:]:  # what closes the run
+        _visit(draw, story, path)
     if draw(st.booleans()):
         _cut_off(draw, story)
     if draw(st.booleans()):

@@ -141,12 +141,17 @@ def test_a_run_has_a_status_only_if_nobody_resumed_it_since(story: Story) -> Non
 
 @given(stories())
 def test_a_resumed_run_counts_anew(story: Story) -> None:
-    """Up to the row with which a person lets it go on: no end, no doubt, no loss, no time, no cancel."""
+    """Up to the row with which a person lets it go on: no end, no doubt, no loss, no time. A cancel stands."""
     for resumed in [row for row in story.written if row.event is Event.RESUMED]:
         rows = [row for row in story.rows if row.seq <= resumed.seq]
         state = fold(rows)
         assert (state.status, state.error, state.ended_at, state.worked_seconds) == (None, None, None, 0.0)
-        assert (state.cancel_requested, state.flow_timed_out, state.stop_reason) == (False, False, "")
+        stops = [row for row in rows if row.event in (Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT)]
+        assert state.cancel_requested is any(row.event is Event.CANCEL_REQUESTED for row in stops)
+        assert state.flow_timed_out is any(row.event is Event.FLOW_TIMED_OUT for row in stops)
+        assert (state.stop_reason, state.stopped_at) == (
+            ("it was to end", stops[0].at) if stops else ("", None)
+        )
         assert not state.losses
         assert not state.crashes
         ((path, attempt),) = resumed.data["steps"]

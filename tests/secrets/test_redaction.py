@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_processor.secrets import Redactor
-from flow_processor.secrets.redaction import SHORTEST
+from flow_processor.secrets.redaction import SHORTEST_BEGINNING
 from flow_processor.step import Secret
 
 VALUE = 'p@ss w/"ö+='
@@ -115,12 +115,12 @@ IN_ONE_LINE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude
 
 
 @pytest.mark.parametrize("mark", ["…", "..."])
-@given(value=st.text(IN_ONE_LINE, min_size=5, max_size=30), before=st.text(max_size=10), data=st.data())
+@given(value=st.text(IN_ONE_LINE, min_size=9, max_size=30), before=st.text(max_size=10), data=st.data())
 def test_the_beginning_of_a_value_is_not_left_where_a_text_was_cut(
     mark: str, value: str, before: str, data: st.DataObject
 ) -> None:
     """Whoever cut it: jq quotes the first characters of what it cannot work with."""
-    kept = data.draw(st.integers(SHORTEST, len(value) - 1))
+    kept = data.draw(st.integers(SHORTEST_BEGINNING, len(value) - 1))
     redactor = Redactor()
     redactor.add(value)
     assert redactor.text(f"{before}{value[:kept]}{mark}) failed").endswith(f"***{mark}) failed")
@@ -130,16 +130,21 @@ def test_the_beginning_of_a_value_is_not_left_where_a_text_was_cut(
     ("text", "shown"),
     [
         ("begins with secre and goes on...", "begins with secre and goes on..."),
-        ("sec...", "sec..."),
+        ("secret-...", "secret-..."),
         ("secret-secre… and secret-sec… and secr", "***… and ***… and secr"),
-        ("aaab…", "aaab…"),
-        ("aaaa...", "***..."),
+        ("aaaaaaaab…", "aaaaaaaab…"),
+        ("aaaaaaaa...", "***..."),
         ("one...two", "***"),
+        ("secret-secret-of-some-length-and-mo…", "***…"),
+        ("-----BEGIN PRIVATE K…", "-----BEGIN PRIVATE K…"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADA…", "-----BEGIN PRIVATE KEY-----\n***…"),
     ],
 )
 def test_only_the_beginning_just_before_the_mark_is_redacted(text: str, shown: str) -> None:
     redactor = Redactor()
     redactor.add("secret-secret-of-some-length")
-    redactor.add("aaaaaa")
+    redactor.add("secret-secret-of-some-length-and-more")
+    redactor.add("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----\n")
+    redactor.add("aaaaaaaaaa")
     redactor.add("one...two")
     assert redactor.text(text) == shown

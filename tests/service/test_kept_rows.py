@@ -229,6 +229,11 @@ def test_a_finally_step_that_only_ran_because_of_a_cancel_is_run_again() -> None
     cancelled = "", 0, Event.CANCEL_REQUESTED, {"reason": "x"}
     journal = rows_of(("a", 1, *OK), cancelled, ("end", 1, *OK))
     assert paths(kept_rows(journal, finally_steps={"end"})) == ["a"]
+    begun, resumed = ("end", 1, Event.STARTED, {"once": True}), {"steps": [["end", 1]], "mode": "rerun"}
+    in_doubt = rows_of(("a", 1, *OK), cancelled, begun, ("", 0, Event.RESUMED, resumed), ("end", 1, *OK))
+    assert paths(kept_rows(in_doubt, finally_steps={"end"})) == ["a"], (
+        "a resume does not take the cancel back"
+    )
     in_its_place = rows_of(("a", 1, *OK), ("end", 1, *OK), cancelled)
     assert paths(kept_rows(in_its_place, finally_steps={"end"})) == ["a", "end"]
 
