@@ -140,7 +140,8 @@ class RunState:
         """
         cut = [step for step in self.steps if step.once and not step.rerun and step.status in _CUT_OFF]
         if self.stopped_at is not None:
-            cut = [step for step in cut if (step.started_at or 0.0) >= self.stopped_at]
+            # All of them where the clock was set back meanwhile: what closes the run must be asked about.
+            cut = [step for step in cut if (step.started_at or 0.0) >= self.stopped_at] or cut
         if not cut:
             return []
         ended = [step for step in self.steps if step.status not in _CUT_OFF]
