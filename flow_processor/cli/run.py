@@ -83,10 +83,7 @@ def command(
     settings = existing_settings(data_path)
     if not dry:
         _prepare_a_worker(settings)
-    from flow_processor.cli.connect import running
     from flow_processor.cli.dry import dry_run
-    from flow_processor.cli.interrupts import Interrupts
-    from flow_processor.cli.watch import watch
     from flow_processor.flow import name_below
     from flow_processor.service.retries import RetryWish
 
@@ -94,16 +91,11 @@ def command(
     if dry:
         is_fine = dry_run(settings, path, payload=payload, params=given or {})
         ctx.exit(ExitCode.OK if is_fine else ExitCode.FAILED)
-    with (
-        Interrupts(second_says="left; nothing was started") as interrupts,
-        running(settings, wait=not no_wait, gave_up=lambda: interrupts.asked) as spooler,
-    ):
-        if spooler is None or interrupts.asked:
-            say("cancelled before anything was started")
-            ctx.exit(ExitCode.CANCELLED)
-        wish = RetryWish(from_step, True, data is not None, payload, given, until)
-        run = _begun(spooler, path, wish, from_run)
-        ended = watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
+    wish = RetryWish(from_step, True, data is not None, payload, given, until)
+    ended = _run(settings, path, wish, from_run, wait=not no_wait, quiet=quiet)
+    if ended is None:
+        say("cancelled before anything was started")
+        ctx.exit(ExitCode.CANCELLED)
     say(_outcome(ended))
     if ended.data is not None:
         echo_json(ended.data)
@@ -117,6 +109,24 @@ def _prepare_a_worker(settings: Settings) -> None:
 
     if DataFolderLock(settings.data_path).holder() is None:
         prepare(os.environ)
+
+
+def _run(
+    settings: Settings, path: str, wish: RetryWish, from_run: str | None, *, wait: bool, quiet: bool
+) -> RunDetail | None:
+    """The run once it has ended; None: it was cancelled before anything was started."""
+    from flow_processor.cli.connect import running
+    from flow_processor.cli.interrupts import Interrupts
+    from flow_processor.cli.watch import watch
+
+    with (
+        Interrupts(second_says="left; nothing was started") as interrupts,
+        running(settings, wait=wait, gave_up=lambda: interrupts.asked) as spooler,
+    ):
+        if spooler is None or interrupts.asked:
+            return None
+        run = _begun(spooler, path, wish, from_run)
+        return watch(spooler, run, interrupts=interrupts, settings=settings, quiet=quiet)
 
 
 def _begun(spooler: Spooler, path: str, wish: RetryWish, from_run: str | None) -> RunSummary:

@@ -6,8 +6,7 @@ import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flow_processor.clock import Clock
@@ -194,7 +193,7 @@ class RunJournal:
         ack: bool = False,
         closing: bool = False,
         only_pending: bool = False,
-        last_word: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+        last_word: Frame | None = None,
     ) -> None:
         """Send what is pending; with `only_pending` nothing where there is nothing.
 
@@ -212,7 +211,7 @@ class RunJournal:
                 if ack:
                     self._since_ack = 0
                 must_wait = len(self._uncommitted) > MAX_UNCOMMITTED_ROWS
-            frame: Frame = {"rows": rows, "logs": logs, "ack": ack, **last_word}
+            frame: Frame = {"rows": rows, "logs": logs, "ack": ack, **(last_word or {})}
             if closing:
                 frame["closing"] = True
             self._flushed_at = self._clock.monotonic()

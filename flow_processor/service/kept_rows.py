@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from flow_processor.errors import InvalidRequest
 from flow_processor.journal import Event, JournalRow
+from flow_processor.run_state import fold
 from flow_processor.service.visits import OUTCOMES, Visit, visits_of
 
 Before = Mapping[str, Collection[str]]
@@ -164,9 +165,8 @@ def _check_done(name: str, visits: list[Visit], before: Before | None, order: Se
         raise InvalidRequest(f"{message}; begin at '{undone}' or before it")
 
 
-def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
+def _stopped_at(rows: Sequence[JournalRow]) -> float | None:
     """When a cancel, the time limit, or the end asked for stopped the run; what began then is a finally_step."""
-    moment: float | None = None
     until: str | None = None
     cut_at: float | None = None
     for row in rows:
@@ -174,9 +174,8 @@ def _stopped_at(rows: Iterable[JournalRow]) -> float | None:
             until = row.data["until"]
         elif row.event in OUTCOMES and row.path.partition("#")[0] == until:
             cut_at = row.at
-        if row.event in (Event.CANCEL_REQUESTED, Event.FLOW_TIMED_OUT) and moment is None:
-            moment = row.at
-    return cut_at if moment is None else moment
+    stopped_at = fold(rows).stopped_at
+    return cut_at if stopped_at is None else stopped_at
 
 
 def _first_undone(visits: list[Visit], *, failed_items: bool = False) -> Visit | None:

@@ -322,3 +322,19 @@ def test_a_step_that_was_not_started_stands_where_that_was_said() -> None:
         ("finally/x", "succeeded"),
     ]
     assert fold([DISPATCHED, *told, row(3, "b", Event.STARTED)]).under_way()[0].path == "b"
+
+
+@pytest.mark.parametrize(
+    ("cancelled_at", "asked"), [(None, ["m", "close"]), (1002.5, ["close"]), (5000.0, ["m", "close"])]
+)
+def test_of_what_a_cancel_has_cut_off_nobody_is_asked(cancelled_at: float | None, asked: list[str]) -> None:
+    """Only of what closes the run; of all where the clock was set back meanwhile, for then it cannot be told apart."""
+    rows = [
+        DISPATCHED,
+        row(2, "m", Event.STARTED, {"once": True}),
+        row(3, "close", Event.STARTED, {"once": True}),
+    ]
+    if cancelled_at is not None:
+        cancel = {"reason": "cancelled by ann"}
+        rows.append(JournalRow(2 * DISPATCH_SPAN - 1, "", 0, Event.CANCEL_REQUESTED, cancelled_at, cancel))
+    assert [step.path for step in fold(rows).in_doubt()] == asked
