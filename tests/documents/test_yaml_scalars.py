@@ -21,16 +21,20 @@ from flow_processor.documents import (
 from flow_processor.errors import SpecError, StepError
 from flow_processor.spec.schedule import Catchup
 
+MAX_KEY = 1000
+LONGEST_ESCAPE = len(r"\ud83d\ude00")
+
 
 def json_values(characters: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
-    """Any JSON value with texts of these characters."""
+    """Any JSON value with texts of these characters. A key of YAML on one line has at most 1,024, escapes included."""
+    keys = st.text(characters, max_size=MAX_KEY // LONGEST_ESCAPE)
     return st.recursive(
         st.none()
         | st.booleans()
         | st.integers(min_value=-(10**30), max_value=10**30)
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(characters),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(characters), inner, max_size=4),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
         max_leaves=12,
     )
 
