@@ -58,9 +58,9 @@ class FolderDepths:
     @contextlib.contextmanager
     def room_for(
         self, queue: str, sizes: Sequence[int], settings: QueueSettings, *, any_size: bool
-    ) -> Iterator[None]:
-        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile. Raises QueueFull, ItemTooLarge,
-        QueueUnavailable."""
+    ) -> Iterator[WaitingLine]:
+        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile, and note them in that line. Raises
+        QueueFull, ItemTooLarge, QueueUnavailable."""
         line = self.line(queue)
         with self._lock:
             if sizes:
@@ -68,8 +68,7 @@ class FolderDepths:
                 check_bounds(queue, sizes, waiting=waiting, settings=settings, any_size=any_size)
             self._on_their_way[queue] += len(sizes)
         try:
-            yield
-            line.count_put(len(sizes))
+            yield line
         finally:
             with self._lock:
                 self._on_their_way[queue] -= len(sizes)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flow_processor.clock import Clock
-from flow_processor.queues.folder_names import priority_of
+from flow_processor.queues.folder_names import own_name, priority_of
+from flow_processor.queues.item import Item
 from flow_processor.queues.writers import is_unfinished
 
 BATCH = 5_000
@@ -41,7 +43,7 @@ class _Counted:
 
 
 class WaitingLine:
-    """The files of one folder, urgent ones first, then the oldest. Not thread safe."""
+    """The files of one folder, urgent ones first, then the oldest. Not thread safe, but for `note_put`."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.guard = threading.Lock()
@@ -49,7 +51,11 @@ class WaitingLine:
         self._folder = folder
         self._clock = clock
         self._files: list[Waiting] = []
-        """The first of them, the next one last."""
+        """The first of them, as a heap."""
+        self._last: Waiting | None = None
+        """The last of those that were known by name when the folder was read; None: all were."""
+        self._put: deque[Waiting] = deque()
+        """What was put there since the folder began to be read, and is to be known without reading it again."""
         self._seen = 0
         self._looked_at = float("-inf")
         self._took = 0.0
@@ -76,11 +82,12 @@ class WaitingLine:
         )
         if is_due and (not self._files or since >= self._took * IDLE_SHARE):
             self._read(changed)
+        self._place_put()
         return bool(self._files)
 
     def forget(self) -> None:
         """All files are gone: the next look reads the folder in any case."""
-        self._files, self.count, self.oldest_at, self._is_open = [], 0, None, True
+        self._files, self._last, self.count, self.oldest_at, self._is_open = [], None, 0, None, True
 
     def look_again(self) -> None:
         """Something is there that was not taken: read the folder again."""
@@ -92,21 +99,25 @@ class WaitingLine:
             self._is_open |= self.count > 0
             return None
         self.count = max(self.count - 1, 0)
-        return self._files.pop()[2]
+        return heapq.heappop(self._files)[2]
 
-    def count_put(self, number: int) -> None:
-        """So many files were put there by this process: they count before the folder is read again. A reading that
-        saw them already is put right by the next one."""
-        if number and not self.count:
+    def note_put(self, items: Sequence[Item]) -> None:
+        """These were put there by this process: they count, and take their places, before the folder is read again.
+        A reading that saw them already is put right by the next one."""
+        if items and not self.count:
             self.oldest_at = self._clock.now().timestamp()
-        self.count += number
-        self._put_since += number
+        self.count += len(items)
+        self._put_since += len(items)
+        self._put.extend(
+            (-item.priority, int(item.put_at * 1e9), own_name(item.id, item.priority)) for item in items
+        )
 
     def _read(self, changed: int) -> None:
         began = self._clock.monotonic()
         found, self._put_since = _Counted(), 0
+        self._put.clear()
         self._files = heapq.nsmallest(BATCH, self._waiting(found))
-        self._files.reverse()
+        self._last = self._files[-1] if found.number > BATCH else None
         # Whole or not at all: others ask meanwhile.
         oldest_at = found.oldest_at if found.number else self.oldest_at  # of what was put meanwhile
         self.count, self.oldest_at = found.number + self._put_since, oldest_at
@@ -115,6 +126,13 @@ class WaitingLine:
         self._seen = changed
         # Its last change may be so young that another one in the same step of its time would not show.
         self._is_open = self._clock.now().timestamp() - changed / 1e9 < SETTLED_SECONDS
+
+    def _place_put(self) -> None:
+        while self._put:
+            file = self._put.popleft()
+            # Behind the last that is known there may be others that come before it.
+            if self._last is None or file < self._last:
+                heapq.heappush(self._files, file)
 
     def _waiting(self, found: _Counted) -> Iterator[Waiting]:
         oldest = None

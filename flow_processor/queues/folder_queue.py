@@ -131,11 +131,9 @@ class FolderQueue:
     def _take(self) -> bool:
         """Take files from `new/` as long as a flow has room for which nothing waits."""
         number = min(self._offers.most_room(), AT_ONCE)
-        # Each that is looked at counts: among many that cannot be taken yet, no turn must last for ever.
-        for _ in range(number):
-            if (file := self.line.next()) is None:
-                break
-            self._take_one(file)
+        # Each that is there counts: among many that cannot be taken yet, no turn must last for ever.
+        while number > 0 and (file := self.line.next()) is not None:
+            number -= self._take_one(file)
         return self._offer_taken()
 
     def _offer_taken(self) -> bool:
@@ -147,7 +145,8 @@ class FolderQueue:
         self._offers.offer_all(taken)
         return True
 
-    def _take_one(self, file: str) -> None:
+    def _take_one(self, file: str) -> bool:
+        """Take a file if that can be done now. Was it there at all?"""
         now = self._clock.now()
         name = named(file, new_id=lambda: new_item_id(now))
         try:
@@ -159,7 +158,8 @@ class FolderQueue:
         except ContentRefused as error:
             self._refuse(file, name, error)
         except FileNotFoundError:
-            pass  # whoever dropped it took it back
+            return False  # whoever dropped it took it back, or it was taken before the line was told of it
+        return True
 
     def _read(self, path: Path, *, now: float | None) -> Content:
         return read_content(path, max_bytes=int(self._settings.max_item_bytes), now=now)

@@ -139,6 +139,7 @@ def test_the_same_key_again_gives_the_same_ids_and_starts_nothing(api: Api) -> N
     at_rest(api, "orders")
     assert [len(api.get(f"/api/runs?item={item}").json["runs"]) for item in first] == [2, 2]
     assert put(api, "line", 1, 2, headers=headers) != first
+    at_rest(api, "line")
 
 
 def test_the_first_calls_items_are_what_a_key_stands_for(api: Api, service: Service) -> None:

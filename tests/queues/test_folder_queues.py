@@ -20,6 +20,7 @@ from flow_processor.queues.backend import Purged
 from flow_processor.queues.folder import FolderBackend
 from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
+from flow_processor.queues.item import Item
 from flow_processor.run import RunStatus, Trigger
 from tests.engine.world import until
 from tests.queues.folder_world import FolderWorld, listening
@@ -290,6 +291,43 @@ def test_urgent_ones_come_first_then_the_oldest(world: FolderWorld) -> None:
     world.until_files("order", "done", 4)
     found = [name for (name,) in world.inputs("order.yml")]
     assert found == ["item-p9-urgent.json", "early.json", "middle.json", "late.json"]
+
+
+def test_an_urgent_one_comes_first_although_the_folder_is_too_large_to_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with a million files is read again only after a while, for that takes seconds."""
+    monkeypatch.setattr("flow_processor.queues.folder_line.BATCH", 4)
+    monkeypatch.setattr("flow_processor.queues.folder_line.IDLE_SHARE", float("inf"))
+    place = Place(tmp_path, "large")
+    line = WaitingLine(place.new, SystemClock())
+
+    def put(*ids: str, at: float, priority: int = 0) -> None:
+        items = [Item(id=one, queue="large", value=1, put_at=at, priority=priority) for one in ids]
+        place.put(items)
+        line.note_put(items)
+
+    def take() -> str | None:
+        assert line.look() == (line.count > 0)
+        file = line.next()
+        if file is not None:
+            (place.new / file).unlink()
+        return file
+
+    place.put([Item(id=f"usual-{number}", queue="large", value=1, put_at=1.0) for number in range(6)])
+    assert take() == "item-usual-0.json"
+    put("later", at=2.5)
+    put("urgent", at=2.5, priority=1)
+    put("most-urgent-1", "most-urgent-2", at=2.5, priority=9)
+    assert line.count == 9
+    assert [take() for _ in range(10)] == [
+        "item-p9-most-urgent-1.json",
+        "item-p9-most-urgent-2.json",
+        "item-p1-urgent.json",
+        *[f"item-usual-{number}.json" for number in range(1, 6)],
+        "item-later.json",
+        None,
+    ]
 
 
 def test_without_a_listener_items_wait_until_there_is_one(world: FolderWorld) -> None:
