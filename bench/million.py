@@ -9,7 +9,6 @@ again. Exits with 1 if a figure is not what it should be.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sqlite3
@@ -19,16 +18,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from daemon import ROOT, BenchFailed, Client, free_port
-
-sys.path.insert(0, str(ROOT))
-
-from flow_processor.store import Store
+from million_runs import FLOW, fill
 
 PAGE_MS = 30.0
 START_SECONDS = 3.0
@@ -36,14 +30,7 @@ LAUNCH_DELAY_MS = 100.0
 QUIET_SECONDS = 120.0
 """So long it is launched without pruning, to tell this machine's share."""
 
-FLOWS = 200
-OUTCOMES = [("succeeded", 90), ("failed", 7), ("cancelled", 2), ("exited", 1)]
-TRIGGERS = [("schedule", 80), ("api", 15), ("cli", 5)]
-FLOW = "concurrency: {on_conflict: parallel}\nsteps:\n  - {name: a, type: jq, jq: {expression: '1'}}\n"
 TOKEN = "a-token-of-this-benchmark-only"
-ROWS_PER_RUN = 10
-"""Journal rows of a run that is to be pruned; the others have one, which is enough to be a run."""
-
 LISTS = {
     "all": "",
     "flow": "flow=f7.yml",
@@ -77,79 +64,6 @@ LISTS = {
     "oldest": "order=oldest",
     "counted": "status=failed&total=true",
 }
-
-
-def pick(choices: list[tuple[str, int]], number: int) -> str:
-    """One of them, as often as its share in percent says; for the same number the same."""
-    place = number * 2_654_435_761 // 65_536 % 100
-    for choice, share in choices:
-        place -= share
-        if place < 0:
-            return choice
-    return choices[0][0]
-
-
-def run_values(number: int, ended: datetime) -> tuple[Any, ...]:
-    """One row of the table of runs."""
-    stamp = ended.strftime("%Y%m%dT%H%M%S") + f"{ended.microsecond // 1000:03d}"
-    status = pick(OUTCOMES, number)
-    error = json.dumps({"code": "x", "message": "why", "details": {}}) if status != "succeeded" else None
-    letters = "".join("abcdefghijklmnopqrstuvwxyz234567"[number >> shift & 31] for shift in range(35, -5, -5))
-    at = ended.timestamp()
-    flow = f"f{number * 7919 % FLOWS}.yml"
-    trigger = pick(TRIGGERS, number * 3 + 1)
-    return (
-        f"{stamp}-{letters}",
-        flow,
-        flow,
-        trigger,
-        "bench",
-        status,
-        "null",
-        at - 1,
-        at - 1,
-        at,
-        error,
-        1,
-        2000,
-    )
-
-
-def fill(folder: Path, runs: int, old: int) -> None:
-    """So many runs over the last 80 days, and `old` ones before that, which retention will take."""
-    Store(f"sqlite:///{folder / 'octospool.db'}").close()
-    connection = sqlite3.connect(folder / "octospool.db", isolation_level=None)
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("PRAGMA cache_size=-400000")
-    now = datetime.now(UTC)
-
-    def moments() -> Iterator[datetime]:
-        for number in range(old):
-            yield now - timedelta(days=120) + timedelta(days=20) * (number / old)
-        for number in range(runs - old):
-            yield now - timedelta(days=80) + timedelta(days=79) * (number / (runs - old))
-
-    result = json.dumps({"result": "x" * 150, "started_at": 1.0})
-    connection.execute("BEGIN")
-    connection.executemany(
-        "INSERT INTO flow_versions VALUES (?, ?, ?)",
-        [(f"f{n}.yml", f"f{n}.yml", json.dumps({f"f{n}.yml": FLOW})) for n in range(FLOWS)],
-    )
-    for number, moment in enumerate(moments()):
-        values = run_values(number, moment)
-        connection.execute(
-            "INSERT INTO runs (id, flow, flow_hash, trigger, trigger_by, status, input, created_at, started_at,"
-            " ended_at, error, attempt, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
-        rows = ROWS_PER_RUN if number < old else 1
-        connection.executemany(
-            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(values[0], seq, f"s{seq}", 1, "succeeded", values[8], result) for seq in range(1, rows + 1)],
-        )
-    connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
 
 
 class Folder:
@@ -255,6 +169,12 @@ def empty_start() -> float:
 
 def measure(folder: Folder, prune: int) -> list[str]:
     """Prints every figure; those that are not as they should be are returned."""
+    bad, worst = measure_unpruned(folder)
+    return bad + measure_pruning(folder, prune, allowed=max(LAUNCH_DELAY_MS, worst))
+
+
+def measure_unpruned(folder: Folder) -> tuple[list[str], float]:
+    """The start, the lists, and launches: (what is not as it should be, milliseconds of the longest launch)."""
     bad = []
     print(f"start to ready, with an empty folder: {empty_start():.2f} s", flush=True)
     process, seconds = folder.start("{max_age_days: forever}")
@@ -266,12 +186,19 @@ def measure(folder: Folder, prune: int) -> list[str]:
             print(f"first page, {name}: {milliseconds:.1f} ms", flush=True)
             if milliseconds > PAGE_MS:
                 bad.append(f"page {name}")
-        quiet = launched_for(folder, QUIET_SECONDS)
-        print("launches, nothing pruned:", figures_of(quiet), flush=True)
+        times = launched_for(folder, QUIET_SECONDS)
+        print("launches, nothing pruned:", figures_of(times), flush=True)
     finally:
         end(process)
+    return bad, max(times)
+
+
+def measure_pruning(folder: Folder, prune: int, *, allowed: float) -> list[str]:
+    """Launches while so many runs are pruned. `allowed`: milliseconds that one may take; a machine that makes a launch
+    wait for longer by itself tells nothing about pruning."""
+    bad = []
     before = time.time() - 90 * 86_400
-    process, seconds = folder.start("{max_age_days: 90}")
+    process, _ = folder.start("{max_age_days: 90}")
     begun = time.perf_counter()
     try:
         stop = threading.Event()
@@ -290,8 +217,7 @@ def measure(folder: Folder, prune: int) -> list[str]:
     )
     if any(left):
         bad.append("pruning did not come to its end")
-    # A machine that makes a launch wait for longer by itself tells nothing about pruning.
-    if max(times) > max(LAUNCH_DELAY_MS, *quiet):
+    if max(times) > allowed:
         bad.append("launch delay")
     return bad
 

@@ -128,6 +128,10 @@ def open_regular(path: Path, mode: Literal["rb", "ab"], *, below: Path | None = 
     return os.fdopen(descriptor, "rb" if mode == "rb" else "a+b")
 
 
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+"""Names of files in which new content is written until it is whole."""
+
+
 def write_atomic(
     path: Path,
     data: bytes | Iterable[bytes],

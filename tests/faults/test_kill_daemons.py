@@ -1,7 +1,8 @@
-"""kill -9 of a daemon at a chosen moment: in a system call of a launch, at its start, in the middle of a loop."""
+"""kill -9 at a chosen moment: in a system call of a launch or of a result, at a start, in the middle of a loop."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -9,8 +10,10 @@ import pytest
 import requests
 
 from flow_processor.locks import LockFile
+from flow_processor.paths import TEMPORARY
 from tests.acceptance import invariants
 from tests.acceptance.daemon_process import DaemonProcess
+from tests.engine.counting_server import CountingServer
 from tests.engine.world import until
 from tests.faults.flows import QUICK, sleeping, try_launch
 from tests.faults.moments import let_pass
@@ -75,6 +78,58 @@ def test_a_daemon_starts_after_every_kill_also_of_its_start(
     assert daemon.terminate() == 0
     until(lambda: not daemon.living_workers(), "every worker leaves")
     invariants.check(daemon.data, accepted=[run_id])
+
+
+@pytest.mark.parametrize("dies", ["a worker", "everything"])
+def test_a_result_that_a_worker_was_writing_when_it_died_does_not_stay(
+    daemon: DaemonProcess, server: CountingServer, dies: str
+) -> None:
+    """61: killed when a large result lies ready and has no name yet."""
+    run_id, worker = held_run(daemon, server)
+    if dies == "everything":
+        os.kill(daemon.process.pid, signal.SIGSTOP)  # it is not to see the worker die
+    with tampered(worker.content()["pid"], "fsync:signal=KILL:when=2"):  # the first is that of the folder
+        server.open_gate.set()
+        until(lambda: not worker.is_taken(), "the worker is dead")
+    if dies == "everything":
+        (left,) = (daemon.data / "results" / run_id).iterdir()
+        assert TEMPORARY.fullmatch(left.name)
+        daemon.kill()
+        daemon.start()
+    assert daemon.until_ended(run_id)["status"] == "succeeded"
+    assert daemon.terminate() == 0
+    rows = invariants.check(daemon.data, accepted=[run_id]).journals[run_id]
+    assert [row[3] for row in rows].count("worker_lost") == 1
+
+
+def test_a_handover_that_a_worker_was_writing_when_it_died_does_not_stay(
+    daemon: DaemonProcess, server: CountingServer
+) -> None:
+    """61: the daemon is dead, and what the worker did meanwhile has no name yet."""
+    run_id, worker = held_run(daemon, server)
+    daemon.kill()
+    with tampered(worker.content()["pid"], "fsync:signal=KILL:when=1"):
+        server.open_gate.set()
+        until(lambda: not worker.is_taken(), "the worker is dead")
+    (left,) = (daemon.data / "handover").iterdir()
+    assert TEMPORARY.fullmatch(left.name)
+    daemon.start()
+    assert daemon.until_ended(run_id)["status"] == "succeeded"
+    assert daemon.terminate() == 0
+    invariants.check(daemon.data, accepted=[run_id])
+    assert server.calls["/held/before"] == 2
+
+
+def held_run(daemon: DaemonProcess, server: CountingServer) -> tuple[str, LockFile]:
+    """A run in a step that may be done again, with a large result to come, and the lock of its worker."""
+    hold = f"  - {{name: hold, type: rest, rest: {{uri: '{server.url}/held/before'}}}}\n"
+    large = "  - {name: large, type: jq, jq: {expression: '[range(60000)]'}}\n"
+    run_id = daemon.launch(daemon.write("large.yml", f"steps:\n{hold}{large}"))
+    server.wait_for_call("/held/before")
+    daemon.until_step(run_id, "hold")  # the store has it by now who has the run
+    locks = [LockFile(path) for path in (daemon.data / "workers").glob("*.lock")]
+    (worker,) = (lock for lock in locks if lock.content().get("run_id") == run_id)
+    return run_id, worker
 
 
 def test_every_item_of_a_long_loop_is_there_once_after_kills(daemon: DaemonProcess) -> None:
