@@ -12,7 +12,6 @@ from flow_processor.engine.losses import error_record, rows_of_loss
 from flow_processor.engine.records import Recorder, refused_error
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
-from flow_processor.engine.unfinished_files import UnfinishedFiles
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.errors import StoreUnavailable
 from flow_processor.journal import WireRow
@@ -31,13 +30,11 @@ class Departures:
         recorder: Recorder,
         dispatcher: Dispatcher,
         handovers: Handovers,
-        unfinished: UnfinishedFiles,
     ) -> None:
         self._roster = roster
         self._recorder = recorder
         self._dispatcher = dispatcher
         self._handovers = handovers
-        self._unfinished = unfinished
 
     def worker_left(self, worker: WorkerProcess, exit_code: int) -> None:
         """A worker process has ended, whatever made it end."""
@@ -46,10 +43,16 @@ class Departures:
             self._roster.changed.notify_all()
             if self._roster.is_closed:
                 return  # the next daemon sees to it
-            if assignment is not None:
-                self._unfinished.remove(assignment.run.id, worker.id)
-                if self._is_ended_with(assignment):
-                    return
+            if assignment is None:
+                pass
+            elif assignment.refused is not None:
+                error = refused_error(assignment.refused)
+                self._recorder.end(assignment.run, RunStatus.INTERRUPTED, error)
+                return
+            elif assignment.is_closing and assignment.is_killed and not assignment.expired:
+                self._end_closing(assignment)
+                return
+            else:
                 self._roster.between.add(assignment.run.id)
         try:
             has_left_word = self._take_in(worker)
@@ -57,16 +60,6 @@ class Departures:
                 self._go_on(worker, assignment, None if has_left_word else exit_code)
         except StoreUnavailable as error:  # closed; the next daemon sees to it
             logger.warning("worker %s has left; the next start goes on: %s", worker.id, error)
-
-    def _is_ended_with(self, assignment: Assignment) -> bool:
-        """End a run that no other worker is to have; False where one is. The engine's lock is held."""
-        if assignment.refused is not None:
-            self._recorder.end(assignment.run, RunStatus.INTERRUPTED, refused_error(assignment.refused))
-            return True
-        if assignment.is_closing and assignment.is_killed and not assignment.expired:
-            self._end_closing(assignment)
-            return True
-        return False
 
     def _take_in(self, worker: WorkerProcess) -> bool:
         """A worker that took its daemon for gone has written down what it did: then nothing is lost."""

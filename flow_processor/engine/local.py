@@ -26,7 +26,6 @@ from flow_processor.engine.records import EndedListener, Recorder
 from flow_processor.engine.reports import ChildrenListener, Reports
 from flow_processor.engine.roster import Roster
 from flow_processor.engine.step_log import where
-from flow_processor.engine.unfinished_files import UnfinishedFiles
 from flow_processor.engine.watch import Watch
 from flow_processor.engine.worker_process import WorkerProcess
 from flow_processor.journal import Event
@@ -52,7 +51,6 @@ class LocalEngine:
         default_timeout_seconds: float,
         first_data_of: Callable[[RunRow], dict[str, Any]],
         handovers: Handovers,
-        unfinished: UnfinishedFiles,
         on_ended: EndedListener,
         on_children: ChildrenListener,
         on_worker_lost: Callable[[], None] = lambda: None,
@@ -83,7 +81,7 @@ class LocalEngine:
             get_secret=get_secret,
             on_children=on_children,
         )
-        self._departures = Departures(self._roster, self._recorder, self._dispatcher, handovers, unfinished)
+        self._departures = Departures(self._roster, self._recorder, self._dispatcher, handovers)
         self.expressions = ExpressionChecker(pool, clock=clock, on_free=self._dispatcher.feed)
         """Compiles jq expressions in workers of this engine."""
 

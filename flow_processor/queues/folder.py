@@ -130,9 +130,9 @@ class FolderBackend:
         place = self._place(queue)
         items = place.absent(items)
         sizes = [len(json_bytes(item.value)) for item in items]
-        with self._depths.room_for(queue, sizes, self._settings_of(queue), any_size=any_size) as line:
+        with self._depths.room_for(queue, sizes, self._settings_of(queue), any_size=any_size):
             place.put(items)
-            line.note_put(items)
+            self._depths.note_put(queue, items)
         self._wake.set()
 
     def names(self) -> set[str]:

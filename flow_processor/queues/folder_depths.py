@@ -12,6 +12,7 @@ from flow_processor.errors import QueueUnavailable
 from flow_processor.queues.bounds import check_bounds
 from flow_processor.queues.folder_line import WaitingLine
 from flow_processor.queues.folder_place import Place
+from flow_processor.queues.item import Item
 from flow_processor.spec.queue_settings import QueueSettings
 
 
@@ -58,9 +59,9 @@ class FolderDepths:
     @contextlib.contextmanager
     def room_for(
         self, queue: str, sizes: Sequence[int], settings: QueueSettings, *, any_size: bool
-    ) -> Iterator[WaitingLine]:
-        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile, and note them in that line. Raises
-        QueueFull, ItemTooLarge, QueueUnavailable."""
+    ) -> Iterator[None]:
+        """Put items of these sizes (bytes; `any_size`: whatever they are) meanwhile, and note them. Raises QueueFull,
+        ItemTooLarge, QueueUnavailable."""
         line = self.line(queue)
         with self._lock:
             if sizes:
@@ -68,10 +69,19 @@ class FolderDepths:
                 check_bounds(queue, sizes, waiting=waiting, settings=settings, any_size=any_size)
             self._on_their_way[queue] += len(sizes)
         try:
-            yield line
+            yield
         finally:
             with self._lock:
                 self._on_their_way[queue] -= len(sizes)
+
+    def note_put(self, queue: str, items: Sequence[Item]) -> None:
+        """These were put there by this process."""
+        with self._lock:
+            # Both: the one that is worked off may be looking for the first time, and miss them.
+            lines = [self._worked_off(queue), self._lines.get(queue)]
+        for line in lines:
+            if line is not None:
+                line.note_put(items)
 
     def is_awaited(self, queue: str) -> bool:
         """Are items being put there? For who holds the lock."""

@@ -43,7 +43,7 @@ class _Counted:
 
 
 class WaitingLine:
-    """The files of one folder, urgent ones first, then the oldest. Not thread safe, but for `note_put`."""
+    """The files of one folder, urgent ones first, then the oldest. Only `note_put` may be called from any thread."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.guard = threading.Lock()
@@ -55,7 +55,8 @@ class WaitingLine:
         self._last: Waiting | None = None
         """The last of those that were known by name when the folder was read; None: all were."""
         self._put: deque[Waiting] = deque()
-        """What was put there since the folder began to be read, and is to be known without reading it again."""
+        """What was put there and has no place among them yet."""
+        self._counting = threading.Lock()
         self._seen = 0
         self._looked_at = float("-inf")
         self._took = 0.0
@@ -94,33 +95,39 @@ class WaitingLine:
         self._is_open = True
 
     def next(self) -> str | None:
-        """The file whose turn it is; it is not given again before the folder has been read again."""
+        """The file whose turn it is. It is not given again before the folder has been read again, but where it was put
+        while the folder was read: then it may have been taken since."""
         if not self._files:
             self._is_open |= self.count > 0
             return None
-        self.count = max(self.count - 1, 0)
+        with self._counting:
+            self.count = max(self.count - 1, 0)
         return heapq.heappop(self._files)[2]
 
     def note_put(self, items: Sequence[Item]) -> None:
         """These were put there by this process: they count, and take their places, before the folder is read again.
-        A reading that saw them already is put right by the next one."""
-        if items and not self.count:
-            self.oldest_at = self._clock.now().timestamp()
-        self.count += len(items)
-        self._put_since += len(items)
+        Where a reading saw them already, the count is put right by the next one."""
+        with self._counting:
+            if items and not self.count:
+                self.oldest_at = self._clock.now().timestamp()
+            self.count += len(items)
+            self._put_since += len(items)
         self._put.extend(
             (-item.priority, int(item.put_at * 1e9), own_name(item.id, item.priority)) for item in items
         )
 
     def _read(self, changed: int) -> None:
         began = self._clock.monotonic()
-        found, self._put_since = _Counted(), 0
+        found = _Counted()
+        with self._counting:
+            self._put_since = 0
         self._put.clear()
         self._files = heapq.nsmallest(BATCH, self._waiting(found))
         self._last = self._files[-1] if found.number > BATCH else None
         # Whole or not at all: others ask meanwhile.
-        oldest_at = found.oldest_at if found.number else self.oldest_at  # of what was put meanwhile
-        self.count, self.oldest_at = found.number + self._put_since, oldest_at
+        with self._counting:
+            oldest_at = found.oldest_at if found.number else self.oldest_at  # of what was put meanwhile
+            self.count, self.oldest_at = found.number + self._put_since, oldest_at
         self._looked_at = self._clock.monotonic()
         self._took = self._looked_at - began
         self._seen = changed

@@ -158,7 +158,9 @@ class FolderQueue:
         except ContentRefused as error:
             self._refuse(file, name, error)
         except FileNotFoundError:
-            return False  # whoever dropped it took it back, or it was taken before the line was told of it
+            if os.path.lexists(self.place.new / file):
+                raise  # it cannot be moved: a folder is missing
+            return False  # whoever dropped it took it back; or it was taken already, and the line was told of it twice
         return True
 
     def _read(self, path: Path, *, now: float | None) -> Content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -10,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from flow_processor.locks import LockFile
-from flow_processor.paths import TEMPORARY
 from flow_processor.result_files import ResultFiles, ResultLost
 from flow_processor.service.parts import Parts
 from flow_processor.service.placement import MARK
@@ -28,7 +28,7 @@ SETTLED_SECONDS = 60.0
 """Files that are younger may still be in somebody's hands."""
 
 FREE_SHARE = 0.25
-
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 _SCRATCH = (".octospool-backup-*", f"{ASIDE}/{SCRATCH}*")
 
 
@@ -189,7 +189,7 @@ def _workers(patient: Patient) -> Iterator[Finding]:
 
 def _handovers(patient: Patient) -> Iterator[Finding]:
     for path in sorted((patient.settings.data_path / "handover").glob("*")):
-        if not patient.is_settled(path) or TEMPORARY.fullmatch(path.name):
+        if not patient.is_settled(path) or _TEMPORARY.fullmatch(path.name):
             continue
         name, run_id = f"handover/{path.name}", path.name.split(".")[0]
         if patient.checkup is not None and not patient.checkup.known([run_id]):
@@ -215,7 +215,7 @@ def _unknown(patient: Patient) -> Iterator[Finding]:
         names = files.names(run_id)
         found += [path for path in sorted((folder / run_id).glob("*")) if path.name not in names]
     for path in found:
-        if not TEMPORARY.fullmatch(path.name):
+        if not _TEMPORARY.fullmatch(path.name):
             message = f"{path} is nothing that octospool has put there; look at it, then remove it"
             yield Finding("unknown_file", message)
 
@@ -230,7 +230,7 @@ def _temporary(patient: Patient) -> Iterator[Finding]:
         path
         for root in sorted(roots)
         for path in sorted(root.rglob(".*.tmp"))
-        if TEMPORARY.fullmatch(path.name) and not path.is_symlink() and path.is_file()
+        if _TEMPORARY.fullmatch(path.name) and not path.is_symlink() and path.is_file()
     ]
     found += [path for pattern in _SCRATCH for path in sorted(settings.data_path.glob(pattern))]
     for path in found:

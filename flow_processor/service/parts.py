@@ -11,7 +11,6 @@ from flow_processor.clock import Clock, SystemClock, from_epoch
 from flow_processor.engine.handover import Handovers
 from flow_processor.engine.local import LocalEngine
 from flow_processor.engine.pool import WorkerPool
-from flow_processor.engine.unfinished_files import UnfinishedFiles
 from flow_processor.errors import OctospoolError
 from flow_processor.flow_data import first_data
 from flow_processor.flow_files.editing import EditableLibrary
@@ -98,7 +97,6 @@ class Parts:
             default_timeout_seconds=self.settings.flow_timeout_seconds,
             first_data_of=self.first_data_of,
             handovers=self.handovers,
-            unfinished=self.unfinished_files,
             on_ended=self.live.has_ended,
             on_children=lambda run, request: self.children.answer(run, request),
             on_worker_lost=lambda: self._container_sweep.worker_lost(),
@@ -108,12 +106,6 @@ class Parts:
     def handovers(self) -> Handovers:
         """What workers wrote down because no daemon was there."""
         return Handovers(self.store, self.settings.data_path / "handover")
-
-    @cached_property
-    def unfinished_files(self) -> UnfinishedFiles:
-        """What workers were writing when they died."""
-        folder = self.settings.data_path / "handover"
-        return UnfinishedFiles(results=self.settings.results_path, handovers=folder)
 
     @cached_property
     def turns(self) -> Turns:
@@ -206,7 +198,6 @@ class Parts:
             self.store,
             self.engine,
             handovers=self.handovers,
-            unfinished=self.unfinished_files,
             flows=self.launched_flows,
             turns=self.turns,
             live=self.live,

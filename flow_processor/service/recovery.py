@@ -18,7 +18,6 @@ from flow_processor.engine.losses import (
     rests_until,
     row_of_crash,
 )
-from flow_processor.engine.unfinished_files import UnfinishedFiles
 from flow_processor.errors import FlowLost, OctospoolError, StoreUnavailable
 from flow_processor.locks import LockFile
 from flow_processor.run import RunStatus
@@ -57,7 +56,6 @@ class Recovery:
         engine: LocalEngine,
         *,
         handovers: Handovers,
-        unfinished: UnfinishedFiles,
         flows: LaunchedFlows,
         turns: Turns,
         live: LiveRuns,
@@ -68,7 +66,6 @@ class Recovery:
         self._store = store
         self._engine = engine
         self._handovers = handovers
-        self._unfinished = unfinished
         self._flows = flows
         self._turns = turns
         self._live = live
@@ -96,7 +93,6 @@ class Recovery:
             self._park(left, waiting)
         self._record_crashes(left, runs)
         orphans = {run.id: self._orphans(left, run) for run in runs}
-        self._remove_unfinished(left, [run.id for run in runs if not orphans[run.id]])
         left.forget_dead()
         resting = self._resting()
         for run in sorted(runs, key=lambda run: (run.started_at is None, run.id)):
@@ -144,12 +140,6 @@ class Recovery:
         for one in recorded:
             # Before the run is handed out again: its next worker is given what is in the store.
             one.result()
-
-    def _remove_unfinished(self, left: LeftWorkers, run_ids: list[str]) -> None:
-        """Remove the files that dead workers were writing, of runs that no living one has."""
-        for run_id in run_ids:
-            for worker_id in left.dead.get(run_id, ()):
-                self._unfinished.remove(run_id, worker_id)
 
     def _orphans(self, left: LeftWorkers, run: RunRow | ParkedRun) -> list[LockFile]:
         """Workers of the last daemon that may have the run."""
@@ -253,8 +243,6 @@ class Recovery:
                 asked_at = self._live.asked_to_end_at(run.id)
                 end_overdue(orphan, run, asked_at=asked_at, now=self._clock.now().timestamp())
             forget_left(orphan)
-        for orphan in orphans:  # now that nobody has the run
-            self._unfinished.remove(run.id, orphan.path.stem)
         return True
 
     def _is_known(self, run: RunRow | ParkedRun) -> bool:

@@ -40,6 +40,7 @@ IDLE: dict[str, Callable[[int], object]] = {
     "unlink": lambda _: os.unlink(""),  # noqa: PTH108
     "unlinkat": lambda _: os.unlink("", dir_fd=_HERE),
     "link": lambda _: os.link("", ""),
+    "linkat": lambda _: os.link("", "", src_dir_fd=_HERE),
     "mkdir": lambda _: os.mkdir(""),  # noqa: PTH102
     "mkdirat": lambda _: os.mkdir("", dir_fd=_HERE),
 }

@@ -36,6 +36,7 @@ def test_a_large_result_is_there_whole_or_not_named_at_every_point(tmp_path: Pat
     for place in sweep(tmp_path, "file_acts.keep_result"):
         for name in place.glob("*.json"):
             assert ResultFiles(place / "results").load(RUN_ID, name.name) == "x" * 300_000
+        assert not [*place.rglob("*.tmp")], place.name
 
 
 def test_a_lock_is_free_again_at_every_point(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,18 @@ import pytest
 from flow_processor.errors import PathRefused
 from flow_processor.paths import append_whole, open_regular, write_atomic
 
+WITHOUT = "import flow_processor.paths; flow_processor.paths._NAMELESS = False\n"
 
+
+@pytest.fixture(params=["", WITHOUT], ids=["nameless files", "no nameless files"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """This system, and one that cannot make files without a name: what another process runs first to be like it."""
+    if request.param:
+        monkeypatch.setattr("flow_processor.paths._NAMELESS", False)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("system")
 def test_a_write_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a" / "b" / "c.txt", b"1")
     write_atomic(tmp_path / "a" / "b" / "c.txt", b"22")
@@ -21,6 +33,7 @@ def test_a_write_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == b"22"
 
 
+@pytest.mark.usefixtures("system")
 def test_an_existing_file_keeps_its_permissions(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"1")
@@ -29,14 +42,15 @@ def test_an_existing_file_keeps_its_permissions(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+@pytest.mark.usefixtures("system")
 def test_a_new_file_gets_the_wanted_permissions(tmp_path: Path) -> None:
     write_atomic(tmp_path / "x", b"1", mode=0o600)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, system: str) -> None:
     """/dev/full fails every write for want of space; here a too large file does."""
-    code = (
+    code = system + (
         "import resource, signal, sys; from pathlib import Path; from flow_processor.paths import write_atomic\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
@@ -51,8 +65,42 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    code = (
+@pytest.mark.usefixtures("system")
+def test_a_write_that_is_broken_off_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
+    """By who makes the pieces, or by who looks last."""
+    (tmp_path / "old").write_bytes(b"old")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        raise KeyError
+
+    def refuse() -> None:
+        raise KeyError
+
+    for name in ("old", "new"):
+        with pytest.raises(KeyError):
+            write_atomic(tmp_path / name, pieces())
+        with pytest.raises(KeyError):
+            write_atomic(tmp_path / name, b"new", last_look=refuse)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no nameless files")
+def test_what_is_not_whole_has_no_name(tmp_path: Path) -> None:
+    """So nothing stays of it if the process dies."""
+    seen: list[list[str]] = []
+    for name in ("a", "a"):
+        write_atomic(
+            tmp_path / name,
+            b"x",
+            last_look=lambda: seen.append([entry.name for entry in tmp_path.iterdir()]),
+        )
+    assert seen == [[], ["a"]]
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, system: str) -> None:
+    code = system + (
         "import sys; from pathlib import Path; from flow_processor.paths import write_atomic\n"
         "print('on', flush=True)\n"
         "while True:\n"
@@ -91,6 +139,7 @@ def test_a_symlink_at_the_end_is_not_followed(tmp_path: Path) -> None:
         open_regular(tmp_path / "link", "rb")
 
 
+@pytest.mark.usefixtures("system")
 def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     write_atomic(tmp_path / ("ä" * 120), b"x")
     assert (tmp_path / ("ä" * 120)).read_bytes() == b"x"
