@@ -49,6 +49,7 @@ FLOWS = {
     "purged.yml": listening("purged", steps=FAILS),
     "stuck.yml": listening("stuck"),
     "put.yml": listening("put"),
+    "remade.yml": listening("remade"),
     "first.yml": listening("later", steps=WAITS),
     "a_well.yml": listening("well_first"),
     "b_fails.yml": listening("well_first", steps=FAILS),
@@ -328,6 +329,28 @@ def test_an_urgent_one_comes_first_although_the_folder_is_too_large_to_be_read_a
         "item-later.json",
         None,
     ]
+
+
+def test_what_the_line_is_told_of_twice_counts_once_in_the_end(tmp_path: Path) -> None:
+    """By a reading of the folder, and then by whoever put it there."""
+    place = Place(tmp_path, "twice")
+    line = WaitingLine(place.new, SystemClock())
+    items = [Item(id=one, queue="twice", value=1, put_at=1.0) for one in ("a", "b")]
+    place.put(items)
+    assert line.look()
+    line.note_put(items)
+    assert line.look()
+    assert [line.next() for _ in range(5)] == [*["item-a.json"] * 2, *["item-b.json"] * 2, None]
+    assert line.count == 0
+
+
+def test_a_folder_that_was_removed_is_made_again(world: FolderWorld) -> None:
+    world.service.queues.put("remade", [1])
+    world.until_files("remade", "done", 1)
+    world.folder("remade", "processing").rmdir()
+    world.service.queues.put("remade", [2])
+    world.until_files("remade", "done", 2)
+    assert world.inputs("remade.yml") == [1, 2]
 
 
 def test_without_a_listener_items_wait_until_there_is_one(world: FolderWorld) -> None:
