@@ -22,6 +22,8 @@ CUT_MARKS = (MARK, "...")
 """What a text ends with where somebody has cut it: this program, jq, or whoever else quotes what it was given."""
 SHORTEST_BEGINNING = 8
 """Shorter beginnings stay where a text was cut: `mail…` is rarely that of a secret's host."""
+_HEADING = "-----"
+"""`-----BEGIN PRIVATE KEY-----` is no secret, and helps who reads."""
 SHORTEST_LINE = 8
 """Shorter lines of a value with several (a key, a certificate) are not redacted by themselves."""
 
@@ -89,9 +91,6 @@ def _without_beginning(part: str, form: str) -> str:
         at = part.find(head, at + 1)
     return part if at < 0 else part[:at] + MASK
 
-
-_HEADING = "-----"
-"""`-----BEGIN PRIVATE KEY-----` is no secret, and helps who reads."""
 
 _NAMES = frozenset({"username", "key", "jq_expression"})
 """Values of these keys are names, not secrets."""

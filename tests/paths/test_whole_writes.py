@@ -14,14 +14,14 @@ import pytest
 from flow_processor.errors import PathRefused
 from flow_processor.paths import append_whole, open_regular, write_atomic
 
-WITHOUT = "import flow_processor.paths; flow_processor.paths._NAMELESS = False\n"
+WITHOUT = "import flow_processor.new_file; flow_processor.new_file._NAMELESS = False\n"
 
 
 @pytest.fixture(params=["", WITHOUT], ids=["nameless files", "no nameless files"])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """This system, and one that cannot make files without a name: what another process runs first to be like it."""
     if request.param:
-        monkeypatch.setattr("flow_processor.paths._NAMELESS", False)
+        monkeypatch.setattr("flow_processor.new_file._NAMELESS", False)
     return str(request.param)
 
 
